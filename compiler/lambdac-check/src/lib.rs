@@ -1,0 +1,1 @@
+//! AST to typed HIR: names, types, rules of the language, warnings.

@@ -1,0 +1,3 @@
+//! The `lambdac` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Stage order, linking, bundles, and tests on each target.

@@ -1,0 +1,1 @@
+//! Typed HIR to MIR, and the await split.

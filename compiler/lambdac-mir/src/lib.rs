@@ -1,0 +1,1 @@
+//! MIR: structured SSA regions; printer, parser, validator and a small interpreter.

@@ -1,0 +1,1 @@
+//! Passes from MIR to MIR.

@@ -1,0 +1,1 @@
+//! The language's reference, error pages and standard library as data.

@@ -1,0 +1,1 @@
+//! The bundle: manifest and artifacts, read as hostile input.

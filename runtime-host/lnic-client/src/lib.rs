@@ -1,0 +1,1 @@
+//! Callers of a worker: one request, or load.

@@ -1,0 +1,1 @@
+//! Runs host code: state objects, invocations, traps, code swap.

@@ -1,0 +1,1 @@
+//! The host worker: UDP and HTTP front doors, service clients, metrics.

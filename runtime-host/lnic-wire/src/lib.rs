@@ -1,0 +1,1 @@
+//! The λ wire: request header, checks, fragments.

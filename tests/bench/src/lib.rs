@@ -1,0 +1,1 @@
+//! Benches printed as ratios of one run.
