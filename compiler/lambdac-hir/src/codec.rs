@@ -176,3 +176,13 @@ pub fn decode(workload: &Workload, ty: &Type, bytes: &[u8]) -> Result<Value, Cod
     }
     Ok(BitReader { bytes, bits: 0 }.read_value(workload, ty))
 }
+
+/// The value that a `match` sees: the message's first bytes, as many as the type takes; what follows is not its
+/// concern. A last `bytes<n>` holds what is there, at most n.
+///
+/// # Errors
+/// If there are too few bytes for the type.
+pub fn decode_prefix(workload: &Workload, ty: &Type, bytes: &[u8]) -> Result<Value, CodecError> {
+    let max = message_size(workload, ty).map_or(0, |size| size.max as usize);
+    decode(workload, ty, &bytes[..bytes.len().min(max)])
+}

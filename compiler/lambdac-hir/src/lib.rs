@@ -16,7 +16,7 @@ mod types;
 mod value;
 
 pub use body::*;
-pub use codec::{CodecError, MessageSize, decode, encode, message_size};
+pub use codec::{CodecError, MessageSize, decode, decode_prefix, encode, message_size};
 pub use items::*;
 pub use types::*;
 pub use value::Value;
