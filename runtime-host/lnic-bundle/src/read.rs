@@ -1,0 +1,396 @@
+//! Reading a bundle that nobody vouches for.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::write::sha256;
+use crate::{Files, MANIFEST, Manifest, SCHEMA};
+
+/// What a bundle may be at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of all files together.
+    pub bytes: u64,
+    /// Number of files.
+    pub files: usize,
+}
+
+impl Default for Limits {
+    /// 256 MiB in 20,000 files: ten thousand workloads with a host object.
+    fn default() -> Self {
+        Self {
+            bytes: 256 << 20,
+            files: 20_000,
+        }
+    }
+}
+
+/// Why a bundle is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It can't be read.
+    #[error("cannot read {path}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is larger than the limits.
+    #[error("the bundle is too large: {0}")]
+    TooLarge(&'static str),
+    /// A file name that leaves the bundle, or is no plain relative path.
+    #[error("bad file name {0:?}")]
+    BadName(String),
+    /// Something that is neither a file nor a folder, such as a link.
+    #[error("{0:?} is neither a file nor a folder")]
+    NotAFile(String),
+    /// There is no manifest.
+    #[error("manifest.json is missing")]
+    NoManifest,
+    /// The manifest is no JSON of the schema.
+    #[error("manifest.json is malformed: {0}")]
+    BadManifest(#[source] serde_json::Error),
+    /// A schema of another version.
+    #[error("manifest.json has schema {0}, this version reads {SCHEMA}")]
+    BadSchema(u32),
+    /// A file that the manifest names is not there.
+    #[error("{0:?} is missing")]
+    MissingFile(String),
+    /// A file that the manifest does not name.
+    #[error("{0:?} is not in the manifest")]
+    UnknownFile(String),
+    /// A file's contents are not what the manifest says.
+    #[error("{0:?} has another sha256 than the manifest says")]
+    BadHash(String),
+    /// A workload that can't be.
+    #[error("workload {name:?}: {what}")]
+    BadWorkload {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// A bundle whose manifest and files agree.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// All files but the manifest.
+    pub files: Files,
+}
+
+/// Reads a directory or a tar.
+///
+/// # Errors
+/// If it can't be read, is too large, or is not whole.
+pub fn read(path: &Path, limits: Limits) -> Result<Bundle, Error> {
+    let files = if path.is_dir() {
+        read_dir(path, limits)?
+    } else {
+        read_tar(path, limits)?
+    };
+    from_files(files)
+}
+
+/// Collects files within the limits.
+struct Collector {
+    limits: Limits,
+    files: Files,
+}
+
+impl Collector {
+    fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            files: Files::new(),
+        }
+    }
+
+    fn add(&mut self, name: String, reader: impl Read, path: &Path) -> Result<(), Error> {
+        if self.files.len() == self.limits.files {
+            return Err(Error::TooLarge("too many files"));
+        }
+        let mut bytes = Vec::new();
+        let read = reader.take(self.limits.bytes + 1).read_to_end(&mut bytes);
+        read.map_err(|source| Error::Io {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        let Some(left) = self.limits.bytes.checked_sub(bytes.len() as u64) else {
+            return Err(Error::TooLarge("too many bytes"));
+        };
+        self.limits.bytes = left;
+        self.files.insert(name, bytes);
+        Ok(())
+    }
+}
+
+/// A plain relative path of at most 255 bytes and 8 folders.
+fn check_name(name: &str) -> Result<(), Error> {
+    let parts: Vec<&str> = name.split('/').collect();
+    let plain = |part: &&str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    };
+    if name.len() > 255 || parts.len() > 8 || !parts.iter().all(plain) {
+        return Err(Error::BadName(name.to_owned()));
+    }
+    Ok(())
+}
+
+fn read_dir(root: &Path, limits: Limits) -> Result<Files, Error> {
+    let io = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| Error::Io { path, source }
+    };
+    let mut collector = Collector::new(limits);
+    let mut folders = vec![String::new()];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        let dir = root.join(&folder);
+        for entry in std::fs::read_dir(&dir).map_err(io(&dir))? {
+            let entry = entry.map_err(io(&dir))?;
+            seen += 1;
+            if seen > 2 * limits.files {
+                return Err(Error::TooLarge("too many files"));
+            }
+            let own = entry.file_name().to_string_lossy().into_owned();
+            let name = if folder.is_empty() {
+                own
+            } else {
+                format!("{folder}/{own}")
+            };
+            check_name(&name)?;
+            let kind = entry.file_type().map_err(io(&entry.path()))?;
+            if kind.is_dir() {
+                folders.push(name);
+            } else if kind.is_file() {
+                let file = std::fs::File::open(entry.path()).map_err(io(&entry.path()))?;
+                collector.add(name, file, &entry.path())?;
+            } else {
+                return Err(Error::NotAFile(name));
+            }
+        }
+    }
+    Ok(collector.files)
+}
+
+fn read_tar(path: &Path, limits: Limits) -> Result<Files, Error> {
+    let io = |source| Error::Io {
+        path: path.to_path_buf(),
+        source,
+    };
+    let mut archive = tar::Archive::new(std::fs::File::open(path).map_err(io)?);
+    let mut collector = Collector::new(limits);
+    for entry in archive.entries().map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let name = entry.path().map_err(io)?.to_string_lossy().into_owned();
+        match entry.header().entry_type() {
+            tar::EntryType::Directory => {}
+            tar::EntryType::Regular => {
+                check_name(&name)?;
+                collector.add(name, entry, path)?;
+            }
+            _ => return Err(Error::NotAFile(name)),
+        }
+    }
+    Ok(collector.files)
+}
+
+/// Checks that files are a whole bundle.
+///
+/// # Errors
+/// If the manifest is missing or wrong, or files and manifest disagree.
+pub fn from_files(mut files: Files) -> Result<Bundle, Error> {
+    let json = files.remove(MANIFEST).ok_or(Error::NoManifest)?;
+    let manifest: Manifest = serde_json::from_slice(&json).map_err(Error::BadManifest)?;
+    if manifest.schema != SCHEMA {
+        return Err(Error::BadSchema(manifest.schema));
+    }
+    for (name, hash) in &manifest.files {
+        check_name(name)?;
+        let bytes = files.get(name).ok_or_else(|| Error::MissingFile(name.clone()))?;
+        if sha256(bytes) != *hash {
+            return Err(Error::BadHash(name.clone()));
+        }
+    }
+    if let Some(name) = files.keys().find(|name| !manifest.files.contains_key(*name)) {
+        return Err(Error::UnknownFile(name.clone()));
+    }
+    check_workloads(&manifest)?;
+    Ok(Bundle { manifest, files })
+}
+
+fn check_workloads(manifest: &Manifest) -> Result<(), Error> {
+    let mut before: Option<&str> = None;
+    for workload in &manifest.workloads {
+        let bad = |what| {
+            Err(Error::BadWorkload {
+                name: workload.name.clone(),
+                what,
+            })
+        };
+        if before.is_some_and(|before| before >= workload.name.as_str()) {
+            return bad("names are not sorted, or one stands twice");
+        }
+        before = Some(&workload.name);
+        if !manifest
+            .files
+            .contains_key(&format!("workloads/{}.mir", workload.name))
+        {
+            return bad("its .mir file is missing");
+        }
+        if workload.id & 0xffff == 0 {
+            return bad("index 0 is never given");
+        }
+        let messages = workload
+            .lambdas
+            .iter()
+            .flat_map(|lambda| [&lambda.request, &lambda.reply]);
+        if messages
+            .chain([&workload.request, &workload.reply])
+            .any(|m| m.min > m.max || m.max > 1 << 20)
+        {
+            return bad("a message size is out of range");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Message, Workload, to_tar, with_hashes, write_dir};
+
+    fn sample() -> Files {
+        let message = Message {
+            ty: "bytes<8>".into(),
+            min: 0,
+            max: 8,
+        };
+        let workload = Workload {
+            name: "web".into(),
+            id: 0x1234_0001,
+            request: message.clone(),
+            reply: message,
+            fragment: 1344,
+            lambdas: Vec::new(),
+            state: Vec::new(),
+            services: Vec::new(),
+            params: Vec::new(),
+        };
+        let targets = vec!["host".to_owned()];
+        let manifest = Manifest {
+            schema: SCHEMA,
+            workloads: vec![workload],
+            targets,
+            files: Default::default(),
+        };
+        let files = [
+            ("workloads/web.mir", &b"module web"[..]),
+            ("host/image.o", b"\x7fELF"),
+        ];
+        with_hashes(
+            manifest,
+            files
+                .map(|(name, bytes)| (name.to_owned(), bytes.to_vec()))
+                .into(),
+        )
+    }
+
+    fn edit(change: impl FnOnce(&mut Files)) -> String {
+        let mut files = sample();
+        change(&mut files);
+        from_files(files)
+            .map(|_| ())
+            .expect_err("a broken bundle is refused")
+            .to_string()
+    }
+
+    fn edit_manifest(from: &str, to: &str) -> String {
+        edit(|files| {
+            let json = String::from_utf8(files[MANIFEST].clone()).expect("JSON is UTF-8");
+            assert!(json.contains(from), "{json}");
+            files.insert(MANIFEST.into(), json.replace(from, to).into_bytes());
+        })
+    }
+
+    #[test]
+    fn a_bundle_reads_back_from_a_directory_and_from_a_tar() {
+        let dir = std::env::temp_dir().join(format!("lnic-bundle-{}", std::process::id()));
+        let files = sample();
+        write_dir(&files, &dir.join("tree")).expect("the temporary folder is writable");
+        std::fs::write(dir.join("image.tar"), to_tar(&files).expect("names are short")).expect("writable");
+        let tree = read(&dir.join("tree"), Limits::default()).expect("it is whole");
+        let tar = read(&dir.join("image.tar"), Limits::default()).expect("it is whole");
+        std::fs::remove_dir_all(&dir).expect("it is ours");
+        assert_eq!(tree.files, tar.files);
+        assert_eq!(tree.manifest, tar.manifest);
+        assert_eq!(tree.files.len(), 2);
+    }
+
+    #[test]
+    fn the_same_files_give_the_same_tar() {
+        assert_eq!(
+            to_tar(&sample()).expect("short"),
+            to_tar(&sample()).expect("short")
+        );
+    }
+
+    #[test]
+    fn what_is_not_whole_is_refused_with_the_reason() {
+        assert_eq!(edit(|f| drop(f.remove(MANIFEST))), "manifest.json is missing");
+        assert_eq!(
+            edit(|f| drop(f.remove("host/image.o"))),
+            "\"host/image.o\" is missing"
+        );
+        assert_eq!(
+            edit(|f| f.get_mut("host/image.o").expect("there").push(0)),
+            "\"host/image.o\" has another sha256 than the manifest says"
+        );
+        assert_eq!(
+            edit(|f| drop(f.insert("x".into(), vec![]))),
+            "\"x\" is not in the manifest"
+        );
+        assert_eq!(
+            edit_manifest("\"schema\": 1", "\"schema\": 2"),
+            "manifest.json has schema 2, this version reads 1"
+        );
+        assert_eq!(
+            edit_manifest("\"max\": 8", "\"max\": 9999999"),
+            "workload \"web\": a message size is out of range"
+        );
+        assert_eq!(
+            edit_manifest("host/image.o", "../image.o"),
+            "bad file name \"../image.o\""
+        );
+        assert!(
+            edit_manifest("\"schema\": 1", "\"schema\": 1, \"odd\": 2")
+                .starts_with("manifest.json is malformed")
+        );
+    }
+
+    #[test]
+    fn the_limits_hold() {
+        let mut collector = Collector::new(Limits { bytes: 10, files: 2 });
+        let path = Path::new("x");
+        collector.add("a".into(), &b"12345"[..], path).expect("it fits");
+        let error = collector
+            .add("b".into(), &b"123456"[..], path)
+            .expect_err("11 bytes are too many");
+        assert_eq!(error.to_string(), "the bundle is too large: too many bytes");
+        collector.add("b".into(), &b""[..], path).expect("it fits");
+        let error = collector
+            .add("c".into(), &b""[..], path)
+            .expect_err("three files are too many");
+        assert_eq!(error.to_string(), "the bundle is too large: too many files");
+    }
+}
