@@ -35,7 +35,7 @@ pub fn run() -> Result<()> {
 
     worker.invoke("web", &["--data", "GET /"])?;
     if memcached.is_some() {
-        worker.invoke("kv_set", &["--hex", KV_SET_HEX])?;
+        worker.invoke("kv_set", &["--data", "hey=dude"])?;
         worker.invoke("kv_get", &["--data", "hey"])?;
     } else {
         println!("kv_set, kv_get: skipped: memcached not found\n");
@@ -54,9 +54,6 @@ pub fn run() -> Result<()> {
     println!("    lang-spec/reference/                                        the language");
     Ok(())
 }
-
-/// `kv_set` takes a 16-byte key and the value: "hey" padded, then "dude".
-const KV_SET_HEX: &str = "6865790000000000000000000000000064756465";
 
 fn lambdac() -> PathBuf {
     let target =
