@@ -469,7 +469,7 @@ pub enum Op {
         /// What is looked at.
         on: Value,
         /// Half-open ranges of raw unsigned bits (the end `None`: up to the top), disjoint within the switch, and their region.
-        arms: Vec<(Vec<(u64, Option<u64>)>, Region)>,
+        arms: Vec<(Vec<SwitchRange>, Region)>,
         /// Everything else.
         default: Region,
     },
@@ -478,6 +478,9 @@ pub enum Op {
     /// → what a `break` of its label carries, or for the normal end the parameters' last values
     Loop(Box<Loop>),
 }
+
+/// A half-open range of raw unsigned bits; the end `None` is past the largest.
+pub type SwitchRange = (u64, Option<u64>);
 
 /// A bounded loop.
 #[derive(Clone, Debug, PartialEq)]

@@ -20,7 +20,13 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod effects;
 mod module;
+mod shape;
+mod visit;
 
 pub use body::*;
+pub use effects::{Effects, func_effects};
 pub use module::*;
+pub use shape::{MAX_SHAPE_DEPTH, base_shape, mask, place_shape, scalar_bytes, sign_extend};
+pub use visit::{Access, Use, UseMut};
