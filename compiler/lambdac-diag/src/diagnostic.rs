@@ -39,7 +39,12 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// An error at `span`; `label` says what is wrong there.
-    pub fn error(code: &'static str, message: impl Into<String>, span: Span, label: impl Into<String>) -> Self {
+    pub fn error(
+        code: &'static str,
+        message: impl Into<String>,
+        span: Span,
+        label: impl Into<String>,
+    ) -> Self {
         Self::new(Severity::Error, code, message.into(), span, label.into())
     }
 
@@ -54,14 +59,28 @@ impl Diagnostic {
     }
 
     fn new(severity: Severity, code: &'static str, message: String, span: Span, label: String) -> Self {
-        let labels = vec![Label { span, message: label, primary: true }];
-        Self { severity, code, message, labels, help: None }
+        let labels = vec![Label {
+            span,
+            message: label,
+            primary: true,
+        }];
+        Self {
+            severity,
+            code,
+            message,
+            labels,
+            help: None,
+        }
     }
 
     /// Adds a secondary label.
     #[must_use]
     pub fn with_label(mut self, span: Span, message: impl Into<String>) -> Self {
-        self.labels.push(Label { span, message: message.into(), primary: false });
+        self.labels.push(Label {
+            span,
+            message: message.into(),
+            primary: false,
+        });
         self
     }
 

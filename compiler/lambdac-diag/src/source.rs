@@ -31,7 +31,11 @@ impl Span {
 
     /// The smallest span that holds both; they are of one file.
     pub fn to(self, other: Self) -> Self {
-        Self { file: self.file, start: self.start.min(other.start), end: self.end.max(other.end) }
+        Self {
+            file: self.file,
+            start: self.start.min(other.start),
+            end: self.end.max(other.end),
+        }
     }
 }
 
@@ -58,9 +62,18 @@ impl SourceMap {
     pub fn add(&mut self, name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> FileId {
         let text = text.into();
         let line_starts = std::iter::once(0)
-            .chain(text.bytes().enumerate().filter(|&(_, b)| b == b'\n').map(|(i, _)| i as u32 + 1))
+            .chain(
+                text.bytes()
+                    .enumerate()
+                    .filter(|&(_, b)| b == b'\n')
+                    .map(|(i, _)| i as u32 + 1),
+            )
             .collect();
-        self.files.push(SourceFile { name: name.into(), text, line_starts });
+        self.files.push(SourceFile {
+            name: name.into(),
+            text,
+            line_starts,
+        });
         FileId(self.files.len() as u32 - 1)
     }
 
@@ -76,7 +89,9 @@ impl SourceMap {
 
     /// The text of a span; empty where the span is outside the file.
     pub fn slice(&self, span: Span) -> &str {
-        self.text(span.file).get(span.start as usize..span.end as usize).unwrap_or_default()
+        self.text(span.file)
+            .get(span.start as usize..span.end as usize)
+            .unwrap_or_default()
     }
 
     /// Line and column of a byte offset, both counted from 1; columns count characters.
@@ -87,6 +102,22 @@ impl SourceMap {
         let end = (offset as usize).min(source.text.len());
         let column = source.text.get(start..end).map_or(0, |s| s.chars().count());
         (line as u32 + 1, column as u32 + 1)
+    }
+
+    /// Number of lines of a file, at least 1.
+    pub(crate) fn line_count(&self, file: FileId) -> usize {
+        self.files[file.0 as usize].line_starts.len()
+    }
+
+    /// The bytes of a line, counted from 0, with its line break.
+    pub(crate) fn line_bytes(&self, file: FileId, line: usize) -> Option<std::ops::Range<usize>> {
+        let source = &self.files[file.0 as usize];
+        let start = *source.line_starts.get(line)? as usize;
+        let end = source
+            .line_starts
+            .get(line + 1)
+            .map_or(source.text.len(), |&next| next as usize);
+        Some(start..end)
     }
 
     /// All files, in order of [`FileId`].
