@@ -21,6 +21,8 @@ pub(crate) struct Tokens<'a> {
     parents: Vec<u32>,
     /// Of each opening bracket, the index of the last token of its group.
     ends: Vec<u32>,
+    /// Closing brackets that close nothing outside all brackets, ascending: an error, or the consequence of one.
+    pub(crate) strays: Vec<usize>,
 }
 
 impl<'a> Tokens<'a> {
@@ -74,34 +76,47 @@ impl<'a> Tokens<'a> {
     }
 }
 
-/// Matches the brackets of `lexed`; adds the offsets of errors to `fatal`.
+/// Offsets of errors in brackets, each list ascending.
+#[derive(Debug, Default)]
+pub(crate) struct BracketErrors {
+    /// Those that make the item's shape uncertain.
+    pub(crate) fatal: Vec<u32>,
+    /// Those inside one statement.
+    pub(crate) local: Vec<u32>,
+}
+
+/// Matches the brackets of `lexed`.
 pub(crate) fn match_brackets<'a>(
     file: FileId,
     text: &'a str,
     lexed: &Lexed,
-    fatal: &mut Vec<u32>,
     sink: &mut Sink,
-) -> Tokens<'a> {
+) -> (Tokens<'a>, BracketErrors) {
     let n = lexed.tokens.len();
     let tokens = Tokens {
         text,
         list: lexed.tokens.clone(),
         parents: vec![NONE; n],
         ends: vec![NONE; n],
+        strays: Vec::new(),
     };
+    let errors = BracketErrors::default();
     let mut matcher = Matcher {
         file,
         tokens,
         open: Vec::new(),
         deep: false,
-        fatal,
+        cut: None,
+        errors,
         sink,
     };
     for index in 0..n {
         matcher.token(index);
     }
     matcher.close_all(n);
-    matcher.tokens
+    matcher.errors.fatal.sort_unstable();
+    matcher.errors.local.sort_unstable();
+    (matcher.tokens, matcher.errors)
 }
 
 struct Matcher<'a, 'b> {
@@ -110,7 +125,9 @@ struct Matcher<'a, 'b> {
     open: Vec<u32>,
     /// Whether the present item was found too deep.
     deep: bool,
-    fatal: &'b mut Vec<u32>,
+    /// The last unterminated literal or comment: it may have swallowed closing brackets.
+    cut: Option<u32>,
+    errors: BracketErrors,
     sink: &'b mut Sink,
 }
 
@@ -131,6 +148,9 @@ impl Matcher<'_, '_> {
                 }
             }
             Kind::Close => self.close(index),
+            Kind::Unknown if self.tokens.word(index).starts_with(['b', '"', '/']) => {
+                self.cut = Some(index as u32)
+            }
             _ => {}
         }
     }
@@ -167,6 +187,12 @@ impl Matcher<'_, '_> {
         if let Some(&innermost) = self.open.last()
             && !self.deep
         {
+            self.errors.fatal.push(self.tokens.list[innermost as usize].start);
+        }
+        if let Some(&innermost) = self.open.last()
+            && !self.deep
+            && self.cut < Some(innermost)
+        {
             let bracket = self.tokens.word(innermost as usize);
             let message = format!("unclosed `{bracket}`");
             let d = Diagnostic::error("E0102", message, self.span(innermost as usize), "never closed");
@@ -174,14 +200,24 @@ impl Matcher<'_, '_> {
                 Some(_) => d.with_label(self.span(index), "still open here, where a new item starts"),
                 None => d,
             };
-            self.error(d);
+            self.sink.push(d);
         }
         for open in self.open.drain(..) {
             self.tokens.ends[open as usize] = index as u32 - 1;
         }
     }
 
+    /// The bracket `open` is not closed before `close`, which closes one further out.
     fn mismatch(&mut self, open: usize, close: usize) {
+        let errors = if self.tokens.word(close) == "}" && self.tokens.word(open) != "{" {
+            &mut self.errors.local
+        } else {
+            &mut self.errors.fatal
+        };
+        errors.push(self.tokens.list[open].start);
+        if self.cut >= Some(open as u32) {
+            return;
+        }
         let (bracket, found) = (self.tokens.word(open), self.tokens.word(close));
         let message = format!("unclosed `{bracket}`");
         let d = Diagnostic::error(
@@ -190,40 +226,47 @@ impl Matcher<'_, '_> {
             self.span(open),
             format!("not closed before the `{found}`"),
         );
-        let d = d.with_label(
+        self.sink.push(d.with_label(
             self.span(close),
             format!("`{}` expected before this", closer_of(bracket)),
-        );
-        self.error(d);
+        ));
     }
 
     fn stray(&mut self, index: usize) {
-        let message = format!("unmatched `{}`", self.tokens.word(index));
-        self.error(Diagnostic::error(
-            "E0102",
-            message,
-            self.span(index),
-            "closes nothing",
-        ));
         self.tokens.list[index].kind = Kind::Unknown;
+        if self.open.is_empty() {
+            self.tokens.strays.push(index);
+            return;
+        }
+        self.errors.local.push(self.tokens.list[index].start);
+        self.sink.push(unmatched(self.file, &self.tokens, index));
     }
 
     fn too_deep(&mut self, index: usize) {
         self.deep = true;
         let label = format!("more than {MAX_NESTING} brackets are open here");
         let d = Diagnostic::error("E0105", "nested too deeply", self.span(index), label);
-        self.error(d.with_help("move an inner part into a `fn` or a `let` of its own"));
-    }
-
-    fn error(&mut self, diagnostic: Diagnostic) {
-        self.fatal.push(diagnostic.span().start);
-        self.sink.push(diagnostic);
+        self.errors.fatal.push(d.span().start);
+        self.sink
+            .push(d.with_help("move an inner part into a `fn` or a `let` of its own"));
     }
 
     fn span(&self, index: usize) -> Span {
         let token = self.tokens.list[index];
         Span::new(self.file, token.start, token.end)
     }
+}
+
+/// The error at a closing bracket that closes nothing.
+pub(crate) fn unmatched(file: FileId, tokens: &Tokens, index: usize) -> Diagnostic {
+    let message = format!("unmatched `{}`", tokens.word(index));
+    let token = tokens.list[index];
+    Diagnostic::error(
+        "E0102",
+        message,
+        Span::new(file, token.start, token.end),
+        "closes nothing",
+    )
 }
 
 fn opener_of(close: &str) -> &'static str {

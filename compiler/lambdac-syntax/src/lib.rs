@@ -49,16 +49,17 @@ pub fn parse(file: FileId, text: &str, sink: &mut Sink) -> Option<ast::File> {
         return None;
     }
     let lexed = lex::lex(file, text, sink);
-    let mut fatal = Vec::new();
-    let tokens = items::match_brackets(file, text, &lexed, &mut fatal, sink);
-    fatal.sort_unstable();
+    let (tokens, brackets) = items::match_brackets(file, text, &lexed, sink);
+    let mut local = lexed.errors;
+    local.extend(brackets.local);
+    local.sort_unstable();
     let budget = Budget::new(text.len());
     let mut parser = FileParser {
         file,
         tokens: &tokens,
         docs: &lexed.docs,
-        errors: &lexed.errors,
-        fatal: &fatal,
+        local: &local,
+        fatal: &brackets.fatal,
         budget,
         sink,
     };
@@ -106,7 +107,7 @@ struct FileParser<'a> {
     tokens: &'a Tokens<'a>,
     docs: &'a [DocLine],
     /// Offsets of reported errors: those that a statement's loss mends, and those that cost the item.
-    errors: &'a [u32],
+    local: &'a [u32],
     fatal: &'a [u32],
     budget: Budget,
     sink: &'a mut Sink,
@@ -116,14 +117,13 @@ impl FileParser<'_> {
     fn file(&mut self) -> Option<ast::File> {
         let mut head = None;
         let mut parsed = (Vec::new(), Vec::new());
-        let mut after_garbage = false;
+        // An error in an item may have torn it apart: what is left over says nothing new.
+        let mut torn = false;
         for (i, item) in items::split(self.tokens).into_iter().enumerate() {
+            let before = self.sink.error_count();
             match item.shape {
-                Shape::Garbage => {
-                    if !after_garbage {
-                        self.garbage(item);
-                    }
-                }
+                Shape::Garbage if torn => continue,
+                Shape::Garbage => self.garbage(item),
                 Shape::Head if head.is_some() => self.second_head(item),
                 Shape::Head => {
                     if i > 0 {
@@ -133,7 +133,7 @@ impl FileParser<'_> {
                 }
                 _ => self.item(item, &mut parsed),
             }
-            after_garbage = item.shape == Shape::Garbage;
+            torn = item.shape == Shape::Garbage || self.sink.error_count() > before;
         }
         if head.is_none() {
             self.no_head(None);
@@ -184,7 +184,7 @@ impl FileParser<'_> {
     }
 
     fn garbage(&mut self, item: ItemTokens) {
-        if self.has_error(self.fatal, item) || self.has_error(self.errors, item) {
+        if self.has_error(self.fatal, item) || self.has_error(self.local, item) || self.stray(item) {
             return;
         }
         let found = message::found(self.tokens, item.first);
@@ -198,6 +198,18 @@ impl FileParser<'_> {
         self.sink.push(d.with_help(
             "items are `const enum struct header param state table service fn lambda match test` and `use`",
         ));
+    }
+
+    /// Reports the first closing bracket in `item` that closes nothing; whether there is one.
+    fn stray(&mut self, item: ItemTokens) -> bool {
+        let strays = &self.tokens.strays;
+        let first = strays
+            .get(strays.partition_point(|&s| s < item.first))
+            .filter(|&&s| s < item.end);
+        if let Some(&stray) = first {
+            self.sink.push(items::unmatched(self.file, self.tokens, stray));
+        }
+        first.is_some()
     }
 
     fn has_error(&self, offsets: &[u32], item: ItemTokens) -> bool {
@@ -220,7 +232,7 @@ impl FileParser<'_> {
     fn item(&mut self, item: ItemTokens, parsed: &mut (Vec<ast::Ident>, Vec<ast::Item>)) {
         match self.parse_item(item, Rule::item_only, |builder, pair| builder.item_only(pair)) {
             Some(Built::Use(name)) => parsed.0.push(name),
-            Some(Built::Item(item)) => parsed.1.push(item),
+            Some(Built::Item(item)) => parsed.1.push(*item),
             None => {}
         }
     }
@@ -231,10 +243,10 @@ impl FileParser<'_> {
         rule: Rule,
         build: impl FnOnce(&mut Builder, build::P) -> T,
     ) -> Option<T> {
-        if self.has_error(self.fatal, item) {
+        if self.has_error(self.fatal, item) || self.stray(item) {
             return None;
         }
-        let reported = self.within(self.errors, item);
+        let reported = self.within(self.local, item);
         let (file, tokens, docs) = (self.file, self.tokens, self.docs);
         let mut parser = ItemParser {
             file,

@@ -89,10 +89,16 @@ fn help(tokens: &Tokens, index: usize) -> Option<String> {
     }
     match (tokens.word(index.wrapping_sub(1)), word) {
         ("+", "+") | ("-", "-") => Some("write `+= 1` or `-= 1`".into()),
-        (_, "==") => None,
+        (field, ":") if is_name(field) && tokens.word(index.wrapping_sub(2)) == "{" => Some(
+            "a struct literal in the head of `if`, `while`, `for` or `match` stands in parentheses".into(),
+        ),
         (_, "=") => Some("to compare, write `==`".into()),
         _ => None,
     }
+}
+
+fn is_name(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && !is_reserved(word)
 }
 
 fn is_reserved(word: &str) -> bool {
@@ -114,12 +120,20 @@ fn expected(rules: &[Rule]) -> String {
             list.push(word);
         }
     }
-    // An operator could nearly always follow: say so only where nothing else could.
+    // After an operand an operator, call or index could nearly always follow: say so only where nothing else could.
+    if !weak.is_empty() && words.iter().any(|word| !OPENERS.contains(word)) {
+        words.retain(|word| !OPENERS.contains(word));
+    } else if !weak.is_empty() && words.contains(&"`{`") {
+        words = vec!["`{`"];
+    }
     if words.is_empty() {
         words = weak;
     }
-    if words.contains(&"a statement") {
-        words.retain(|w| *w == "a statement" || w.starts_with('`'));
+    // A whole says more than the list of what it may start with.
+    for whole in ["an item", "a statement", "an expression"] {
+        if words.contains(&whole) {
+            words.retain(|word| *word == whole || is_separator(word) && !OPENERS.contains(word));
+        }
     }
     words.truncate(MAX_EXPECTED);
     match words.split_last() {
@@ -127,6 +141,14 @@ fn expected(rules: &[Rule]) -> String {
         Some((last, [])) => (*last).into(),
         Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
     }
+}
+
+/// What also goes on with an operand.
+const OPENERS: [&str; 3] = ["`(`", "`[`", "`{`"];
+
+/// Whether a description is that of a token, and not of a word that starts something.
+fn is_separator(word: &str) -> bool {
+    word.starts_with('`') && !word.contains(|c: char| c.is_ascii_alphabetic())
 }
 
 /// A rule's name in messages, and whether it is one of the things that could follow nearly anywhere.
@@ -146,7 +168,8 @@ fn describe(rule: Rule) -> (&'static str, bool) {
         Rule::assign_op => weak("`=`"),
         Rule::else_if | Rule::else_arm | Rule::let_else | Rule::kw_else => weak("`else`"),
         Rule::max | Rule::kw_max => weak("`max`"),
-        Rule::attr | Rule::at | Rule::broken => weak(""),
+        Rule::with | Rule::kw_with => weak("`with`"),
+        Rule::attr | Rule::at | Rule::broken => strong(""),
         Rule::EOI | Rule::WHITESPACE | Rule::COMMENT => strong(""),
         _ => strong(describe_strong(rule)),
     }
@@ -241,7 +264,6 @@ fn token(rule: Rule) -> &'static str {
         R::array_count => "`;`",
         R::kw_in => "`in`",
         R::kw_if => "`if`",
-        R::with | R::kw_with => "`with`",
         R::kw_lambda => "`lambda`",
         R::kw_mut => "`mut`",
         _ => "",

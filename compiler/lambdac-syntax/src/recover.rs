@@ -110,6 +110,12 @@ impl ItemParser<'_> {
         }
     }
 
+    /// Whether a failure at token `index` comes from what was painted over.
+    fn blames(&self, painted: &Painted, index: usize) -> bool {
+        let at_end = index == painted.end && matches!(self.tokens.word(index), ")" | "]" | "}");
+        (painted.first..painted.end).contains(&index) || at_end
+    }
+
     fn paint(&self, copy: &mut [u8], painted: &mut Vec<Painted>, part: Part) {
         let (first, end) = (part.tokens.first, part.tokens.end);
         let base = self.base();
@@ -150,6 +156,10 @@ impl ItemParser<'_> {
         self.tokens
             .parent(index)
             .filter(|&p| p >= self.item.first && p < self.item.end)
+    }
+
+    fn is_test(&self) -> bool {
+        self.tokens.word(self.item.first) == "test"
     }
 
     /// What stands between the brackets that open at `open`, where they are braces of statements or of a list.
@@ -266,16 +276,15 @@ impl List {
 
     /// Whether a statement starts at `child` although the one before it has no end.
     fn starts(self, parser: &ItemParser, child: usize) -> bool {
-        self == Self::Statements
-            && match parser.tokens.word(child) {
-                "let" => !matches!(parser.tokens.word(child - 1), "if"),
-                "return" | "reply" | "break" | "continue" | "for" | "while" | "match" => true,
-                "expect" | "given" => {
-                    parser.item.shape == Shape::Body
-                        && parser.parent(child).is_some_and(|p| parser.parent(p).is_none())
-                }
-                _ => false,
-            }
+        let previous = parser.tokens.word(child - 1);
+        if self == Self::Commas || matches!(previous, "let" | "mut" | "for" | "if" | ".") {
+            return false;
+        }
+        match parser.tokens.word(child) {
+            "let" | "return" | "reply" | "break" | "continue" | "for" | "while" | "match" => true,
+            "expect" | "given" => parser.is_test(),
+            _ => false,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::{Builder, Inner, P};
 /// What an `item_only` is.
 pub(crate) enum Built {
     Use(Ident),
-    Item(Item),
+    Item(Box<Item>),
 }
 
 impl Builder<'_> {
@@ -40,12 +40,12 @@ impl Builder<'_> {
             attrs.push(self.attr(attr));
         }
         let kind = self.item_kind(inner.expect());
-        Built::Item(Item {
+        Built::Item(Box::new(Item {
             docs,
             attrs,
             kind,
             span,
-        })
+        }))
     }
 
     fn attr(&mut self, pair: P) -> Attr {

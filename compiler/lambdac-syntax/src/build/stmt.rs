@@ -8,12 +8,6 @@ use crate::grammar::Rule;
 use super::expr::binary_op;
 use super::{Builder, Inner, P};
 
-/// A statement, or the expression that the block's value is.
-enum Part {
-    Stmt(StmtKind),
-    Tail(Expr),
-}
-
 impl Builder<'_> {
     pub(super) fn block(&mut self, pair: P) -> Block {
         let span = self.span(&pair);
@@ -39,23 +33,19 @@ impl Builder<'_> {
                 stmt_span.end = token.end;
             }
             let last = inner.next_rule().is_none();
-            match self.part(part, last) {
-                Part::Stmt(kind) => block.stmts.push(Stmt {
-                    kind,
-                    span: stmt_span,
-                }),
-                Part::Tail(expr) => block.tail = Some(Box::new(expr)),
-            }
+            self.part(part, last, stmt_span, &mut block);
         }
         block
     }
 
-    fn part(&mut self, pair: P, last: bool) -> Part {
-        match pair.as_rule() {
-            Rule::effect_stmt | Rule::arm_effect => self.effect(pair),
-            Rule::if_stmt => self.if_stmt(pair, last),
-            _ => Part::Stmt(self.stmt(pair)),
-        }
+    /// Adds a statement to `block`, or the expression that is its value; `last` is whether nothing follows.
+    fn part(&mut self, pair: P, last: bool, span: Span, block: &mut Block) {
+        let kind = match pair.as_rule() {
+            Rule::effect_stmt | Rule::arm_effect => self.effect(pair, block),
+            Rule::if_stmt => self.if_stmt(pair, last, block),
+            _ => Some(self.stmt(pair)),
+        };
+        block.stmts.extend(kind.map(|kind| Stmt { kind, span }));
     }
 
     fn stmt(&mut self, pair: P) -> StmtKind {
@@ -112,27 +102,28 @@ impl Builder<'_> {
     }
 
     /// An expression or assignment; the value of its block where no `;` follows.
-    fn effect(&mut self, pair: P) -> Part {
+    fn effect(&mut self, pair: P, block: &mut Block) -> Option<StmtKind> {
         let arm = pair.as_rule() == Rule::arm_effect;
         let ends = arm || pair.clone().into_inner().any(|p| p.as_rule() == Rule::semi);
         let mut inner = Inner::of(pair);
         let place = self.expr(inner.expect());
-        match inner.take_rule(Rule::assign_op) {
-            Some(op) => {
-                let op = binary_op(op.as_str().trim_end_matches('='));
-                Part::Stmt(StmtKind::Assign {
-                    place,
-                    op,
-                    value: self.expr(inner.expect()),
-                })
-            }
-            None if ends => Part::Stmt(StmtKind::Expr(place)),
-            None => Part::Tail(place),
+        if let Some(op) = inner.take_rule(Rule::assign_op) {
+            let op = binary_op(op.as_str().trim_end_matches('='));
+            return Some(StmtKind::Assign {
+                place,
+                op,
+                value: self.expr(inner.expect()),
+            });
         }
+        if ends {
+            return Some(StmtKind::Expr(place));
+        }
+        block.tail = Some(Box::new(place));
+        None
     }
 
     /// The last `if` of a block is the block's value where one of its own blocks has a value.
-    fn if_stmt(&mut self, pair: P, last: bool) -> Part {
+    fn if_stmt(&mut self, pair: P, last: bool, block: &mut Block) -> Option<StmtKind> {
         let ends = pair.clone().into_inner().any(|p| p.as_rule() == Rule::semi);
         let inside = Inner::of(pair).expect();
         let span = self.span(&inside);
@@ -147,10 +138,10 @@ impl Builder<'_> {
             _ => false,
         };
         if last && !ends && has_value {
-            Part::Tail(expr)
-        } else {
-            Part::Stmt(StmtKind::Expr(expr))
+            block.tail = Some(Box::new(expr));
+            return None;
         }
+        Some(StmtKind::Expr(expr))
     }
 
     fn arm(&mut self, pair: P) -> MatchArm {
@@ -170,10 +161,7 @@ impl Builder<'_> {
                 tail: None,
                 span,
             };
-            match self.part(body, false) {
-                Part::Stmt(kind) => block.stmts.push(Stmt { kind, span }),
-                Part::Tail(expr) => block.tail = Some(Box::new(expr)),
-            }
+            self.part(body, false, span, &mut block);
             block
         };
         MatchArm { patterns, body, span }

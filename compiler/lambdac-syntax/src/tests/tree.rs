@@ -4,7 +4,7 @@ use super::parses;
 use crate::ast::{ExprKind, ItemKind, StmtKind};
 
 /// The program of the reference's first section.
-const SAMPLE: &str = r#"
+pub(super) const SAMPLE: &str = r#"
 //! Key-value front end.
 workload kv;
 
