@@ -22,11 +22,15 @@
 mod body;
 mod effects;
 mod module;
+mod print;
 mod shape;
+pub mod validate;
 mod visit;
 
 pub use body::*;
 pub use effects::{Effects, func_effects};
 pub use module::*;
+pub use print::{print_func, print_image, print_lambda, print_region};
 pub use shape::{MAX_SHAPE_DEPTH, base_shape, mask, place_shape, scalar_bytes, sign_extend};
+pub use validate::{ValidateError, validate};
 pub use visit::{Access, Use, UseMut};
