@@ -62,6 +62,9 @@ const LONG_PUNCT: [&str; 22] = [
     "/=", "%=", "&=", "|=", "^=",
 ];
 
+/// What a lossy conversion leaves where a byte was not UTF-8.
+const LOST: char = char::REPLACEMENT_CHARACTER;
+
 /// Reads all of `text`.
 pub(crate) fn lex(file: FileId, text: &str, sink: &mut Sink) -> Lexed {
     let mut lexer = Lexer {
@@ -189,6 +192,9 @@ impl Lexer<'_> {
         let (start, inside) = (self.at, self.at + prefix + 1);
         self.token(Kind::Quoted, end + 1 - self.at);
         let text = &self.text[inside..end];
+        if let Some(lost) = text.find(LOST) {
+            return self.lost(inside + lost);
+        }
         let problem = match (prefix, quote) {
             (1, b'\'') => literal::byte(text).err(),
             _ => literal::check_escapes(text).err(),
@@ -242,6 +248,16 @@ impl Lexer<'_> {
         self.token(Kind::Punct, len);
     }
 
+    /// The mark that takes the place of bytes that were not UTF-8.
+    fn lost(&mut self, at: usize) {
+        let span = self.span(at, at + LOST.len_utf8());
+        let label = "U+FFFD: a byte here was not UTF-8, and was lost";
+        self.error(
+            Diagnostic::error("E0108", "the file was not UTF-8", span, label)
+                .with_help("bytes beyond ASCII are written `\\xNN` in a byte string"),
+        );
+    }
+
     /// A run of characters that no token starts with, as one error.
     fn unknown(&mut self) {
         let rest = &self.text[self.at..];
@@ -251,6 +267,10 @@ impl Lexer<'_> {
             .find(|c: char| !strange(c))
             .unwrap_or(rest.len())
             .max(first.len_utf8());
+        if first == LOST {
+            self.lost(self.at);
+            return self.token(Kind::Unknown, len);
+        }
         let span = self.span(self.at, self.at + len);
         let message = match first {
             c if c.is_control() => format!("unknown character U+{:04X}", u32::from(c)),

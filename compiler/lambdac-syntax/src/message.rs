@@ -232,7 +232,7 @@ fn describe_strong(rule: Rule) -> &'static str {
         R::variant => "a variant",
         R::match_rule => "a rule `condition => target`",
         R::entry => "an entry `key => value`",
-        R::expect_step | R::given_step => "`expect` or `given`",
+        R::expect_step | R::given_step | R::kw_expect | R::kw_given => "`expect` or `given`",
         R::head | R::head_kind => "`workload` or `library`",
         R::let_cond => "`let`",
         R::block => "`{`",

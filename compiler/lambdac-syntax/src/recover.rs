@@ -92,11 +92,7 @@ impl ItemParser<'_> {
                 Err(error) => error,
             };
             let index = self.tokens.at((base + message::offset(&error)) as u32);
-            let part = match painted
-                .iter()
-                .find(|p| (p.first..=p.end).contains(&index))
-                .copied()
-            {
+            let part = match painted.iter().find(|p| self.blames(p, index)).copied() {
                 Some(part) => self.part_outside(part),
                 None => {
                     sink.push(message::unexpected(self.file, self.tokens, index, &error));

@@ -2,6 +2,7 @@
 
 mod errors;
 mod hostile;
+mod pages;
 mod tree;
 
 use lambdac_diag::{FileId, Sink, SourceMap};
@@ -15,7 +16,7 @@ fn parses(source: &str) -> File {
     file.expect("a file without errors has a tree")
 }
 
-/// The errors of a source: position, code, message, the primary label and the help.
+/// The errors of a source: position, length, code and message.
 fn check(source: &str) -> String {
     run(source).1
 }

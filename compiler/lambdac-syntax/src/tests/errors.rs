@@ -90,6 +90,8 @@ fn broken_rules_entries_and_steps() {
     8:12+1 E0101 expected `==` or `!=` after `)`, found `;`
     9:13+1 E0101 expected `==` or `!=` after `)`, found `=`
     10:14+2 E0101 expected `(` after `get`, found `=>`
+    11:2+3 E0101 expected `expect` or `given` or `}` after `;`, found `let`
+    12:22+1 E0101 expected `:` after `a`, found `1`
     ");
 }
 

@@ -1,7 +1,8 @@
 //! What valid programs become.
 
 use super::parses;
-use crate::ast::{ExprKind, ItemKind, StmtKind};
+use crate::ast::{Expr, ExprKind, ItemKind, StmtKind};
+use crate::grammar::{Grammar, Rule};
 
 /// The program of the reference's first section.
 pub(super) const SAMPLE: &str = r#"
@@ -134,4 +135,54 @@ const N: u32 = if true { 1 } else { 2 };
 fn g() -> bool { a == 1 && ~b != - - 3 || c in NET/LEN }
 "#,
     );
+}
+
+/// An expression's tree with every operator in parentheses.
+fn grouped(expr: &Expr) -> String {
+    match &expr.kind {
+        ExprKind::Binary(op, a, b) => format!("({} {op:?} {})", grouped(a), grouped(b)),
+        ExprKind::Unary(op, a) => format!("({op:?} {})", grouped(a)),
+        ExprKind::Cast(a, _) => format!("({} as)", grouped(a)),
+        ExprKind::InRange(x, a, b) => format!("({} in {}..{})", grouped(x), grouped(a), grouped(b)),
+        ExprKind::InPrefix(x, a, n) => format!("({} in {}/{})", grouped(x), grouped(a), grouped(n)),
+        ExprKind::Field(a, name) => format!("({}.{})", grouped(a), name.text),
+        ExprKind::Int(value, _) => value.to_string(),
+        ExprKind::Path(path) => path.segments[0].text.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn precedence_is_that_of_rust() {
+    for (source, tree) in [
+        ("a - b - c * d", "((a Sub b) Sub (c Mul d))"),
+        (
+            "a & m == v && b || c",
+            "((((a And m) Eq v) LogicAnd b) LogicOr c)",
+        ),
+        (
+            "a | b ^ c & d << e + f",
+            "(a Or (b Xor (c And (d Shl (e Add f)))))",
+        ),
+        ("-a.x as u8 * b", "(((Neg (a.x)) as) Mul b)"),
+        ("!a == ~b", "((Not a) Eq (BitNot b))"),
+        ("a in 1..b + 2 && c", "((a in 1..(b Add 2)) LogicAnd c)"),
+        ("a & m in n / 8 || c", "(((a And m) in n/8) LogicOr c)"),
+        ("(a + b) * c", "((a Add b) Mul c)"),
+        ("a < b as u8", "(a Lt (b as))"),
+    ] {
+        let file = parses(&format!("workload w; const C: bool = {source};"));
+        let ItemKind::Const { value, .. } = &file.items[0].kind else {
+            panic!("a const")
+        };
+        assert_eq!(grouped(value), tree, "{source}");
+        let text = format!("workload w; const C: bool = {source};");
+        assert_eq!(&text[value.span.start as usize..value.span.end as usize], source);
+    }
+}
+
+#[test]
+fn the_file_rule_accepts_what_the_parser_accepts() {
+    use pest::Parser;
+    assert!(Grammar::parse(Rule::file, SAMPLE).is_ok());
 }
