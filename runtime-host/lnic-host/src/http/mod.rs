@@ -1,0 +1,126 @@
+//! The HTTP server: functions, state, tables, metrics.
+//!
+//! Connections are served by hyper directly, so that an unfinished request can be cut off and a
+//! stop can wait for the finished ones; axum routes the requests.
+
+mod client_address;
+mod function;
+mod system;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tower::Service;
+
+use crate::server::Shared;
+
+/// Longest block of headers taken.
+const MAX_HEADERS: usize = 1 << 20;
+/// Pause after an accept that failed, for want of descriptors say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts connections until `stopped`, then lets their requests finish.
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stopped: watch::Receiver<bool>) {
+    let router = router(Arc::clone(&shared));
+    let mut connections = JoinSet::new();
+    let mut stop = std::pin::pin!(told(stopped.clone()));
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    _ = stream.set_nodelay(true);
+                    let timeout = shared.config.http_timeout;
+                    connections.spawn(connection(stream, peer, router.clone(), timeout, stopped.clone()));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Serves one connection.
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    timeout: Duration,
+    stopped: watch::Receiver<bool>,
+) {
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        router.clone().call(request)
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(timeout)
+        .max_buf_size(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = &mut connection => result,
+        () = told(stopped) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, %peer, "connection failed");
+    }
+}
+
+/// Ends when the server is told to stop.
+async fn told(mut stopped: watch::Receiver<bool>) {
+    // An error means that the server is gone, which is a stop too.
+    _ = stopped.wait_for(|stopped| *stopped).await.is_ok();
+}
+
+/// The other end of the connection that a request came on.
+#[derive(Clone, Copy)]
+struct Peer(SocketAddr);
+
+fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/function/{name}", any(function::call))
+        .route("/function/{name}/", any(function::call))
+        .route("/function/{name}/{*rest}", any(function::call))
+        .route("/function/", any(function::nameless))
+        .route("/healthz", get(async || StatusCode::OK))
+        .route("/metrics", get(system::metrics))
+        .route("/system/workloads", get(system::workloads))
+        .route("/system/state/{workload}", get(system::state))
+        .route("/system/state/{workload}/{object}", get(system::state))
+        .route("/system/state/{workload}/{object}/{index}", get(system::state))
+        .route(
+            "/system/tables/{table}",
+            get(system::table)
+                .put(system::put_table)
+                .delete(system::delete_table),
+        )
+        .fallback(async |_: Request| text(StatusCode::NOT_FOUND, "no such path"))
+        .with_state(shared)
+}
+
+/// An error's response: one line of plain text.
+fn text(status: StatusCode, line: &str) -> Response {
+    let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    (status, content_type, format!("{line}\n")).into_response()
+}
