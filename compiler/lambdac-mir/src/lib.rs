@@ -21,7 +21,9 @@
 
 mod body;
 mod effects;
+mod lexer;
 mod module;
+mod parse;
 mod print;
 mod shape;
 pub mod validate;
@@ -30,6 +32,7 @@ mod visit;
 pub use body::*;
 pub use effects::{Effects, func_effects};
 pub use module::*;
+pub use parse::{MAX_TEXT_BYTES, ParseError, parse, parse_image};
 pub use print::{print_func, print_image, print_lambda, print_region};
 pub use shape::{MAX_SHAPE_DEPTH, base_shape, mask, place_shape, scalar_bytes, sign_extend};
 pub use validate::{ValidateError, validate};

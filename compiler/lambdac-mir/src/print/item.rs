@@ -225,7 +225,7 @@ impl Printer {
         for (i, slot) in body.slots.iter().enumerate() {
             let storage = match slot.storage {
                 Storage::Frame => "",
-                Storage::ReplyBuffer => " reply",
+                Storage::ReplyBuffer => " reply_buffer",
             };
             self.line(format_args!(
                 "slot s{i} {}: {}{storage}",
