@@ -1,0 +1,3 @@
+//! x
+/// Split.
+pub fn split_awaits(_m: &mut lambdac_mir::Module) {}
