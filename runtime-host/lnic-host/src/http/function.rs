@@ -269,15 +269,11 @@ fn run_stream_here(
     let mut buffer = [0; MAX_FRAGMENT];
     let fragments = body.chunks(fragment_len).chain(body.is_empty().then_some(body));
     for fragment in fragments {
-        let end = run_stream(
-            image,
-            &mut local.scratch,
-            workload,
-            packet,
-            fragment,
-            &mut buffer,
-            &mut local.call,
-        );
+        let mut io = Io {
+            reply: &mut buffer,
+            call: &mut local.call,
+        };
+        let end = run_stream(image, &mut local.scratch, workload, packet, fragment, &mut io);
         match end {
             StreamEnd::Reply(len) => reply.extend_from_slice(&buffer[..len]),
             StreamEnd::Error(status) => return refused(status),

@@ -216,16 +216,11 @@ impl Core {
             ..
         } = request;
         let packet = self.packet(&origin);
-        let reply = self.outlet.next_payload();
-        let end = run_stream(
-            image,
-            &mut self.scratch,
-            workload,
-            &packet,
-            payload,
-            reply,
-            &mut self.call,
-        );
+        let mut io = Io {
+            reply: self.outlet.next_payload(),
+            call: &mut self.call,
+        };
+        let end = run_stream(image, &mut self.scratch, workload, &packet, payload, &mut io);
         let status = match end {
             StreamEnd::Reply(len) => self.outlet.reply_in_place(&origin, len, true),
             StreamEnd::Error(status) => self.outlet.error(&origin, status),

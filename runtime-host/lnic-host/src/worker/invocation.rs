@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lnic_wire::Status;
 
-use crate::engine_api::{Io, Outcome, Packet, Scratch, ServiceCall, Trap};
+use crate::engine_api::{Io, Outcome, Packet, Scratch, Trap};
 use crate::events::EventLog;
 use crate::image::Image;
 use crate::metrics::Writer;
@@ -19,7 +19,7 @@ pub(crate) enum StreamEnd {
     Trap(Trap),
 }
 
-/// Runs the chunks of one fragment of a stream, replies side by side in `reply`, which has room
+/// Runs the chunks of one fragment of a stream, replies side by side in `io.reply`, which has room
 /// for all of them ([`lnic_wire::stream_fragment_size`]).
 pub(crate) fn run_stream(
     image: &Image,
@@ -27,8 +27,7 @@ pub(crate) fn run_stream(
     workload: usize,
     packet: &Packet,
     fragment: &[u8],
-    reply: &mut [u8],
-    call: &mut ServiceCall,
+    io: &mut Io<'_>,
 ) -> StreamEnd {
     let info = image.info(workload);
     let Some(chunk_len) = info.chunk else {
@@ -44,10 +43,17 @@ pub(crate) fn run_stream(
     }
     let mut len = 0;
     for chunk in fragment.chunks(chunk_len) {
-        let Some(rest) = reply.get_mut(len..).filter(|rest| rest.len() >= info.max_reply) else {
+        let Some(rest) = io
+            .reply
+            .get_mut(len..)
+            .filter(|rest| rest.len() >= info.max_reply)
+        else {
             return StreamEnd::Error(Status::TooLarge);
         };
-        let mut io = Io { reply: rest, call };
+        let mut io = Io {
+            reply: rest,
+            call: io.call,
+        };
         match image.engine.invoke(scratch, workload, packet, chunk, &mut io) {
             Outcome::Reply(bytes) => len += bytes,
             Outcome::Trap(trap) => return StreamEnd::Trap(trap),
