@@ -1,1 +1,38 @@
 //! Passes from MIR to MIR.
+//!
+//! A validated [`lambdac_mir::Module`] goes in, the same module comes out smaller and faster, and a [`Report`] says
+//! what each pass did. Who calls it: the driver, between lowering and the back ends.
+//!
+//! ```text
+//! let report = lambdac_opt::optimize(&mut module, &lambdac_opt::Options::default());
+//! ```
+//!
+//! Invariants: a valid module stays valid; no pass panics on a valid module; every pass takes about linear time; what
+//! a program does (replies, state, log, traps) never changes, and nothing moves across a trap or an access to state.
+
+#![forbid(unsafe_code)]
+
+mod const_fold;
+mod cse;
+mod dce;
+mod defs;
+mod eval;
+mod func_dce;
+mod inline;
+mod mem2reg;
+mod pass;
+mod pipeline;
+mod simplify_cfg;
+mod visit;
+
+pub use const_fold::CONST_FOLD;
+pub use cse::CSE;
+pub use dce::DCE;
+pub use func_dce::FUNC_DCE;
+pub use inline::INLINE;
+pub use mem2reg::MEM2REG;
+pub use pass::{
+    Changed, Code, Context, Dump, Entry, LambdaOps, Options, Pass, PassReport, Report, Run, Signature, all_passes,
+    default_pipeline, optimize, run_pass,
+};
+pub use simplify_cfg::SIMPLIFY_CFG;
