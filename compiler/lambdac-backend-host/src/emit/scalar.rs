@@ -1,0 +1,293 @@
+//! Operations on scalars.
+//!
+//! Every value is zero-extended. Besides the code, an upper bound and constants are tracked per value, so that shift
+//! and division guards that cannot matter are left out.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{self, InstBuilder, types};
+use lambdac_mir::{BinOp, CastOp, CmpOp, Value};
+
+use super::func::FnEmitter;
+use super::walk::condition;
+use crate::Result;
+use crate::layout::mask;
+
+/// The Cranelift type that holds a width.
+pub(crate) fn ty(width: u8) -> ir::Type {
+    match width {
+        0..=8 => types::I8,
+        9..=16 => types::I16,
+        17..=32 => types::I32,
+        _ => types::I64,
+    }
+}
+
+/// An `iconst` immediate of a type: sign-extended, as Cranelift's verifier wants it canonical.
+fn immediate(ty: ir::Type, value: u64) -> i64 {
+    let unused = 64 - ty.bits();
+    ((value << unused) >> unused) as i64
+}
+
+impl FnEmitter<'_, '_, '_> {
+    pub(crate) fn constant(&mut self, ty: ir::Type, value: u64) -> ir::Value {
+        self.b.ins().iconst(ty, immediate(ty, value))
+    }
+
+    /// Clears the bits above a width.
+    pub(crate) fn mask_to(&mut self, value: ir::Value, width: u8) -> ir::Value {
+        let ty = ty(width);
+        if u32::from(width) == ty.bits() {
+            return value;
+        }
+        let mask = self.constant(ty, mask(width));
+        self.b.ins().band(value, mask)
+    }
+
+    /// Fills the bits above a width with its sign.
+    pub(crate) fn signed(&mut self, value: ir::Value, width: u8) -> ir::Value {
+        let unused = ty(width).bits() - u32::from(width);
+        if unused == 0 {
+            return value;
+        }
+        let up = self.b.ins().ishl_imm_u(value, i64::from(unused));
+        self.b.ins().sshr_imm_u(up, i64::from(unused))
+    }
+
+    /// A value of any width at 64 bits.
+    pub(crate) fn extend(&mut self, value: ir::Value) -> ir::Value {
+        if self.b.func.dfg.value_type(value) == types::I64 {
+            return value;
+        }
+        self.b.ins().uextend(types::I64, value)
+    }
+
+    /// A zero-extended value at another type; higher bits are cut off.
+    pub(crate) fn resize(&mut self, value: ir::Value, to: ir::Type) -> ir::Value {
+        let from = self.b.func.dfg.value_type(value);
+        match from.bits().cmp(&to.bits()) {
+            std::cmp::Ordering::Less => self.b.ins().uextend(to, value),
+            std::cmp::Ordering::Equal => value,
+            std::cmp::Ordering::Greater => self.b.ins().ireduce(to, value),
+        }
+    }
+
+    pub(super) fn constant_op(&mut self, result: Value, value: u64) {
+        let width = self.width(result);
+        let value = value & mask(width);
+        self.known[result.index()] = Some(value);
+        self.upper[result.index()] = value;
+        let constant = self.constant(ty(width), value);
+        self.define(result, constant);
+    }
+
+    pub(super) fn bin(&mut self, result: Value, op: BinOp, a: Value, b: Value) -> Result<()> {
+        let width = self.width(a);
+        let (x, y) = (self.value(a)?, self.value(b)?);
+        let (bound_a, bound_b) = (self.upper[a.index()], self.upper[b.index()]);
+        let value = match op {
+            BinOp::Add => {
+                let sum = self.b.ins().iadd(x, y);
+                self.masked_unless(sum, width, bound_a.checked_add(bound_b))
+            }
+            BinOp::Sub => {
+                let difference = self.b.ins().isub(x, y);
+                self.mask_to(difference, width)
+            }
+            BinOp::Mul => {
+                let product = self.b.ins().imul(x, y);
+                self.masked_unless(product, width, bound_a.checked_mul(bound_b))
+            }
+            BinOp::UDiv => self.unsigned_division(x, y, self.known[b.index()], true),
+            BinOp::URem => self.unsigned_division(x, y, self.known[b.index()], false),
+            BinOp::SDiv => self.signed_division(x, y, width, true),
+            BinOp::SRem => self.signed_division(x, y, width, false),
+            BinOp::And => self.b.ins().band(x, y),
+            BinOp::Or => self.b.ins().bor(x, y),
+            BinOp::Xor => self.b.ins().bxor(x, y),
+            BinOp::Shl | BinOp::LShr => self.shift(op, x, y, width, bound_b),
+            BinOp::AShr => self.arithmetic_shift(x, y, width, bound_b),
+            BinOp::UMin => self.b.ins().umin(x, y),
+            BinOp::UMax => self.b.ins().umax(x, y),
+            BinOp::SMin | BinOp::SMax => self.signed_extreme(op, x, y, width),
+        };
+        self.upper[result.index()] = self.bound(op, width, (a, b));
+        self.define(result, value);
+        Ok(())
+    }
+
+    fn masked_unless(&mut self, value: ir::Value, width: u8, bound: Option<u64>) -> ir::Value {
+        match bound {
+            Some(bound) if bound <= mask(width) => value,
+            _ => self.mask_to(value, width),
+        }
+    }
+
+    /// An upper bound of a result.
+    fn bound(&self, op: BinOp, width: u8, (a, b): (Value, Value)) -> u64 {
+        let (x, y) = (self.upper[a.index()], self.upper[b.index()]);
+        let known = self.known[b.index()];
+        let bound = match op {
+            BinOp::Add => x.checked_add(y),
+            BinOp::Mul => x.checked_mul(y),
+            BinOp::And | BinOp::UMin => Some(x.min(y)),
+            BinOp::Or | BinOp::Xor => Some(mask(64 - (x | y).leading_zeros() as u8)),
+            BinOp::UMax => Some(x.max(y)),
+            BinOp::UDiv => Some(x / known.unwrap_or(1).max(1)),
+            BinOp::URem => Some(known.filter(|n| *n > 0).map_or(x, |n| x.min(n - 1))),
+            BinOp::LShr => Some(known.map_or(x, |n| x.checked_shr(n.min(64) as u32).unwrap_or(0))),
+            BinOp::Sub | BinOp::SDiv | BinOp::SRem | BinOp::Shl | BinOp::AShr => None,
+            BinOp::SMin | BinOp::SMax => None,
+        };
+        bound.unwrap_or(u64::MAX).min(mask(width))
+    }
+
+    /// `x / y` or `x % y` with `x / 0 == 0`, `x % 0 == x`.
+    fn unsigned_division(
+        &mut self,
+        x: ir::Value,
+        y: ir::Value,
+        known: Option<u64>,
+        quotient: bool,
+    ) -> ir::Value {
+        let ty = self.b.func.dfg.value_type(x);
+        if known.is_some_and(|divisor| divisor != 0) {
+            return if quotient {
+                self.b.ins().udiv(x, y)
+            } else {
+                self.b.ins().urem(x, y)
+            };
+        }
+        let one = self.constant(ty, 1);
+        let zero = self.constant(ty, 0);
+        let is_zero = self.b.ins().icmp(IntCC::Equal, y, zero);
+        let divisor = self.b.ins().select(is_zero, one, y);
+        if quotient {
+            let result = self.b.ins().udiv(x, divisor);
+            self.b.ins().select(is_zero, zero, result)
+        } else {
+            let result = self.b.ins().urem(x, divisor);
+            self.b.ins().select(is_zero, x, result)
+        }
+    }
+
+    /// As for unsigned ones, and `MIN / -1 == MIN`, `MIN % -1 == 0`, which the machine's division would fault on.
+    fn signed_division(&mut self, x: ir::Value, y: ir::Value, width: u8, quotient: bool) -> ir::Value {
+        let ty = ty(width);
+        let (x, y) = (self.signed(x, width), self.signed(y, width));
+        let (one, zero) = (self.constant(ty, 1), self.constant(ty, 0));
+        let minus_one = self.b.ins().iconst(ty, immediate(ty, u64::MAX));
+        let is_zero = self.b.ins().icmp(IntCC::Equal, y, zero);
+        let is_minus_one = self.b.ins().icmp(IntCC::Equal, y, minus_one);
+        let special = self.b.ins().bor(is_zero, is_minus_one);
+        let divisor = self.b.ins().select(special, one, y);
+        let result = if quotient {
+            let result = self.b.ins().sdiv(x, divisor);
+            let negated = self.b.ins().ineg(x);
+            let result = self.b.ins().select(is_minus_one, negated, result);
+            self.b.ins().select(is_zero, zero, result)
+        } else {
+            let result = self.b.ins().srem(x, divisor);
+            self.b.ins().select(is_zero, x, result)
+        };
+        self.mask_to(result, width)
+    }
+
+    /// Whether a shift amount of at most `bound` can reach `width`, as an `i1` value; none where it cannot.
+    fn reaches(&mut self, amount: ir::Value, width: u8, bound: u64) -> Option<ir::Value> {
+        if bound < u64::from(width) {
+            return None;
+        }
+        let ty = self.b.func.dfg.value_type(amount);
+        let limit = self.constant(ty, width.into());
+        Some(
+            self.b
+                .ins()
+                .icmp(IntCC::UnsignedGreaterThanOrEqual, amount, limit),
+        )
+    }
+
+    fn shift(&mut self, op: BinOp, x: ir::Value, amount: ir::Value, width: u8, bound: u64) -> ir::Value {
+        let result = match op {
+            BinOp::Shl => {
+                let shifted = self.b.ins().ishl(x, amount);
+                self.mask_to(shifted, width)
+            }
+            _ => self.b.ins().ushr(x, amount),
+        };
+        match self.reaches(amount, width, bound) {
+            None => result,
+            Some(reaches) => {
+                let zero = self.constant(ty(width), 0);
+                self.b.ins().select(reaches, zero, result)
+            }
+        }
+    }
+
+    fn arithmetic_shift(&mut self, x: ir::Value, amount: ir::Value, width: u8, bound: u64) -> ir::Value {
+        let x = self.signed(x, width);
+        let amount = match self.reaches(amount, width, bound) {
+            None => amount,
+            Some(reaches) => {
+                let ty = self.b.func.dfg.value_type(amount);
+                let most = self.constant(ty, u64::from(width) - 1);
+                self.b.ins().select(reaches, most, amount)
+            }
+        };
+        let result = self.b.ins().sshr(x, amount);
+        self.mask_to(result, width)
+    }
+
+    fn signed_extreme(&mut self, op: BinOp, x: ir::Value, y: ir::Value, width: u8) -> ir::Value {
+        let (x, y) = (self.signed(x, width), self.signed(y, width));
+        let result = match op {
+            BinOp::SMin => self.b.ins().smin(x, y),
+            _ => self.b.ins().smax(x, y),
+        };
+        self.mask_to(result, width)
+    }
+
+    /// A comparison as an `i8` of 0 or 1.
+    pub(crate) fn compare(&mut self, op: CmpOp, x: ir::Value, y: ir::Value, width: u8) -> ir::Value {
+        let (x, y) = match op {
+            CmpOp::Slt | CmpOp::Sle => (self.signed(x, width), self.signed(y, width)),
+            CmpOp::Eq | CmpOp::Ne | CmpOp::Ult | CmpOp::Ule => (x, y),
+        };
+        self.b.ins().icmp(condition(op), x, y)
+    }
+
+    pub(super) fn cast(&mut self, result: Value, op: CastOp, source: Value) -> Result<()> {
+        let (from, to) = (self.width(source), self.width(result));
+        let x = self.value(source)?;
+        let bound = self.upper[source.index()];
+        let value = match op {
+            CastOp::ZExt => self.resize(x, ty(to)),
+            CastOp::Trunc => {
+                let cut = self.resize(x, ty(to));
+                self.masked_unless(cut, to, Some(bound))
+            }
+            CastOp::SExt => {
+                let x = self.signed(x, from);
+                let wide = if ty(from) == ty(to) {
+                    x
+                } else {
+                    self.b.ins().sextend(ty(to), x)
+                };
+                self.mask_to(wide, to)
+            }
+        };
+        if op != CastOp::SExt {
+            self.upper[result.index()] = bound.min(mask(to));
+            self.known[result.index()] = self.known[source.index()].map(|n| n & mask(to));
+        }
+        self.define(result, value);
+        Ok(())
+    }
+
+    pub(super) fn select(&mut self, result: Value, cond: Value, yes: Value, no: Value) -> Result<()> {
+        let (cond, a, b) = (self.value(cond)?, self.value(yes)?, self.value(no)?);
+        let value = self.b.ins().select(cond, a, b);
+        self.upper[result.index()] = self.upper[yes.index()].max(self.upper[no.index()]);
+        self.define(result, value);
+        Ok(())
+    }
+}
