@@ -236,7 +236,7 @@ pub struct TableEntry {
 }
 
 /// The key of a table entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EntryKey {
     /// The whole key.
     Exact(Value),
