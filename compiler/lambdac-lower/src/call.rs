@@ -80,7 +80,15 @@ impl BodyCx<'_, '_> {
     fn by_reference(&mut self, source: Source, ty: &Type) -> Operand {
         match ty {
             Type::Bytes(_) | Type::BytesView => Operand::View(self.as_view(&source, ty)),
-            ty => Operand::Place(self.materialized(source, ty)),
+            ty => match source {
+                // A reference into state would let other invocations change what the callee reads.
+                Source::Place(place) if matches!(place.base, Base::Object(_)) => {
+                    let copy = self.temp(ty);
+                    self.copy_into(&copy, &Source::Place(place), ty);
+                    Operand::Place(copy)
+                }
+                source => Operand::Place(self.materialized(source, ty)),
+            },
         }
     }
 

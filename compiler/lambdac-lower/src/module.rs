@@ -349,7 +349,12 @@ fn lower_lambda<'w>(cx: &mut ModuleCx<'w>, item: &'w hir::Lambda) -> Lambda {
         Request::Any => (ANY_REQUEST, "any".to_owned()),
         Request::Typed(ty) => {
             body.bindings[0] = Some(Binding::Direct(Source::Request(RequestPath::WHOLE)));
-            (message_size(workload, ty), workload.type_name(ty))
+            let mut size = message_size(workload, ty);
+            if item.stream && !matches!(ty, Type::Bytes(_)) {
+                // Only a `bytes<n>` takes a short last chunk.
+                size.min = size.max;
+            }
+            (size, workload.type_name(ty))
         }
     };
     body.block(&item.body.block, &Want::Nothing);

@@ -1,3 +1,0 @@
-//! x
-/// Split.
-pub fn split_awaits(_m: &mut lambdac_mir::Module) {}

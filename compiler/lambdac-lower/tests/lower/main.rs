@@ -1,0 +1,5 @@
+//! Lowering and the await split, on whole programs.
+
+mod common;
+mod shapes;
+mod valid;
