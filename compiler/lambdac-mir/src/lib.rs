@@ -21,6 +21,7 @@
 
 mod body;
 mod effects;
+pub mod interp;
 mod lexer;
 mod module;
 mod parse;
