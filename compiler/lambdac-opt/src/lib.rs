@@ -12,6 +12,8 @@
 
 #![forbid(unsafe_code)]
 
+mod bounds;
+mod compact;
 mod const_fold;
 mod cse;
 mod dce;
@@ -22,9 +24,13 @@ mod inline;
 mod mem2reg;
 mod pass;
 mod pipeline;
+mod reply_in_place;
+mod shapes;
 mod simplify_cfg;
 mod visit;
 
+pub use bounds::BOUNDS_CHECK_ELIM;
+pub use compact::COMPACT;
 pub use const_fold::CONST_FOLD;
 pub use cse::CSE;
 pub use dce::DCE;
@@ -35,4 +41,5 @@ pub use pass::{
     Changed, Code, Context, Dump, Entry, LambdaOps, Options, Pass, PassReport, Report, Run, Signature, all_passes,
     default_pipeline, optimize, run_pass,
 };
+pub use reply_in_place::REPLY_IN_PLACE;
 pub use simplify_cfg::SIMPLIFY_CFG;

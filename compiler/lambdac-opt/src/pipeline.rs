@@ -1,5 +1,19 @@
 //! The order of the passes.
+
 use crate::pass::Pass;
+use crate::{
+    BOUNDS_CHECK_ELIM, COMPACT, CONST_FOLD, CSE, DCE, FUNC_DCE, INLINE, MEM2REG, REPLY_IN_PLACE, SIMPLIFY_CFG,
+};
+
+/// Inlining first, as everything else ends at a call. Then the scalar passes, three times round: promotion and reuse
+/// show constants and ranges, decided checks and branches show more of both. Placement of the reply comes when the slots
+/// are final, and dense numbers last.
 pub(crate) fn default_pipeline() -> Vec<&'static Pass> {
-    vec![&crate::CONST_FOLD, &crate::SIMPLIFY_CFG]
+    let mut passes: Vec<&'static Pass> = vec![&CONST_FOLD, &SIMPLIFY_CFG, &INLINE, &FUNC_DCE];
+    for _ in 0..3 {
+        passes.extend([&CONST_FOLD, &SIMPLIFY_CFG, &MEM2REG, &CSE, &CONST_FOLD, &BOUNDS_CHECK_ELIM]);
+        passes.extend([&SIMPLIFY_CFG, &DCE]);
+    }
+    passes.extend([&REPLY_IN_PLACE, &COMPACT]);
+    passes
 }

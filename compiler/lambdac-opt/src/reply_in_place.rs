@@ -1,0 +1,94 @@
+//! Puts the byte string that a lambda replies with into the reply buffer.
+//!
+//! A reply of a slot copies its bytes into the packet. Where the slot's bytes are the reply buffer from the start, nothing is
+//! copied. That is legal for one `bytes<n>` slot of a lambda, no larger than its largest reply, if every reply either is of
+//! this slot from its first byte, or does not read it, and if nothing must outlive a wait: the buffer is not saved with a
+//! continuation. Other ways out (drop, punt, trap) leave the buffer unused, whatever it holds.
+//!
+//! Of several candidates the one with the most replies is taken, the larger one where these are equal.
+
+use lambdac_mir::{Base, Lambda, Module, Op, Place, Shape, SlotId, Storage, Term, Value};
+
+use crate::pass::{Changed, Pass, Run};
+
+/// Replies without a copy.
+pub static REPLY_IN_PLACE: Pass =
+    Pass { name: "reply-in-place", summary: "Placement of replies in the reply buffer", run: Run::Module(run) };
+
+fn run(module: &mut Module) -> Changed {
+    let mut changed = false;
+    for lambda in &mut module.lambdas {
+        if lambda.body.slots.iter().any(|slot| slot.storage == Storage::ReplyBuffer) {
+            continue;
+        }
+        if let Some(slot) = candidate(lambda) {
+            lambda.body.slots[slot.index()].storage = Storage::ReplyBuffer;
+            changed = true;
+        }
+    }
+    Changed::from_bool(changed)
+}
+
+/// Replies of a slot.
+#[derive(Clone, Copy, Default)]
+struct Replies {
+    whole: u32,
+    other: u32,
+}
+
+fn candidate(lambda: &Lambda) -> Option<SlotId> {
+    let mut zero = vec![false; lambda.body.values.len()];
+    let mut replies = vec![Replies::default(); lambda.body.slots.len()];
+    for part in &lambda.parts {
+        part.region.walk(&mut |stmt| {
+            if let (Op::Const(0), [result]) = (&stmt.op, &stmt.results[..]) {
+                zero[result.index()] = true;
+            }
+        });
+        part.region.walk_regions(&mut |region| {
+            if let Term::Reply(view) = &region.term {
+                count(&view.place, view.offset, &zero, &mut replies);
+            }
+        });
+    }
+    let saved = |slot: SlotId| {
+        lambda.parts.iter().any(|part| part.live_slots.contains(&slot)) || answers(lambda).contains(&slot)
+    };
+    let candidates = (0..lambda.body.slots.len()).filter_map(|index| {
+        let slot = SlotId(index as u32);
+        let Shape::Bytes(capacity) = lambda.body.slots[index].shape else { return None };
+        let Replies { whole, other } = replies[index];
+        let fits = whole > 0 && other == 0 && capacity <= lambda.reply.max;
+        (fits && !saved(slot)).then_some((whole, capacity, std::cmp::Reverse(index)))
+    });
+    candidates.max().map(|(_, _, std::cmp::Reverse(index))| SlotId(index as u32))
+}
+
+fn count(place: &Place, offset: Value, zero: &[bool], replies: &mut [Replies]) {
+    if let Base::Slot(slot) = place.base {
+        let replies = &mut replies[slot.index()];
+        if place.path.is_empty() && zero[offset.index()] {
+            replies.whole += 1;
+        } else {
+            replies.other += 1;
+        }
+    }
+}
+
+/// Slots that a service answers into: they are filled while the lambda waits.
+fn answers(lambda: &Lambda) -> Vec<SlotId> {
+    let mut slots = Vec::new();
+    for part in &lambda.parts {
+        part.region.walk_regions(&mut |region| {
+            if let Term::Await { call, .. } = &region.term {
+                slots.extend(call.dst);
+            }
+            for stmt in &region.stmts {
+                if let Op::Await(call) = &stmt.op {
+                    slots.extend(call.dst);
+                }
+            }
+        });
+    }
+    slots
+}
