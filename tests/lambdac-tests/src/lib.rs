@@ -1,1 +1,5 @@
-//! Golden, differential, command-line and end-to-end tests over the whole tool chain.
+//! What the tests over the whole tool chain share: the program generator, the differential runner, real peers.
+
+#![forbid(unsafe_code)]
+
+pub mod generate;
