@@ -167,12 +167,13 @@ impl Costing {
         steps
     }
 
-    /// A loop around another costs at least as much and comes later, so it is the one that is kept.
+    /// A loop around another costs at least as much and comes later, so it is the one that is kept; of equal calls
+    /// it is the first.
     fn consider(&mut self, candidate: Dearest) {
-        if self
-            .dearest
-            .is_none_or(|dearest| candidate.steps >= dearest.steps)
-        {
+        let is_loop = matches!(candidate.what, What::Loop { .. });
+        let dearer =
+            |dearest: Dearest| candidate.steps > dearest.steps || candidate.steps == dearest.steps && is_loop;
+        if self.dearest.is_none_or(dearer) {
             self.dearest = Some(candidate);
         }
     }

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lambdac_diag::{Diagnostic, Sink, Span};
-use lambdac_hir::{
-    Dispatch, Expr, ExprKind, Lambda, LambdaId, Match, Rule, Stmt, StmtKind, Target, Workload,
-};
+use lambdac_hir::{Dispatch, Lambda, LambdaId, Match, Rule, Stmt, StmtKind, Target, Workload};
 
 use crate::uses::Uses;
 use crate::walk::{Visitor, visit_block};
@@ -71,7 +69,7 @@ fn cycle(workload: &Workload, path: &[(LambdaId, Span)]) -> Diagnostic {
     diagnostic
 }
 
-/// No drop, punt or await in a stream lambda.
+/// No drop or punt in a stream lambda; the checker refuses an await.
 fn check_stream_body(lambda: &Lambda, sink: &mut Sink) {
     let mut found = Forbidden { lambda, sink };
     visit_block(&mut found, &lambda.body.block);
@@ -86,7 +84,7 @@ impl Forbidden<'_> {
     fn report(&mut self, what: &str, span: Span) {
         let message = format!("`{what}` in a stream lambda");
         self.sink.push(
-            Diagnostic::error("E0353", message, span, "each chunk must be answered at once")
+            Diagnostic::error("E0353", message, span, "each chunk must be answered")
                 .with_label(self.lambda.span, "a stream lambda")
                 .with_help("use `reply`, or a plain lambda"),
         );
@@ -99,12 +97,6 @@ impl<'a> Visitor<'a> for Forbidden<'_> {
             StmtKind::Drop => self.report("drop", stmt.span),
             StmtKind::Punt(_) => self.report("punt", stmt.span),
             _ => {}
-        }
-    }
-
-    fn expr(&mut self, expr: &'a Expr) {
-        if let ExprKind::Await(..) = expr.kind {
-            self.report("await", expr.span);
         }
     }
 }

@@ -3,8 +3,7 @@
 //! Lambdas tied by mutable state form a component, which lives on one side: one lambda that can't run on the NIC
 //! takes its component to the host. `punt name` ties nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lambdac_diag::{Diagnostic, Sink};
 use lambdac_hir::{Lambda, LambdaId, Side, StateId, Workload};
@@ -105,15 +104,15 @@ pub fn check(workload: &Workload, uses: &Uses, sink: &mut Sink) -> Places {
     let alone: Vec<_> = ids(workload)
         .map(|id| alone(workload, &punted_by, &ties, id))
         .collect();
+    let reasons = spread(&ties, alone);
     let lambdas: Vec<_> = ids(workload)
-        .map(
-            |id| match alone[id.index()].clone().or_else(|| shared(&ties, &alone, id)) {
-                Some(reason) => Placement::Host(reason),
-                None => Placement::Nic {
-                    large_on_host: max_request(workload, id) > MAX_PACKET_PAYLOAD,
-                },
+        .zip(reasons)
+        .map(|(id, reason)| match reason {
+            Some(reason) => Placement::Host(reason),
+            None => Placement::Nic {
+                large_on_host: max_request(workload, id) > MAX_PACKET_PAYLOAD,
             },
-        )
+        })
         .collect();
     for (lambda, placement) in workload.lambdas.iter().zip(&lambdas) {
         if let (Some(Side::Nic), Placement::Host(reason)) = (lambda.on, placement) {
@@ -178,32 +177,35 @@ fn alone(
     }
 }
 
-/// The lambda of the component that takes it to the host.
-fn shared(ties: &Ties, alone: &[Option<HostReason>], id: LambdaId) -> Option<HostReason> {
-    let component = &ties.components[ties.component_of[id.index()]];
-    let on_host = |with: &&LambdaId| alone[with.index()].is_some();
-    let common = |with: LambdaId| {
-        let states = &ties.states[id.index()];
+/// Takes along whatever shares state with a lambda that runs on the host, from neighbour to neighbour, so that each
+/// reason names a state that both have.
+fn spread(ties: &Ties, alone: Vec<Option<HostReason>>) -> Vec<Option<HostReason>> {
+    let mut users: BTreeMap<StateId, Vec<LambdaId>> = BTreeMap::new();
+    for (number, states) in ties.states.iter().enumerate() {
         states
             .iter()
-            .copied()
-            .find(|state| ties.states[with.index()].contains(state))
-    };
-    // One that shares state directly explains most; else the tie goes through others, by this lambda's own state.
-    let direct = component
-        .iter()
-        .filter(on_host)
-        .find_map(|&with| Some((common(with)?, with)));
-    let (state, with) = direct.or_else(|| {
-        let with = component.iter().find(on_host)?;
-        Some((*ties.states[id.index()].first()?, *with))
-    })?;
-    Some(HostReason::Shares { state, with })
+            .for_each(|&state| users.entry(state).or_default().push(LambdaId(number as u32)));
+    }
+    let mut reasons = alone;
+    let mut waiting: VecDeque<LambdaId> = (0..reasons.len() as u32).map(LambdaId).collect();
+    waiting.retain(|id| reasons[id.index()].is_some());
+    while let Some(with) = waiting.pop_front() {
+        for &state in ties.states[with.index()].iter() {
+            // Once its users are taken along, a state has no more to say.
+            for id in users.remove(&state).unwrap_or_default() {
+                if reasons[id.index()].is_none() {
+                    reasons[id.index()] = Some(HostReason::Shares { state, with });
+                    waiting.push_back(id);
+                }
+            }
+        }
+    }
+    reasons
 }
 
 /// Which mutable state each lambda touches, and the components that this makes.
 struct Ties {
-    states: Vec<Arc<[StateId]>>,
+    states: Vec<Vec<StateId>>,
     component_of: Vec<usize>,
     components: Vec<Vec<LambdaId>>,
 }
@@ -218,7 +220,7 @@ impl Ties {
             .copied()
             .collect();
         let mutable = |state: &StateId| written.contains(state);
-        let states: Vec<Arc<[StateId]>> = uses
+        let states: Vec<Vec<StateId>> = uses
             .lambdas
             .iter()
             .map(|lambda| {

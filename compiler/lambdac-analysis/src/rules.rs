@@ -251,8 +251,16 @@ fn words_of(workload: &Workload, facts: &[Fact<'_>], subject: &Expr) -> Option<W
     }))
 }
 
-/// Leaves out alternatives that contradict themselves.
+/// Leaves out alternatives that contradict themselves, and facts that always hold.
 fn possible<'a>(workload: &Workload, mut alternatives: Alternatives<'a>) -> Alternatives<'a> {
+    for facts in &mut alternatives {
+        facts.retain(|fact| match &fact.kind {
+            FactKind::Is(words) => {
+                max_word(workload, &fact.subject.ty).is_none_or(|max| !complement(words, max).is_empty())
+            }
+            FactKind::Masked { mask, value } => (*mask, *value) != (0, 0),
+        });
+    }
     alternatives.retain(|facts| {
         facts.iter().all(|fact| match fact.kind {
             FactKind::Is(_) => words_of(workload, facts, fact.subject).is_none_or(|words| !words.is_empty()),

@@ -34,32 +34,22 @@ fn unused(what: &str, name: &str, span: Span) -> Diagnostic {
 }
 
 fn check_lambdas(workload: &Workload, reachable: &[bool], sink: &mut Sink) {
-    match &workload.dispatch {
-        Dispatch::Only(_) => {}
-        Dispatch::Match(stage) => {
-            let dead = workload
-                .lambdas
-                .iter()
-                .zip(reachable)
-                .filter(|(_, reached)| !**reached);
-            dead.for_each(|(lambda, _)| {
-                let message = format!("the lambda `{}` is never reached", lambda.name);
-                sink.push(
-                    Diagnostic::warning("W0052", message, lambda.span, "no rule leads here")
-                        .with_label(stage.span, "this match picks the lambda")
-                        .with_help("add a rule for it, or take it away"),
-                );
-            });
-        }
-        Dispatch::Unreachable if workload.lambdas.len() > 1 => {
-            let message = "several lambdas and no `match`: only tests can reach them";
-            let label = "on the wire every request is answered BAD_REQUEST";
-            sink.push(
-                Diagnostic::warning("W0057", message, workload.span, label)
-                    .with_help("add a `match` that picks one of them"),
-            );
-        }
-        Dispatch::Unreachable => {}
+    // Without a match either one lambda takes everything, or the checker has said that none does.
+    let Dispatch::Match(stage) = &workload.dispatch else {
+        return;
+    };
+    let dead = workload
+        .lambdas
+        .iter()
+        .zip(reachable)
+        .filter(|(_, reached)| !**reached);
+    for (lambda, _) in dead {
+        let message = format!("the lambda `{}` is never reached", lambda.name);
+        sink.push(
+            Diagnostic::warning("W0052", message, lambda.span, "no rule leads here")
+                .with_label(stage.span, "this match picks the lambda")
+                .with_help("add a rule for it, or take it away"),
+        );
     }
 }
 

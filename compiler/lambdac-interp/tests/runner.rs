@@ -35,7 +35,11 @@ test \"t\" {
     expect f(H { op: Op::Set, rest: b\"\" }) != b\"\\x01\";
 }",
     );
-    insta::assert_snapshot!(found.join("\n"), @"");
+    insta::assert_snapshot!(found.join("\n"), @r##"
+    expect f(H { op: Op::Set, rest: b"a\n" }) == H { op: Op::Get, rest: b"a" }; | b"\x00a" = H { op: Op::Get, rest: b"a" } | b"\x01a\n" = H { op: Op::Set, rest: b"a\n" }
+    expect f(H { op: Op::Set, rest: b"" }) == drop; | drop | b"\x01" = H { op: Op::Set, rest: b"" }
+    expect f(H { op: Op::Set, rest: b"" }) != b"\x01"; | a reply other than b"\x01" = H { op: Op::Set, rest: b"" } | b"\x01" = H { op: Op::Set, rest: b"" }
+    "##);
 }
 
 #[test]
@@ -56,7 +60,14 @@ test \"t\" {
     given cache.get(b\"z\") => none;
 }",
     );
-    insta::assert_snapshot!(found.join("\n"), @"");
+    insta::assert_snapshot!(found.join("\n"), @r##"
+    expect f(b"b") == b"1"; | cache.get(b"a") | cache.get(b"b")
+    expect f(b"b") == b"1"; | b"1" | trap: a slice is out of bounds
+    expect f(b"c") == b"1"; | no request to a service | cache.get(b"c")
+    expect f(b"c") == b"1"; | b"1" | trap: a slice is out of bounds
+    expect n == 4; | 4 | -3
+    given cache.get(b"z") => none; | the request cache.get(b"z") | no such request
+    "##);
 }
 
 #[test]
@@ -222,4 +233,21 @@ fn the_evaluator_shows_what_a_test_left() {
         target.interpreter().state(0)[0].1,
         StateDump::Value(Value::Int(1))
     );
+}
+
+/// A chain of fns whose calls stand at the bottom of long expressions, as deep as the analysis lets a program be.
+#[test]
+fn the_deepest_program_fits_the_stack_of_a_thread() {
+    let mut source = "workload w;\nfn f0(x: u8) -> u8 { return x; }\n".to_owned();
+    for number in 1..=4 {
+        let (callee, tail) = (number - 1, " ^ x".repeat(240));
+        source.push_str(&format!(
+            "fn f{number}(x: u8) -> u8 {{ return f{callee}(x){tail}; }}\n"
+        ));
+    }
+    source.push_str("lambda f(x: [u8; 1]) -> [u8; 1] { reply [f4(x[0])]; }");
+    let workload = compile(&source);
+    let mut interpreter = Interpreter::new(workload.clone());
+    let outcome = interpreter.call(Callee::Workload, &[9], &Env::new(&workload), &mut NoServices);
+    assert_eq!(outcome, Outcome::Reply(vec![9]));
 }
