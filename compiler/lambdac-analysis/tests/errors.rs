@@ -104,10 +104,10 @@ fn each_cycle_of_punts_is_told_once() {
         "workload w;\n{lambdas}match (x: bytes<8>) {{ x.len() == 1 => e, x.len() == 2 => d, _ => a, }}"
     );
     let found = of_code(&source, "E0352");
-    insta::assert_snapshot!(found.join("\n"), @r##"
+    insta::assert_snapshot!(found.join("\n"), @r#"
     E0352 `punt c;`: `b` punts to itself (the cycle begins here)
     E0352 `punt d;`: `d` punts to itself (the cycle begins here)
-    "##);
+    "#);
 }
 
 #[test]
@@ -134,10 +134,10 @@ stream lambda f(x: bytes<8>) -> bytes<8> {
 }",
         "E0353",
     );
-    insta::assert_snapshot!(found.join("\n"), @r##"
+    insta::assert_snapshot!(found.join("\n"), @r#"
     E0353 `drop;`: `drop` in a stream lambda (each chunk must be answered)
     E0353 `punt;`: `punt` in a stream lambda (each chunk must be answered)
-    "##);
+    "#);
 }
 
 #[test]
@@ -200,9 +200,7 @@ lambda f(x: [u32; 1]) -> [u32; 1] {
 }",
         "E0550",
     );
-    insta::assert_snapshot!(found.join("\n"), @r##"
-    E0550 `for i in 0..x[0] max 100000 { for j in 0..100000 { sum += i ^ j; } }`: `f` can take 60,000,205,004 steps, more than 1,000,000,000 (up to 100,000 trips of 600,002 steps)
-    "##);
+    insta::assert_snapshot!(found.join("\n"), @r#"E0550 `for i in 0..x[0] max 100000 { for j in 0..100000 { sum += i ^ j; } }`: `f` can take 60,000,205,004 steps, more than 1,000,000,000 (up to 100,000 trips of 600,002 steps)"#);
 }
 
 #[test]
@@ -216,10 +214,10 @@ lambda g(x: [u32; 1]) -> [u32; 1] { reply [dear(x[0]) + dear(1) + dear(2)]; }
 match (x: [u32; 1]) { x[0] == 1 => f, _ => g, }",
         "E0550",
     );
-    insta::assert_snapshot!(found.join("\n"), @r##"
+    insta::assert_snapshot!(found.join("\n"), @r#"
     E0550 `for i in 0..2_000_000_000 { s ^= i; }`: `long` can take 10,000,000,002 steps, more than 1,000,000,000 (up to 2,000,000,000 trips of 5 steps)
     E0550 `dear(x[0])`: `g` can take 1,500,000,014 steps, more than 1,000,000,000 (`dear` takes up to 500,000,002 steps)
-    "##);
+    "#);
 }
 
 #[test]
@@ -265,7 +263,7 @@ lambda free(x: bytes<8>) -> [u32; 1] { reply [x.len()]; }";
             format!("{} ({}) {place}", lambda.name, facts.component)
         })
         .collect();
-    insta::assert_snapshot!(shown.join("\n"), @r##"
+    insta::assert_snapshot!(shown.join("\n"), @r#"
     asked (0) host: `@on(host)` asks for it
     large_reply (1) host: its largest reply, 2,000 bytes, does not fit a packet
     tied (1) host: it shares the state `n` with `large_reply`, which runs there
@@ -274,7 +272,7 @@ lambda free(x: bytes<8>) -> [u32; 1] { reply [x.len()]; }";
     slow (3) host: `fast` punts to it
     large_request (4) host: it changes state (`k`) and its largest request, 2,000 bytes, does not fit a packet
     free (5) nic, large on host: false
-    "##);
+    "#);
 }
 
 #[test]

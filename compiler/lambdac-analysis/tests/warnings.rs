@@ -29,7 +29,7 @@ lambda f(x: [u32; 1]) -> [u32; 1] {
     reply [p.b[0] as u32];
 }",
     );
-    insta::assert_snapshot!(found.join("\n"), @r##"
+    insta::assert_snapshot!(found.join("\n"), @r#"
     W0050 `n = n + 1;`: another invocation's update of `n` can be lost (`n` is read and then written)
     W0050 `n += 2;`: another invocation's update of `n` can be lost (`n` is read and then written)
     W0050 `n -= 3;`: another invocation's update of `n` can be lost (`n` is read and then written)
@@ -39,7 +39,7 @@ lambda f(x: [u32; 1]) -> [u32; 1] {
     W0050 `p.a = p.a + 1;`: another invocation's update of `p.a` can be lost (`p.a` is read and then written)
     W0050 `s[x[0]] = s[x[0]] - 1;`: another invocation's update of `s[…]` can be lost (`s[…]` is read and then written)
     W0050 `n = before + 1;`: another invocation's update of `n` can be lost (`n` is written with a value that was made from its old one)
-    "##);
+    "#);
 }
 
 #[test]
@@ -48,11 +48,11 @@ fn a_lost_update_has_its_atomic_form_as_help() {
         "workload w; state n: u32; lambda f() -> [u32; 1] { n = n + 1; n -= 1; n = n * 2; reply [n]; }",
     );
     let helps: Vec<_> = diagnostics.iter().filter_map(|d| d.help.as_deref()).collect();
-    insta::assert_snapshot!(helps.join("\n"), @r##"
+    insta::assert_snapshot!(helps.join("\n"), @r#"
     `n.fetch_add(…)` reads and writes at once
     `n.fetch_sub(…)` reads and writes at once
     `n.cas(old, new)` writes only if nothing was written in between
-    "##);
+    "#);
 }
 
 /// The positions of rules that are reported as never reached.
@@ -147,7 +147,7 @@ lambda dead() -> [u32; 1] { reply [0]; }
 match (x: [u32; 1]) { _ => f, }
 test \"t\" { expect f([1]) == [0]; expect told == 1; }",
     );
-    insta::assert_snapshot!(found.join("\n"), @r##"
+    insta::assert_snapshot!(found.join("\n"), @r#"
     W0052 `lonely`: the param `lonely` is never used (nothing uses this)
     W0052 `nowhere`: the state `nowhere` is never used (nothing uses this)
     W0053 `mirror`: the state `mirror` is written and never read (no lambda or test reads this)
@@ -156,7 +156,7 @@ test \"t\" { expect f([1]) == [0]; expect told == 1; }",
     W0052 `cache`: the service `cache` is never used (nothing uses this)
     W0052 `idle`: the fn `idle` is never used (nothing uses this)
     W0052 `dead`: the lambda `dead` is never reached (no rule leads here)
-    "##);
+    "#);
 }
 
 #[test]
@@ -176,10 +176,10 @@ lambda f(x: bytes<8>) -> bytes<8> {
     reply out;
 }",
     );
-    insta::assert_snapshot!(found.join("\n"), @r##"
+    insta::assert_snapshot!(found.join("\n"), @r#"
     W0055 `b`: the variable `b` is never read (nothing reads this)
     W0055 `unread`: the variable `unread` is never read (nothing reads this)
     W0055 `stored`: the variable `stored` is never read (nothing reads this)
     W0056 `fixed`: the variable `fixed` is `mut` and never changes (nothing is assigned to this)
-    "##);
+    "#);
 }

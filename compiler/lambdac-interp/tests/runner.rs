@@ -35,11 +35,11 @@ test \"t\" {
     expect f(H { op: Op::Set, rest: b\"\" }) != b\"\\x01\";
 }",
     );
-    insta::assert_snapshot!(found.join("\n"), @r##"
+    insta::assert_snapshot!(found.join("\n"), @r#"
     expect f(H { op: Op::Set, rest: b"a\n" }) == H { op: Op::Get, rest: b"a" }; | b"\x00a" = H { op: Op::Get, rest: b"a" } | b"\x01a\n" = H { op: Op::Set, rest: b"a\n" }
     expect f(H { op: Op::Set, rest: b"" }) == drop; | drop | b"\x01" = H { op: Op::Set, rest: b"" }
     expect f(H { op: Op::Set, rest: b"" }) != b"\x01"; | a reply other than b"\x01" = H { op: Op::Set, rest: b"" } | b"\x01" = H { op: Op::Set, rest: b"" }
-    "##);
+    "#);
 }
 
 #[test]
@@ -60,14 +60,14 @@ test \"t\" {
     given cache.get(b\"z\") => none;
 }",
     );
-    insta::assert_snapshot!(found.join("\n"), @r##"
+    insta::assert_snapshot!(found.join("\n"), @r#"
     expect f(b"b") == b"1"; | cache.get(b"a") | cache.get(b"b")
     expect f(b"b") == b"1"; | b"1" | trap: a slice is out of bounds
     expect f(b"c") == b"1"; | no request to a service | cache.get(b"c")
     expect f(b"c") == b"1"; | b"1" | trap: a slice is out of bounds
     expect n == 4; | 4 | -3
     given cache.get(b"z") => none; | the request cache.get(b"z") | no such request
-    "##);
+    "#);
 }
 
 #[test]
