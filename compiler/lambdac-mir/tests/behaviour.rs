@@ -245,3 +245,21 @@ fn a_stream_is_handled_chunk_by_chunk() {
     );
     assert_eq!(call(&mut stream, &[], Answer::Failed), Outcome::BadRequest);
 }
+
+#[test]
+fn the_deepest_valid_module_runs_on_a_small_stack() {
+    let deep = format!(
+        "{}yield {}",
+        "if v1 { ".repeat(500),
+        "} else { yield } yield ".repeat(499)
+    );
+    let body = format!("v0: i32 = const 0 v1: i1 = eq v8, v8 {deep} }} else {{ yield }} v9: i32 = zext v8");
+    assert_eq!(run("", &body, &[5]), replies(5));
+    let mut funcs = String::from("func f0 \"f\"(v0: i32) -> (i32) { return v0 }\n");
+    for i in 1..500 {
+        let callee = i - 1;
+        funcs += &format!("func f{i} \"f\"(v0: i32) -> (i32) {{ v1: i32 = call f{callee}(v0) return v1 }}\n");
+    }
+    let body = "v0: i32 = zext v8 v1: i32 = call f499(v0) v9: i32 = call f0(v1)";
+    assert_eq!(run(&funcs, body, &[5]), replies(5));
+}
