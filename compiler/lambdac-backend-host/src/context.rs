@@ -44,7 +44,7 @@ pub type Entry = unsafe extern "C" fn(*mut Context) -> u32;
 pub struct Context {
     /// The request's bytes; not written, apart from `reply`.
     pub request: *const u8,
-    /// Where the reply goes: `reply_cap` bytes, at least the lambda's largest reply, with 4 writable bytes before them.
+    /// Where the reply goes: `reply_cap` bytes, at least the lambda's largest reply.
     pub reply: *mut u8,
     /// Base of each object of the module: cells of values and counters, else what [`Runtime`] is given.
     pub objects: *const *mut u8,

@@ -124,16 +124,6 @@ pub fn field_offset(fields: &[Shape], index: u32) -> Result<u64> {
     Ok(end.next_multiple_of(layout(field)?.align))
 }
 
-/// Whether a shape holds a byte string anywhere.
-pub fn holds_bytes(shape: &Shape) -> bool {
-    match shape {
-        Shape::Scalar(_) => false,
-        Shape::Bytes(_) | Shape::View => true,
-        Shape::Array(element, _) => holds_bytes(element),
-        Shape::Struct(fields) => fields.iter().any(holds_bytes),
-    }
-}
-
 /// Writes a constant in its layout; `out` has the layout's size and is zeroed.
 ///
 /// # Errors

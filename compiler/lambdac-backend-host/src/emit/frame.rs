@@ -33,7 +33,7 @@ pub(crate) enum Home {
 pub(crate) enum Memory {
     Stack(StackSlot),
     Arena(u64),
-    /// The reply buffer, with the 4 bytes before it as the length's place.
+    /// The reply buffer, which holds the bytes alone.
     Reply,
 }
 
@@ -80,8 +80,11 @@ impl<'m> FnEmitter<'_, '_, 'm> {
                 }
                 shape => {
                     let memory = match slot.storage {
-                        mir::Storage::ReplyBuffer => Memory::Reply,
-                        mir::Storage::Frame => self.allocate(layout::layout(shape)?)?,
+                        // The reply buffer has no place for a length, so there it must be in a variable.
+                        mir::Storage::ReplyBuffer if !escapes => Memory::Reply,
+                        mir::Storage::ReplyBuffer | mir::Storage::Frame => {
+                            self.allocate(layout::layout(shape)?)?
+                        }
                     };
                     let variable = matches!(shape, mir::Shape::Bytes(_)) && !escapes;
                     Home::Memory(memory, variable.then(|| self.zeroed_variable(types::I32)))

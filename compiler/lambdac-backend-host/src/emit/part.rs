@@ -5,10 +5,10 @@
 
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use lambdac_mir::{
-    Base, Lambda, LambdaId, PartId, Place, ServiceCall, ServiceOp, Shape, SlotId, Storage, Value, View,
+    Base, Lambda, LambdaId, PartId, Place, ServiceCall, ServiceOp, Shape, SlotId, Value, View,
 };
 
-use super::frame::Home;
+use super::frame::{Home, Memory};
 use super::func::{FnEmitter, Region, field};
 use super::place::{Bytes, Mem, data_start};
 use super::scalar::ty;
@@ -339,7 +339,7 @@ impl<'m> FnEmitter<'_, '_, 'm> {
     pub(super) fn reply(&mut self, view: &View) -> Result<()> {
         let bytes = self.view(view)?;
         let in_place = match view.place.base {
-            Base::Slot(slot) => self.body.slots[slot.index()].storage == Storage::ReplyBuffer,
+            Base::Slot(slot) => matches!(self.homes[slot.index()], Home::Memory(Memory::Reply, _)),
             _ => false,
         };
         if !in_place {

@@ -356,7 +356,7 @@ impl FnEmitter<'_, '_, '_> {
             return self.set_len(&at, zero);
         }
         let layout = layout::layout(&at.shape)?;
-        let shared = matches!(at.mem.region, Region::Object | Region::Any) && !layout::holds_bytes(&at.shape);
+        let shared = at.mem.region == Region::Object;
         if layout.size <= 64 {
             self.zero_inline(at.mem, layout);
         } else if shared {
@@ -373,7 +373,7 @@ impl FnEmitter<'_, '_, '_> {
     }
 
     fn zero_inline(&mut self, mem: Mem, layout: Layout) {
-        let shared = matches!(mem.region, Region::Object | Region::Any);
+        let shared = mem.region == Region::Object;
         let most = if shared { layout.align } else { 8 };
         for (offset, ty) in pieces(layout.size, most) {
             let zero = self.b.ins().iconst(ty, 0);
@@ -400,10 +400,8 @@ impl FnEmitter<'_, '_, '_> {
     /// Copies a value of a shape without a length of its own.
     pub(crate) fn copy_value(&mut self, to: Mem, from: Mem, shape: &Shape) -> Result<()> {
         let layout = layout::layout(shape)?;
-        let shared = [to.region, from.region]
-            .iter()
-            .any(|region| matches!(region, Region::Object | Region::Any));
-        if !shared || layout::holds_bytes(shape) {
+        let shared = to.region == Region::Object || from.region == Region::Object;
+        if !shared {
             let len = self.const_i32(layout.size as u32);
             self.copy_bytes_to(to, from, len, Some(layout.size));
         } else if layout.size <= 8 * layout.align {

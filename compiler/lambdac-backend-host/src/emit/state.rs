@@ -218,7 +218,7 @@ impl<'m> FnEmitter<'_, '_, 'm> {
         let entries = self.entries(object)?;
         if let ([KeyPart::Bytes(_)], [part @ (Operand::View(_) | Operand::Place(_))]) = (entries.key, parts) {
             let bytes = self.key_bytes(part)?;
-            if !matches!(bytes.region, Region::Object | Region::Any) {
+            if bytes.region != Region::Object {
                 return Ok(self.address(bytes));
             }
         }
@@ -319,7 +319,7 @@ impl<'m> FnEmitter<'_, '_, 'm> {
         function: i32,
     ) -> Result<()> {
         let at = self.resolve(dst)?;
-        let same = at.shape == *shape && !matches!(at.mem.region, Region::Object);
+        let same = at.shape == *shape && at.mem.region != Region::Object;
         if same {
             let address = self.address(at.mem);
             return self.runtime_result(found, function, &[base, key, address]);
@@ -375,7 +375,7 @@ impl<'m> FnEmitter<'_, '_, 'm> {
             }
             (Operand::Place(place), shape) => {
                 let at = self.resolve(place)?;
-                if matches!(at.mem.region, Region::Object | Region::Any) {
+                if at.mem.region == Region::Object {
                     let through = self.temporary_for(shape)?;
                     self.copy_value(frame_at(through), at.mem, shape)?;
                     through
