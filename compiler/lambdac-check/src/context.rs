@@ -13,6 +13,7 @@ use crate::body::BodyCx;
 use crate::fns::FnSignature;
 use crate::libraries::Libraries;
 use crate::names::{ItemId, ModuleId, Names, ROOT};
+use crate::test_items::MessageTypes;
 use crate::types::StructFacts;
 
 /// An error was reported; what depends on the failed part keeps silent.
@@ -51,6 +52,10 @@ pub(crate) struct Checker<'a> {
     pub(crate) variant_of: HashMap<(EnumId, Arc<str>), u32>,
     /// Where each field of each struct stands in it.
     pub(crate) field_of: HashMap<(StructId, Arc<str>), u32>,
+    /// The types of the workload's messages, for tests.
+    pub(crate) message_types: Option<MessageTypes>,
+    /// How many more suggestions are looked for.
+    pub(crate) suggestions_left: u32,
     /// Parts of constants that were made so far; see [`crate::consteval`].
     pub(crate) constant_parts: Cell<u64>,
 }
@@ -97,6 +102,8 @@ impl<'a> Checker<'a> {
             zeros: HashMap::new(),
             variant_of: HashMap::new(),
             field_of: HashMap::new(),
+            message_types: None,
+            suggestions_left: crate::suggest::MAX_SUGGESTIONS,
             constant_parts: Cell::new(0),
         };
         checker.collect_names(root, libraries);
@@ -191,6 +198,13 @@ impl<'a> Checker<'a> {
         help: impl Into<String>,
     ) {
         self.push(Diagnostic::warning(code, message, span, label).with_help(help));
+    }
+
+    /// Whether a suggestion may be looked for among names of any number.
+    pub(crate) fn may_suggest(&mut self) -> bool {
+        let may = self.suggestions_left > 0;
+        self.suggestions_left = self.suggestions_left.saturating_sub(1);
+        may
     }
 
     /// A type as the language writes it.

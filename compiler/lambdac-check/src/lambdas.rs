@@ -152,7 +152,14 @@ impl Checker<'_> {
         code: &'static str,
         message: String,
     ) -> Reported {
-        let lambdas: Vec<String> = self.w.lambdas.iter().map(|l| l.name.to_string()).collect();
+        let most = if self.may_suggest() { usize::MAX } else { 0 };
+        let lambdas: Vec<String> = self
+            .w
+            .lambdas
+            .iter()
+            .take(most)
+            .map(|l| l.name.to_string())
+            .collect();
         let help = suggest::nearest(&name.text, lambdas.iter().map(String::as_str))
             .map(|near| format!("did you mean `{near}`?"));
         self.error_maybe_help(code, message, name.span, "not found", help)

@@ -250,7 +250,12 @@ impl<'a> Checker<'a> {
         if self.declared_in_text(module, &name.text) {
             return self.fail();
         }
-        let known = self.names.modules[module.0 as usize].items.keys().map(|k| &**k);
+        let may = self.may_suggest();
+        let known = self.names.modules[module.0 as usize]
+            .items
+            .keys()
+            .map(|k| &**k)
+            .filter(|_| may);
         let help = suggest::nearest(&name.text, sorted(known))
             .map(|near| format!("did you mean `{}::{near}`?", library.text));
         let message = format!("library `{}` has no {what} `{}`", library.text, name.text);

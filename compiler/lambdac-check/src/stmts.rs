@@ -120,7 +120,7 @@ impl Checker<'_> {
                 init,
                 els,
             } => match els {
-                Some(els) => self.let_else(*mutable, name, ty.as_ref(), init.as_ref(), els, span),
+                Some(els) => self.let_else((*mutable, name), ty.as_ref(), init.as_ref(), els, span),
                 None => self.let_plain(*mutable, name, ty.as_ref(), init.as_ref(), span),
             },
             S::Assign { place, op, value } => plain(self.assign(place, *op, value, span)?),
@@ -271,8 +271,7 @@ impl Checker<'_> {
 
     fn let_else(
         &mut self,
-        mutable: bool,
-        name: &ast::Ident,
+        (mutable, name): (bool, &ast::Ident),
         ty: Option<&ast::TypeExpr>,
         init: Option<&ast::Expr>,
         els: &ast::Block,
@@ -519,6 +518,11 @@ impl Checker<'_> {
             ));
         };
         match (value, ret) {
+            // What the fn returns is wrong, and was reported.
+            (value, Type::Never) => {
+                value.iter().for_each(|value| drop(self.expr(value, None)));
+                Err(self.fail())
+            }
             (None, Type::Unit) => Ok(StmtKind::Return(None)),
             (Some(value), Type::Unit) => {
                 let _ = self.expr(value, None);

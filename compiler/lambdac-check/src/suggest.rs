@@ -2,8 +2,8 @@
 
 /// Names longer than this are not compared; their distance says nothing to a reader.
 const MAX_LEN: usize = 40;
-/// At most so many candidates are compared, so that many wrong names in a big file stay cheap.
-const MAX_CANDIDATES: usize = 500;
+/// So many suggestions are looked for in a run, so that many wrong names in a big file stay cheap.
+pub(crate) const MAX_SUGGESTIONS: u32 = 30;
 
 /// The candidate nearest to `wrong`, if it is near enough to be meant. Ties go to the first in alphabetical order.
 pub(crate) fn nearest<'n>(wrong: &str, candidates: impl IntoIterator<Item = &'n str>) -> Option<String> {
@@ -13,7 +13,6 @@ pub(crate) fn nearest<'n>(wrong: &str, candidates: impl IntoIterator<Item = &'n 
     let limit = (wrong.len() / 3).clamp(1, 3);
     candidates
         .into_iter()
-        .take(MAX_CANDIDATES)
         .filter(|name| name.len() <= MAX_LEN && name.len().abs_diff(wrong.len()) <= limit)
         .map(|name| (distance(wrong.as_bytes(), name.as_bytes()), name))
         .filter(|&(distance, _)| distance <= limit)

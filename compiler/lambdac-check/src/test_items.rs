@@ -1,12 +1,13 @@
 //! `test` items: calls with their requests and answers, places of state, answers of services.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use lambdac_diag::Span;
 use lambdac_hir::{
     CallStep, Callee, Dispatch, Expected, GivenResult, GivenStep, LambdaId, ParamId, PktField, PlaceBase,
-    Projection, Request, ServiceOp, StateKind, StatePlace, Step, Target, Test, Type, Value, encode,
+    Projection, Request, ServiceOp, StateKind, StatePlace, Step, Target, Test, Type, Value, Workload, encode,
 };
 use lambdac_syntax::ast::{self, ExprKind as E, ItemKind as K, StepKind};
 
@@ -14,6 +15,41 @@ use crate::body::BodyCx;
 use crate::names::{Entity, ROOT, sorted};
 use crate::services::MAX_ANSWER;
 use crate::{Checker, Reported, Res, suggest};
+
+/// The types that the messages of a workload have.
+#[derive(Debug)]
+pub(crate) struct MessageTypes {
+    /// T's that a call of the workload may be written as, the match's first.
+    requests: Rc<[Type]>,
+    /// R's of all lambdas, those first that the match can reach.
+    replies: Rc<[Type]>,
+    /// Whether there are stream lambdas.
+    has_streams: bool,
+}
+
+impl Default for MessageTypes {
+    fn default() -> Self {
+        Self {
+            requests: Rc::new([]),
+            replies: Rc::new([]),
+            has_streams: false,
+        }
+    }
+}
+
+/// Each type once, in order.
+fn distinct(types: impl Iterator<Item = Type>) -> Rc<[Type]> {
+    let mut seen = HashSet::new();
+    types.filter(|ty| seen.insert(ty.clone())).collect()
+}
+
+/// T of a lambda, if it reads its request.
+fn request_type(w: &Workload, lambda: LambdaId) -> Option<Type> {
+    match &w.lambdas[lambda.index()].request {
+        Request::Typed(ty) => Some(ty.clone()),
+        Request::Any => None,
+    }
+}
 
 /// What `with` may set besides params.
 const SETTINGS: [&str; 2] = ["now", "random"];
@@ -134,34 +170,50 @@ impl Checker<'_> {
     }
 
     /// T's that a call may be written as.
-    fn request_types(&self, callee: Callee) -> Vec<Type> {
-        let of = |lambda: LambdaId| match &self.w.lambdas[lambda.index()].request {
-            Request::Typed(ty) => Some(ty.clone()),
-            Request::Any => None,
-        };
-        match (callee, &self.w.dispatch) {
-            (Callee::Lambda(lambda), _) => of(lambda).into_iter().collect(),
-            (Callee::Workload, Dispatch::Match(found)) => {
-                let mut types = vec![found.request.clone()];
-                types.extend(self.reachable().into_iter().filter_map(of));
-                types
-            }
-            (Callee::Workload, _) => self.reachable().into_iter().filter_map(of).collect(),
+    fn request_types(&mut self, callee: Callee) -> Rc<[Type]> {
+        match callee {
+            Callee::Lambda(lambda) => request_type(&self.w, lambda).into_iter().collect(),
+            Callee::Workload => self.message_types().requests.clone(),
         }
     }
 
-    fn reply_types(&self, callee: Callee) -> Vec<Type> {
-        let lambdas = match callee {
-            Callee::Lambda(lambda) => vec![lambda],
-            Callee::Workload => self.reachable(),
-        };
-        let mut types: Vec<Type> = lambdas
-            .into_iter()
-            .map(|l| self.w.lambdas[l.index()].reply.clone())
-            .collect();
-        // After `punt name;` the reply is another lambda's.
-        types.extend(self.w.lambdas.iter().map(|lambda| lambda.reply.clone()));
-        types
+    /// R's that a reply may be written as; after `punt name;` it is another lambda's.
+    fn reply_types(&mut self, callee: Callee) -> Rc<[Type]> {
+        let all = self.message_types().replies.clone();
+        match callee {
+            Callee::Lambda(lambda) => {
+                let own = &self.w.lambdas[lambda.index()].reply;
+                if all.first() == Some(own) {
+                    return all;
+                }
+                std::iter::once(own).chain(all.iter()).cloned().collect()
+            }
+            Callee::Workload => all,
+        }
+    }
+
+    /// The types of all messages, each once; worked out when the first test needs them.
+    fn message_types(&mut self) -> &MessageTypes {
+        if self.message_types.is_none() {
+            let matched = match &self.w.dispatch {
+                Dispatch::Match(found) => Some(found.request.clone()),
+                Dispatch::Only(_) | Dispatch::Unreachable => None,
+            };
+            let reachable = self.reachable();
+            let requests = reachable
+                .iter()
+                .filter_map(|&lambda| request_type(&self.w, lambda));
+            let first_replies = reachable
+                .iter()
+                .map(|lambda| self.w.lambdas[lambda.index()].reply.clone());
+            let all_replies = self.w.lambdas.iter().map(|lambda| lambda.reply.clone());
+            self.message_types = Some(MessageTypes {
+                requests: distinct(matched.into_iter().chain(requests)),
+                replies: distinct(first_replies.chain(all_replies)),
+                has_streams: self.w.lambdas.iter().any(|lambda| lambda.stream),
+            });
+        }
+        self.message_types.get_or_insert_default()
     }
 
     /// Lambdas that the workload's match can reach.
@@ -190,8 +242,10 @@ impl Checker<'_> {
             return Ok(bytes.clone());
         }
         // A byte array is raw bytes too; a stream's message is any number of chunks.
+        let streams = self.message_types().has_streams;
+        let is_chunk_of = |chunk: &Type, elem: &Type| matches!(chunk, Type::Array(of, _) if **of == *elem);
         let is_elements =
-            |elem: &Type| *elem == Type::U8 || types.iter().any(|ty| self.is_chunk_of(ty, elem));
+            |elem: &Type| *elem == Type::U8 || streams && types.iter().any(|ty| is_chunk_of(ty, elem));
         if types.contains(&ty) || matches!(&ty, Type::Array(elem, _) if is_elements(elem)) {
             return Ok(encode(&self.w, &ty, &value));
         }
@@ -210,12 +264,6 @@ impl Checker<'_> {
             label,
             format!("write the {what} as its bytes: `b\"…\"`"),
         ))
-    }
-
-    /// Whether messages of stream lambdas are made of elements `elem` in chunks of type `chunk`.
-    fn is_chunk_of(&self, chunk: &Type, elem: &Type) -> bool {
-        let streams = self.w.lambdas.iter().any(|lambda| lambda.stream);
-        streams && matches!(chunk, Type::Array(of, _) if **of == *elem)
     }
 
     fn settings(&mut self, with: &[(ast::Ident, ast::Expr)], step: &mut CallStep) -> Res<()> {
@@ -266,7 +314,14 @@ impl Checker<'_> {
     }
 
     fn unknown_setting(&mut self, name: &ast::Ident) -> Reported {
-        let params: Vec<Arc<str>> = self.w.params.iter().map(|param| param.name.clone()).collect();
+        let most = if self.may_suggest() { usize::MAX } else { 0 };
+        let params: Vec<Arc<str>> = self
+            .w
+            .params
+            .iter()
+            .take(most)
+            .map(|param| param.name.clone())
+            .collect();
         let pkt = PktField::ALL.map(PktField::name);
         let known = sorted(params.iter().map(|name| &**name).chain(pkt).chain(SETTINGS));
         let help = match suggest::nearest(&name.text, known) {
@@ -330,11 +385,10 @@ impl Checker<'_> {
                 "`!= VALUE` needs a reply with other bytes; write what should happen after `==`",
             )),
             Some(word) => Ok(word),
-            None => Ok(Expected::Reply(self.message(
-                right,
-                &self.reply_types(callee),
-                "reply",
-            )?)),
+            None => {
+                let types = self.reply_types(callee);
+                Ok(Expected::Reply(self.message(right, &types, "reply")?))
+            }
         }
     }
 

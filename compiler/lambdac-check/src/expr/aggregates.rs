@@ -55,8 +55,14 @@ impl Checker<'_> {
     }
 
     fn unknown_field(&mut self, id: StructId, field: &ast::Ident) -> Reported {
+        let most = if self.may_suggest() { usize::MAX } else { 8 };
         let strukt = self.w.strukt(id);
-        let names: Vec<String> = strukt.fields.iter().map(|f| f.name.to_string()).collect();
+        let names: Vec<String> = strukt
+            .fields
+            .iter()
+            .take(most)
+            .map(|f| f.name.to_string())
+            .collect();
         let message = format!("`{}` has no field `{}`", strukt.name, field.text);
         let help = match suggest::nearest(&field.text, names.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),

@@ -176,7 +176,7 @@ impl Checker<'_> {
             ("now", _) => self.outside(Builtin::Now, Type::U64, span),
             ("random", _) => self.outside(Builtin::Random, Type::U32, span),
             ("pad", [arg]) => self.pad(arg, hint, span),
-            ("bytes", [arg]) => self.to_bytes(arg, span),
+            ("bytes", [arg]) => self.bytes_of_array(arg, span),
             (name, [a, b]) => self.min_max(name == "min", [a, b], hint, span),
             _ => Err(self.fail()),
         }
@@ -236,7 +236,7 @@ impl Checker<'_> {
         }
     }
 
-    fn to_bytes(&mut self, arg: &ast::Expr, span: Span) -> Res<Expr> {
+    fn bytes_of_array(&mut self, arg: &ast::Expr, span: Span) -> Res<Expr> {
         let arg = self.expr(arg, None)?;
         match &arg.ty {
             Type::Array(elem, n) if **elem == Type::U8 => {

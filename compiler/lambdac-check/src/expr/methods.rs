@@ -89,22 +89,21 @@ impl Checker<'_> {
         {
             return Some(result);
         }
-        let (op, wanted) = match &*name.text {
-            "push" => (lambdac_hir::BytesOp::Push, 1),
-            "append" => (lambdac_hir::BytesOp::Append, 1),
-            "clear" => (lambdac_hir::BytesOp::Clear, 0),
+        let op = match &*name.text {
+            "push" => lambdac_hir::BytesOp::Push,
+            "append" => lambdac_hir::BytesOp::Append,
+            "clear" => lambdac_hir::BytesOp::Clear,
             _ => return None,
         };
         if self.object(receiver).is_some() {
             return None;
         }
-        Some(self.bytes_op(op, wanted, receiver, name, args, expr.span))
+        Some(self.bytes_op(op, receiver, name, args, expr.span))
     }
 
     fn bytes_op(
         &mut self,
         op: lambdac_hir::BytesOp,
-        wanted: usize,
         receiver: &ast::Expr,
         name: &ast::Ident,
         args: &[ast::Expr],
@@ -115,6 +114,7 @@ impl Checker<'_> {
             let receiver = typed(ExprKind::None, place.ty, place.span);
             return Err(self.no_method(&receiver, name));
         }
+        let wanted = usize::from(op != lambdac_hir::BytesOp::Clear);
         if args.len() != wanted {
             return Err(self.argument_count(&name.text, wanted, args, span, None));
         }

@@ -58,6 +58,16 @@ pub(crate) fn lower_op(op: ast::BinOp) -> Option<BinOp> {
     })
 }
 
+fn is_comparison(op: ast::BinOp) -> bool {
+    use ast::BinOp as B;
+    matches!(op, B::Eq | B::Ne | B::Lt | B::Le | B::Gt | B::Ge)
+}
+
+/// Whether an expression is a comparison itself.
+fn compares(expr: &ast::Expr) -> bool {
+    matches!(expr.kind, ast::ExprKind::Binary(op, ..) if is_comparison(op))
+}
+
 fn int_hint(hint: Option<&Type>) -> Option<&Type> {
     hint.filter(|ty| matches!(ty, Type::Int(_)))
 }
@@ -125,6 +135,11 @@ impl Checker<'_> {
         span: Span,
     ) -> Res<Expr> {
         use ast::BinOp as B;
+        if self.had_errors_before && is_comparison(op) && (compares(a) || compares(b)) {
+            // Comparisons in a row, of which the parser has told.
+            let _ = (self.expr(a, None), self.expr(b, None));
+            return Err(self.fail());
+        }
         match op {
             B::LogicAnd | B::LogicOr => self.logic(op, a, b, span),
             B::Shl | B::Shr => self.shift(op, a, b, hint, span),

@@ -68,10 +68,26 @@ impl Checker<'_> {
                 Err(self.wrong_kind(id, span, "a value", Some(format!("call it: `{name}(…)`"))))
             }
             Entity::Poisoned => Err(self.fail()),
-            Entity::Pending if kind_of(self.names.items[id.0 as usize].ast) == "a constant" => {
-                Err(self.fail())
-            }
+            Entity::Pending => Err(self.not_yet(id, span)),
             _ => Err(self.wrong_kind(id, span, "a value", None)),
+        }
+    }
+
+    /// Reports an item that has no value yet when constants are worked out.
+    fn not_yet(&mut self, id: ItemId, span: Span) -> Reported {
+        use ast::ItemKind as K;
+        let item = self.names.items[id.0 as usize];
+        match item.ast.kind {
+            // Part of a circle, which was reported.
+            K::Const { .. } => self.fail(),
+            K::Param { .. } | K::State { .. } | K::Table(_) | K::Service { .. } => {
+                let message = format!("{} is not known before the program runs", kind_of(item.ast));
+                self.push(
+                    lambdac_diag::Diagnostic::error("E0212", message, span, "a constant is wanted here")
+                        .with_label(item.name.span, "declared here"),
+                )
+            }
+            _ => self.wrong_kind(id, span, "a value", None),
         }
     }
 

@@ -27,12 +27,10 @@ impl Checker<'_> {
                 StateKind::Value { .. } => None,
                 StateKind::Counter { .. } => Some(self.counter_method(*id, None, name, args, span)),
                 StateKind::Lru { key, value, .. } => {
-                    let known = ["fetch_add", "get", "put", "remove"];
-                    Some(self.keyed_method(*id, [&key, &value], &known, name, args, span))
+                    Some(self.keyed_method(*id, [&key, &value], name, args, span))
                 }
                 StateKind::Map { key, value, .. } => {
-                    let known = ["fetch_add", "get", "insert", "remove"];
-                    Some(self.keyed_method(*id, [&key, &value], &known, name, args, span))
+                    Some(self.keyed_method(*id, [&key, &value], name, args, span))
                 }
             },
             Object::Entity(Entity::Table(id)) => Some(self.table_method(*id, name, args, span)),
@@ -149,13 +147,18 @@ impl Checker<'_> {
         &mut self,
         id: StateId,
         [key, value]: [&Type; 2],
-        known: &[&str],
         name: &ast::Ident,
         args: &[ast::Expr],
         span: Span,
     ) -> Res<Expr> {
         self.touch_state(span)?;
-        let is_map = known.contains(&"insert");
+        let is_map = matches!(self.w.states[id.index()].kind, StateKind::Map { .. });
+        let known = [
+            "fetch_add",
+            "get",
+            if is_map { "insert" } else { "put" },
+            "remove",
+        ];
         if !known.contains(&&*name.text) {
             let what = if is_map { "a map" } else { "an lru" };
             return Err(match &*name.text {
@@ -165,7 +168,7 @@ impl Checker<'_> {
                     "a map says whether there was room: `insert(key, value)`",
                 ),
                 "insert" => self.object_method_help(what, name, "an lru always has room: `put(key, value)`"),
-                _ => self.no_object_method(what, known, name),
+                _ => self.no_object_method(what, &known, name),
             });
         }
         let optional = Type::Option(Arc::new(value.clone()));

@@ -15,6 +15,7 @@ use lambdac_syntax::ast::FileKind;
 pub struct Files(pub BTreeMap<String, Vec<u8>>);
 
 impl Files {
+    #[allow(dead_code)]
     pub fn of(files: &[(&str, &str)]) -> Self {
         Self(
             files
