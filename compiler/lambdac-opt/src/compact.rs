@@ -8,8 +8,11 @@ use lambdac_mir::{Body, Dispatch, Func, FuncParam, Label, Module, Part, Region, 
 use crate::pass::{Changed, Pass, Run, conds};
 
 /// Dense numbers.
-pub static COMPACT: Pass =
-    Pass { name: "compact", summary: "Removal of unused values, slots and labels", run: Run::Module(run) };
+pub static COMPACT: Pass = Pass {
+    name: "compact",
+    summary: "Removal of unused values, slots and labels",
+    run: Run::Module(run),
+};
 
 fn run(module: &mut Module) -> Changed {
     let mut changed = false;
@@ -85,14 +88,26 @@ impl Numbers {
 
     fn is_identity(&self, body: &Body) -> bool {
         self.order.len() == body.values.len()
-            && self.order.iter().enumerate().all(|(at, value)| at == value.index())
+            && self
+                .order
+                .iter()
+                .enumerate()
+                .all(|(at, value)| at == value.index())
             && self.slots.iter().all(|used| *used)
-            && self.labels.iter().enumerate().all(|(at, label)| *label == Some(at as u32))
+            && self
+                .labels
+                .iter()
+                .enumerate()
+                .all(|(at, label)| *label == Some(at as u32))
     }
 
     /// Rewrites the body; returns how to rewrite what uses it.
     fn apply(self, body: &mut Body) -> Renaming {
-        body.values = self.order.iter().map(|value| body.values[value.index()]).collect();
+        body.values = self
+            .order
+            .iter()
+            .map(|value| body.values[value.index()])
+            .collect();
         let mut slots = Vec::with_capacity(self.slots.len());
         let mut kept = Vec::new();
         for (slot, used) in std::mem::take(&mut body.slots).into_iter().zip(&self.slots) {
@@ -103,7 +118,11 @@ impl Numbers {
         }
         body.slots = kept;
         body.labels = self.next_label;
-        Renaming { values: self.values, slots, labels: self.labels }
+        Renaming {
+            values: self.values,
+            slots,
+            labels: self.labels,
+        }
     }
 }
 
@@ -150,7 +169,9 @@ fn compact_lambda(body: &mut Body, parts: &mut [Part]) -> bool {
     let mut numbers = Numbers::new(body);
     for part in parts.iter() {
         part.params.iter().for_each(|param| numbers.define(*param));
-        part.live_slots.iter().for_each(|slot| numbers.slots[slot.index()] = true);
+        part.live_slots
+            .iter()
+            .for_each(|slot| numbers.slots[slot.index()] = true);
         numbers.region(&part.region);
     }
     if numbers.is_identity(body) {
@@ -158,8 +179,12 @@ fn compact_lambda(body: &mut Body, parts: &mut [Part]) -> bool {
     }
     let renaming = numbers.apply(body);
     for part in parts {
-        part.params.iter_mut().for_each(|param| *param = renaming.value(*param));
-        part.live_slots.iter_mut().for_each(|slot| *slot = SlotId(renaming.slots[slot.index()]));
+        part.params
+            .iter_mut()
+            .for_each(|param| *param = renaming.value(*param));
+        part.live_slots
+            .iter_mut()
+            .for_each(|slot| *slot = SlotId(renaming.slots[slot.index()]));
         renaming.region(&mut part.region);
     }
     true

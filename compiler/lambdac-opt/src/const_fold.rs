@@ -15,13 +15,16 @@ use lambdac_mir::{
 
 use crate::defs::{Def, Defs};
 use crate::eval;
-use lambdac_mir::mask as ones;
 use crate::pass::{Changed, Code, Context, Pass, Run};
 use crate::visit::Subst;
+use lambdac_mir::mask as ones;
 
 /// Constants, identities and powers of two.
-pub static CONST_FOLD: Pass =
-    Pass { name: "const-fold", summary: "Constant folding and algebraic simplification", run: Run::Code(run) };
+pub static CONST_FOLD: Pass = Pass {
+    name: "const-fold",
+    summary: "Constant folding and algebraic simplification",
+    run: Run::Code(run),
+};
 
 /// A statement is given up on after so many rewrites; no chain of rules comes near.
 const MAX_REWRITES: usize = 16;
@@ -90,7 +93,9 @@ impl Folder<'_> {
         if let [result] = stmt.results[..] {
             let width = self.body.width(result);
             for _ in 0..MAX_REWRITES {
-                let Some(simpler) = self.simplify(&stmt.op, width) else { break };
+                let Some(simpler) = self.simplify(&stmt.op, width) else {
+                    break;
+                };
                 self.changed = true;
                 stmt.op = match simpler {
                     Simpler::Value(value) => return self.subst.set(result, value),
@@ -108,7 +113,11 @@ impl Folder<'_> {
                     Simpler::BitsEq(place, bit, width, c) => {
                         let field = self.body.value(width);
                         let op = Op::LoadBits(place, BitPos { bit, index: None });
-                        out.push(Stmt { results: vec![field], op, loc: stmt.loc });
+                        out.push(Stmt {
+                            results: vec![field],
+                            op,
+                            loc: stmt.loc,
+                        });
                         Op::Cmp(CmpOp::Eq, field, self.constant(c, width, stmt.loc, out))
                     }
                 };
@@ -123,7 +132,11 @@ impl Folder<'_> {
         let value = self.body.value(width);
         let c = c & ones(width);
         self.defs.set(value, Def::Const(c));
-        out.push(Stmt { results: vec![value], op: Op::Const(c), loc });
+        out.push(Stmt {
+            results: vec![value],
+            op: Op::Const(c),
+            loc,
+        });
         value
     }
 
@@ -188,7 +201,9 @@ impl Folder<'_> {
         if let (BinOp::Xor, 1, 1, Def::Cmp(cmp, x, y)) = (op, c, width, self.defs.get(a)) {
             return Some(Simpler::Op(negated(*cmp, *x, *y)));
         }
-        let Def::Bin(inner, x, d) = *self.defs.get(a) else { return None };
+        let Def::Bin(inner, x, d) = *self.defs.get(a) else {
+            return None;
+        };
         let d = self.defs.constant(d)?;
         let bits = u64::from(width);
         match (inner, op) {
@@ -222,7 +237,10 @@ impl Folder<'_> {
         let width = self.body.width(a);
         match (self.defs.constant(a), self.defs.constant(b)) {
             (Some(x), Some(y)) => Some(Simpler::Const(u64::from(eval::cmp(op, x, y, width)))),
-            _ if a == b => Some(Simpler::Const(u64::from(matches!(op, CmpOp::Eq | CmpOp::Ule | CmpOp::Sle)))),
+            _ if a == b => Some(Simpler::Const(u64::from(matches!(
+                op,
+                CmpOp::Eq | CmpOp::Ule | CmpOp::Sle
+            )))),
             (Some(_), None) if matches!(op, CmpOp::Eq | CmpOp::Ne) => Some(Simpler::Op(Op::Cmp(op, b, a))),
             (None, Some(c)) => self.cmp_const(op, a, c, width),
             (Some(c), None) => self.const_cmp(op, c, b, width),
@@ -258,7 +276,9 @@ impl Folder<'_> {
             }
             _ => {}
         }
-        let Def::Cast(CastOp::ZExt, x) = *self.defs.get(a) else { return None };
+        let Def::Cast(CastOp::ZExt, x) = *self.defs.get(a) else {
+            return None;
+        };
         let narrow = ones(self.body.width(x));
         match op {
             CmpOp::Eq | CmpOp::Ne if c > narrow => Some(Simpler::Const(u64::from(op == CmpOp::Ne))),
@@ -276,7 +296,9 @@ impl Folder<'_> {
             (CmpOp::Ult, 0) => return Some(Simpler::CmpConst(CmpOp::Ne, b, 0)),
             _ => {}
         }
-        let Def::Cast(CastOp::ZExt, y) = *self.defs.get(b) else { return None };
+        let Def::Cast(CastOp::ZExt, y) = *self.defs.get(b) else {
+            return None;
+        };
         let narrow = ones(self.body.width(y));
         match op {
             CmpOp::Ult | CmpOp::Ule if c > narrow => Some(Simpler::Const(0)),
@@ -408,7 +430,9 @@ impl Folder<'_> {
     }
 
     fn const_bytes(&self, view: &View, len: u64) -> Option<Vec<u8>> {
-        let Data::Bytes(bytes) = self.const_data(&view.place)?.1 else { return None };
+        let Data::Bytes(bytes) = self.const_data(&view.place)?.1 else {
+            return None;
+        };
         let from = usize::try_from(self.defs.constant(view.offset)?).ok()?;
         Some(bytes.get(from..from.checked_add(len as usize)?)?.to_vec())
     }
@@ -442,7 +466,9 @@ fn is_zero_from_zero(op: BinOp) -> bool {
 fn bin_same(op: BinOp, a: Value) -> Option<Simpler> {
     match op {
         BinOp::Sub | BinOp::Xor | BinOp::URem | BinOp::SRem => Some(Simpler::Const(0)),
-        BinOp::And | BinOp::Or | BinOp::UMin | BinOp::UMax | BinOp::SMin | BinOp::SMax => Some(Simpler::Value(a)),
+        BinOp::And | BinOp::Or | BinOp::UMin | BinOp::UMax | BinOp::SMin | BinOp::SMax => {
+            Some(Simpler::Value(a))
+        }
         _ => None,
     }
 }

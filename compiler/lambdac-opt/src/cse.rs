@@ -23,7 +23,11 @@ use crate::pass::{Changed, Code, Context, Pass, Run};
 use crate::visit::{Subst, Touch, touches};
 
 /// Common subexpressions, loads and checks.
-pub static CSE: Pass = Pass { name: "cse", summary: "Common subexpression elimination", run: Run::Code(run) };
+pub static CSE: Pass = Pass {
+    name: "cse",
+    summary: "Common subexpression elimination",
+    run: Run::Code(run),
+};
 
 fn run(code: &mut Code<'_>, _: &Context) -> Changed {
     let mut changed = false;
@@ -177,7 +181,9 @@ impl Cse<'_> {
         match place.base {
             Base::Object(_) => None,
             Base::Arg(arg) => match self.args.get(arg as usize)? {
-                FuncParam::Ref { writable: true, .. } => Some(self.versions.get(&place.base).copied().unwrap_or(0)),
+                FuncParam::Ref { writable: true, .. } => {
+                    Some(self.versions.get(&place.base).copied().unwrap_or(0))
+                }
                 // What may be written aliases nothing else, and no reference leads into state.
                 FuncParam::Ref { .. } => Some(0),
                 FuncParam::View | FuncParam::Scalar(_) => None,
@@ -191,7 +197,11 @@ impl Cse<'_> {
         Some(match op {
             Op::Const(c) => Key::Const(*c, width),
             Op::Bin(op, a, b) => {
-                let (a, b) = if is_commutative(*op) { (*a.min(b), *a.max(b)) } else { (*a, *b) };
+                let (a, b) = if is_commutative(*op) {
+                    (*a.min(b), *a.max(b))
+                } else {
+                    (*a, *b)
+                };
                 Key::Bin(*op, a, b)
             }
             Op::Cmp(op @ (CmpOp::Eq | CmpOp::Ne), a, b) => Key::Cmp(*op, *a.min(b), *a.max(b)),
@@ -202,7 +212,12 @@ impl Cse<'_> {
             Op::Len(place) if self.is_view_param(place) => Key::Len(place.clone(), 0),
             Op::Len(place) => Key::Len(place.clone(), self.version(place)?),
             Op::LoadBits(place, pos) => Key::Bits(place.clone(), *pos, width, self.version(place)?),
-            Op::EqBytes(a, b) => Key::Eq(a.clone(), b.clone(), self.version(&a.place)?, self.version(&b.place)?),
+            Op::EqBytes(a, b) => Key::Eq(
+                a.clone(),
+                b.clone(),
+                self.version(&a.place)?,
+                self.version(&b.place)?,
+            ),
             Op::Hash(op, view) => Key::Hash(*op, view.clone(), self.version(&view.place)?),
             Op::Now => Key::Now(self.waited),
             Op::Pkt(field) => Key::Pkt(*field),
@@ -227,7 +242,10 @@ struct Writes {
 
 impl Writes {
     fn of(region: &Region) -> Self {
-        let mut writes = Self { bases: Vec::new(), loops: Vec::new() };
+        let mut writes = Self {
+            bases: Vec::new(),
+            loops: Vec::new(),
+        };
         writes.region(region);
         writes
     }

@@ -20,7 +20,11 @@ use crate::pass::{Changed, Code, Context, Pass, Run};
 use crate::visit::{Touch, slot_of, term_touches, touches};
 
 /// Dead code.
-pub static DCE: Pass = Pass { name: "dce", summary: "Dead code and dead store elimination", run: Run::Code(run) };
+pub static DCE: Pass = Pass {
+    name: "dce",
+    summary: "Dead code and dead store elimination",
+    run: Run::Code(run),
+};
 
 fn run(code: &mut Code<'_>, cx: &Context) -> Changed {
     let mut marker = Marker::new(code, cx);
@@ -34,7 +38,12 @@ fn run(code: &mut Code<'_>, cx: &Context) -> Changed {
         }
     }
     let live = marker.mark();
-    let mut sweeper = Sweeper { live, next_stmt: 0, masks: HashMap::new(), changed: false };
+    let mut sweeper = Sweeper {
+        live,
+        next_stmt: 0,
+        masks: HashMap::new(),
+        changed: false,
+    };
     for entry in &mut code.entries {
         sweeper.region(entry.region, None);
     }
@@ -254,8 +263,15 @@ impl<'a> Marker<'a> {
     }
 
     fn is_out_param(&self, func: lambdac_mir::FuncId, index: usize) -> bool {
-        let param = self.cx.sigs.get(func.index()).and_then(|sig| sig.params.get(index));
-        !matches!(param, Some(FuncParam::Ref { writable: false, .. } | FuncParam::View))
+        let param = self
+            .cx
+            .sigs
+            .get(func.index())
+            .and_then(|sig| sig.params.get(index));
+        !matches!(
+            param,
+            Some(FuncParam::Ref { writable: false, .. } | FuncParam::View)
+        )
     }
 
     /// Follows the edges from the roots.
@@ -275,7 +291,10 @@ impl<'a> Marker<'a> {
                 edge = next;
             }
         }
-        Live { live, stmts_from: (self.values + 2 * self.slots) as usize }
+        Live {
+            live,
+            stmts_from: (self.values + 2 * self.slots) as usize,
+        }
     }
 }
 

@@ -29,7 +29,9 @@ pub(crate) struct Defs {
 impl Defs {
     /// Nothing seen yet.
     pub(crate) fn new(values: usize) -> Self {
-        Self { defs: vec![Def::Opaque; values] }
+        Self {
+            defs: vec![Def::Opaque; values],
+        }
     }
 
     /// Takes note of a statement.

@@ -8,13 +8,19 @@ use lambdac_mir::{FuncId, Module, Op, Region};
 use crate::pass::{Changed, Pass, Run, codes};
 
 /// Unused functions.
-pub static FUNC_DCE: Pass = Pass { name: "func-dce", summary: "Unused function elimination", run: Run::Module(run) };
+pub static FUNC_DCE: Pass = Pass {
+    name: "func-dce",
+    summary: "Unused function elimination",
+    run: Run::Module(run),
+};
 
 fn run(module: &mut Module) -> Changed {
     let mut funcs = std::mem::take(&mut module.funcs);
     let mut used = vec![false; funcs.len()];
     for code in codes(module) {
-        code.entries.iter().for_each(|entry| mark(entry.region, &mut used));
+        code.entries
+            .iter()
+            .for_each(|entry| mark(entry.region, &mut used));
     }
     // Callers have higher ids: one way down is enough.
     for id in (0..funcs.len()).rev() {
@@ -36,7 +42,9 @@ fn run(module: &mut Module) -> Changed {
     module.funcs = funcs;
     if changed {
         for code in codes(module) {
-            code.entries.into_iter().for_each(|entry| renumber(entry.region, &ids));
+            code.entries
+                .into_iter()
+                .for_each(|entry| renumber(entry.region, &ids));
         }
     }
     Changed::from_bool(changed)

@@ -13,15 +13,19 @@
 //! Functions that nobody calls any more are left to `func-dce`.
 
 use lambdac_mir::{
-    Base, BinOp, BitPos, Body, CastOp, Func, FuncId, FuncParam, Label, Loc, Module, Op, Operand, Place, Region,
-    SlotId, Step, Stmt, Term, Value, View,
+    Base, BinOp, BitPos, Body, CastOp, Func, FuncId, FuncParam, Label, Loc, Module, Op, Operand, Place,
+    Region, SlotId, Step, Stmt, Term, Value, View,
 };
 
 use crate::pass::{Changed, Pass, Run, codes};
 use crate::visit::Subst;
 
 /// Calls replaced by callees.
-pub static INLINE: Pass = Pass { name: "inline", summary: "Function inlining", run: Run::Module(run) };
+pub static INLINE: Pass = Pass {
+    name: "inline",
+    summary: "Function inlining",
+    run: Run::Module(run),
+};
 
 /// A callee of at most so many operations is inlined wherever it is called.
 const SMALL: usize = 150;
@@ -40,7 +44,12 @@ fn run(module: &mut Module) -> Changed {
     let mut changed = false;
     for id in 0..module.funcs.len() {
         let func = &mut module.funcs[id];
-        let mut caller = Caller { body: &mut func.body, callees: &done, size: func.region.op_count(), changed: false };
+        let mut caller = Caller {
+            body: &mut func.body,
+            callees: &done,
+            size: func.region.op_count(),
+            changed: false,
+        };
         caller.region(&mut func.region, 0);
         changed |= caller.changed;
         let once = calls[id] == 1;
@@ -50,7 +59,12 @@ fn run(module: &mut Module) -> Changed {
     for code in codes(module) {
         for entry in code.entries {
             let size = entry.region.op_count();
-            let mut caller = Caller { body: code.body, callees: &done, size, changed: false };
+            let mut caller = Caller {
+                body: code.body,
+                callees: &done,
+                size,
+                changed: false,
+            };
             caller.region(entry.region, 0);
             changed |= caller.changed;
         }
@@ -86,13 +100,23 @@ impl Callee {
     fn of(func: &Func, once: bool) -> Self {
         let size = func.region.op_count();
         let depth = depth(&func.region);
-        Self { func: func.clone(), size, depth, once }
+        Self {
+            func: func.clone(),
+            size,
+            depth,
+            once,
+        }
     }
 }
 
 /// Levels of regions.
 fn depth(region: &Region) -> usize {
-    let nested = region.stmts.iter().flat_map(|stmt| stmt.op.regions()).map(depth).max();
+    let nested = region
+        .stmts
+        .iter()
+        .flat_map(|stmt| stmt.op.regions())
+        .map(depth)
+        .max();
     1 + nested.unwrap_or(0)
 }
 
@@ -118,7 +142,11 @@ impl Caller<'_> {
                     self.size += callee.size;
                     let mut inliner = Inliner::new(self.body, &callee.func, args, stmt.loc);
                     let block = inliner.block(&callee.func.region);
-                    region.stmts.push(Stmt { results: stmt.results, op: block, loc: stmt.loc });
+                    region.stmts.push(Stmt {
+                        results: stmt.results,
+                        op: block,
+                        loc: stmt.loc,
+                    });
                 }
                 op => region.stmts.push(Stmt { op, ..stmt }),
             }
@@ -129,7 +157,11 @@ impl Caller<'_> {
         let callee = &self.callees[func.index()];
         let grown = self.size + callee.size;
         let by_rule = callee.func.inline || (callee.once && callee.size <= ONCE);
-        let fits = if by_rule { grown <= MAX_FORCED } else { callee.size <= SMALL && grown <= MAX_GROWN };
+        let fits = if by_rule {
+            grown <= MAX_FORCED
+        } else {
+            callee.size <= SMALL && grown <= MAX_GROWN
+        };
         fits && level + 1 + callee.depth <= MAX_DEPTH
     }
 }
@@ -181,7 +213,17 @@ impl<'a> Inliner<'a> {
             });
         }
         let lens = Subst::new(0);
-        Self { body, passed, params, lens, first_value, first_slot, first_label, exit, loc }
+        Self {
+            body,
+            passed,
+            params,
+            lens,
+            first_value,
+            first_slot,
+            first_label,
+            exit,
+            loc,
+        }
     }
 
     /// The callee's code as a block.
@@ -223,7 +265,9 @@ impl<'a> Inliner<'a> {
     fn stmt(&mut self, mut stmt: Stmt, out: &mut Vec<Stmt>) {
         self.loc = stmt.loc;
         match &mut stmt.op {
-            Op::Load(place) | Op::Store(place, _) | Op::Zero(place) | Op::SetLen(place, _) => self.place(place, out),
+            Op::Load(place) | Op::Store(place, _) | Op::Zero(place) | Op::SetLen(place, _) => {
+                self.place(place, out)
+            }
             Op::AtomicRmw(_, place, _) | Op::AtomicCas { place, .. } => self.place(place, out),
             Op::Len(place) => match self.passed_whole(place) {
                 Some(Passed::View(view)) => {
@@ -298,12 +342,20 @@ impl<'a> Inliner<'a> {
     }
 
     fn passed_whole(&self, place: &Place) -> Option<Passed> {
-        if place.path.is_empty() { self.passed(place) } else { None }
+        if place.path.is_empty() {
+            self.passed(place)
+        } else {
+            None
+        }
     }
 
     fn define(&mut self, op: Op, width: u8, out: &mut Vec<Stmt>) -> Value {
         let value = self.body.value(width);
-        out.push(Stmt { results: vec![value], op, loc: self.loc });
+        out.push(Stmt {
+            results: vec![value],
+            op,
+            loc: self.loc,
+        });
         value
     }
 
@@ -325,14 +377,20 @@ impl<'a> Inliner<'a> {
             Some(Passed::Place(outer)) => {
                 let mut path = outer.path;
                 path.append(&mut place.path);
-                *place = Place { base: outer.base, path };
+                *place = Place {
+                    base: outer.base,
+                    path,
+                };
             }
             Some(Passed::View(view)) => {
                 let mut path = view.place.path;
                 if let Some(Step::Index(index)) = place.path.first() {
                     path.push(Step::Index(self.add(view.offset, *index, out)));
                 }
-                *place = Place { base: view.place.base, path };
+                *place = Place {
+                    base: view.place.base,
+                    path,
+                };
             }
         }
     }
@@ -360,7 +418,9 @@ impl<'a> Inliner<'a> {
 
     /// A bit field of a view: the view's offset counts as eight bits each.
     fn bits(&mut self, place: &mut Place, pos: &mut BitPos, out: &mut Vec<Stmt>) {
-        let Some(Passed::View(view)) = self.passed_whole(place) else { return self.place(place, out) };
+        let Some(Passed::View(view)) = self.passed_whole(place) else {
+            return self.place(place, out);
+        };
         *place = view.place;
         pos.index = Some(match pos.index {
             None => (view.offset, 8),
@@ -382,8 +442,20 @@ impl<'a> Inliner<'a> {
     fn copy_view(&mut self, dst: Place, src: View, loc: Loc, out: &mut Vec<Stmt>) {
         let offset = self.define(Op::Const(0), 32, out);
         let len = src.len;
-        let copy = Op::CopyBytes { dst: dst.clone(), offset, src };
-        out.push(Stmt { results: Vec::new(), op: copy, loc });
-        out.push(Stmt { results: Vec::new(), op: Op::SetLen(dst, len), loc });
+        let copy = Op::CopyBytes {
+            dst: dst.clone(),
+            offset,
+            src,
+        };
+        out.push(Stmt {
+            results: Vec::new(),
+            op: copy,
+            loc,
+        });
+        out.push(Stmt {
+            results: Vec::new(),
+            op: Op::SetLen(dst, len),
+            loc,
+        });
     }
 }

@@ -38,8 +38,8 @@ pub use func_dce::FUNC_DCE;
 pub use inline::INLINE;
 pub use mem2reg::MEM2REG;
 pub use pass::{
-    Changed, Code, Context, Dump, Entry, LambdaOps, Options, Pass, PassReport, Report, Run, Signature, all_passes,
-    default_pipeline, optimize, run_pass,
+    Changed, Code, Context, Dump, Entry, LambdaOps, Options, Pass, PassReport, Report, Run, Signature,
+    default_pipeline, optimize, passes, run_pass,
 };
 pub use reply_in_place::REPLY_IN_PLACE;
 pub use simplify_cfg::SIMPLIFY_CFG;

@@ -24,8 +24,11 @@ use crate::pass::{Changed, Code, Context, Pass, Run};
 use crate::visit::{Subst, Touch, slot_of, term_touches, touches};
 
 /// Values in the place of loads.
-pub static MEM2REG: Pass =
-    Pass { name: "mem2reg", summary: "Promotion of scalar slots and lengths to values", run: Run::Code(run) };
+pub static MEM2REG: Pass = Pass {
+    name: "mem2reg",
+    summary: "Promotion of scalar slots and lengths to values",
+    run: Run::Code(run),
+};
 
 /// Results that may be added to the statements of one body.
 const MAX_ADDED: usize = 200_000;
@@ -82,7 +85,12 @@ impl Cells {
                 }
             });
         }
-        let mut cells = Self { of_slot: Vec::new(), slots: Vec::new(), widths: Vec::new(), is_len: Vec::new() };
+        let mut cells = Self {
+            of_slot: Vec::new(),
+            slots: Vec::new(),
+            widths: Vec::new(),
+            is_len: Vec::new(),
+        };
         for (index, slot) in body.slots.iter().enumerate() {
             let (width, is_len) = match slot.shape {
                 Shape::Scalar(width) if loaded[index] => (width, false),
@@ -113,7 +121,11 @@ impl Cells {
     /// Reads the cell from memory.
     fn load(&self, cell: Cell) -> Op {
         let place = Place::of(Base::Slot(self.slots[cell as usize]));
-        if self.is_len[cell as usize] { Op::Len(place) } else { Op::Load(place) }
+        if self.is_len[cell as usize] {
+            Op::Len(place)
+        } else {
+            Op::Load(place)
+        }
     }
 }
 
@@ -315,7 +327,10 @@ impl Promoter<'_> {
             }
             Op::Zero(place) if place.path.is_empty() => {
                 let cell = self.cells.at(place)?;
-                Some((cell, self.define(Op::Const(0), self.cells.widths[cell as usize], stmt.loc, out)))
+                Some((
+                    cell,
+                    self.define(Op::Const(0), self.cells.widths[cell as usize], stmt.loc, out),
+                ))
             }
             Op::Copy { dst, src } if dst.path.is_empty() => {
                 let cell = self.cells.at(dst)?;
@@ -336,7 +351,11 @@ impl Promoter<'_> {
 
     fn define(&mut self, op: Op, width: u8, loc: Loc, out: &mut Vec<Stmt>) -> Value {
         let value = self.body.value(width);
-        out.push(Stmt { results: vec![value], op, loc });
+        out.push(Stmt {
+            results: vec![value],
+            op,
+            loc,
+        });
         self.changed = true;
         value
     }
@@ -359,10 +378,16 @@ impl Promoter<'_> {
                 BTreeSet::new()
             }
             Op::Block(label, region) => {
-                let carried = Carried { cells: cells.clone(), unknown: BTreeSet::new() };
+                let carried = Carried {
+                    cells: cells.clone(),
+                    unknown: BTreeSet::new(),
+                };
                 self.targets.insert(*label, (carried, false));
                 self.region(region, None);
-                self.targets.remove(label).map(|(carried, _)| carried.unknown).unwrap_or_default()
+                self.targets
+                    .remove(label)
+                    .map(|(carried, _)| carried.unknown)
+                    .unwrap_or_default()
             }
             op => self.arms(op, &cells),
         };
@@ -386,7 +411,10 @@ impl Promoter<'_> {
     fn carried_by_loop(&mut self, this: usize) -> Vec<Cell> {
         let events = self.events;
         let changing = &events.changing[this];
-        let cond: BTreeSet<Cell> = events.writes[events.cond_writes[this].clone()].iter().copied().collect();
+        let cond: BTreeSet<Cell> = events.writes[events.cond_writes[this].clone()]
+            .iter()
+            .copied()
+            .collect();
         let room = changing.len() <= self.room;
         let (carried, rest): (Vec<Cell>, Vec<Cell>) = (changing.iter())
             .partition(|cell| room && !cond.contains(cell) && self.current.get(**cell).is_some());
@@ -397,7 +425,10 @@ impl Promoter<'_> {
     /// The arms of an `if` or `switch`: each starts with what was known before.
     fn arms(&mut self, op: &mut Op, cells: &[Cell]) -> BTreeSet<Cell> {
         let mark = self.current.mark();
-        let mut merge = Merge { cells: cells.to_vec(), unknown: BTreeSet::new() };
+        let mut merge = Merge {
+            cells: cells.to_vec(),
+            unknown: BTreeSet::new(),
+        };
         for region in op.regions_mut() {
             self.region(region, Some(&mut merge));
             self.current.restore(mark);
@@ -409,7 +440,9 @@ impl Promoter<'_> {
         for cell in cells {
             let param = self.body.value(self.cells.widths[*cell as usize]);
             // Carried cells are known.
-            let Some(init) = self.current.get(*cell) else { continue };
+            let Some(init) = self.current.get(*cell) else {
+                continue;
+            };
             inner.params.push((param, init));
             self.current.set(*cell, param);
             self.changed = true;
@@ -419,7 +452,10 @@ impl Promoter<'_> {
             self.region(cond, None);
             self.current.restore(mark);
         }
-        let carried = Carried { cells: cells.to_vec(), unknown: BTreeSet::new() };
+        let carried = Carried {
+            cells: cells.to_vec(),
+            unknown: BTreeSet::new(),
+        };
         self.targets.insert(inner.label, (carried, true));
         self.region(&mut inner.body, None);
         self.targets.remove(&inner.label);
@@ -437,7 +473,9 @@ impl Promoter<'_> {
                 }
             }
             Term::Break(label, values) | Term::Continue(label, values) => {
-                let Some((mut carried, is_loop)) = self.targets.remove(label) else { return };
+                let Some((mut carried, is_loop)) = self.targets.remove(label) else {
+                    return;
+                };
                 for cell in carried.cells.clone() {
                     // A loop's cells were written before the loop, so memory holds something.
                     let value = match self.current.get(cell) {
@@ -462,6 +500,11 @@ impl Promoter<'_> {
             return value;
         }
         unknown.insert(cell);
-        self.define(Op::Const(0), self.cells.widths[cell as usize], Loc::default(), out)
+        self.define(
+            Op::Const(0),
+            self.cells.widths[cell as usize],
+            Loc::default(),
+            out,
+        )
     }
 }

@@ -10,7 +10,8 @@
 use std::sync::Arc;
 
 use lambdac_mir::{
-    Body, Cond, Const, Dispatch, Effects, Func, FuncParam, MessageSize, Module, Object, Param, Region, SlotId, Term, Value,
+    Body, Cond, Const, Dispatch, Effects, Func, FuncParam, MessageSize, Module, Object, Param, Region,
+    SlotId, Term, Value,
 };
 
 /// Whether a pass changed anything.
@@ -157,15 +158,14 @@ pub struct LambdaOps {
     pub after: usize,
 }
 
-/// All passes that exist, each once.
-pub fn all_passes() -> Vec<&'static Pass> {
-    let mut passes: Vec<&'static Pass> = Vec::new();
-    for pass in default_pipeline() {
-        if !passes.iter().any(|known| known.name == pass.name) {
-            passes.push(pass);
-        }
-    }
-    passes
+/// All passes that exist, each once, in the order of their first run.
+pub fn passes() -> impl Iterator<Item = &'static Pass> {
+    let pipeline = default_pipeline();
+    let firsts: Vec<&'static Pass> = (pipeline.iter().enumerate())
+        .filter(|(at, pass)| pipeline[..*at].iter().all(|earlier| earlier.name != pass.name))
+        .map(|(_, pass)| *pass)
+        .collect();
+    firsts.into_iter()
 }
 
 /// The passes in the order that [`optimize`] runs them. The scalar passes run three times: what one finds, the
@@ -187,9 +187,17 @@ pub fn optimize(module: &mut Module, options: &Options) -> Report {
             continue;
         }
         let before = lambda_sizes(module);
-        let changed = if options.validate { run_checked(pass, module) } else { run_pass(pass, module) };
+        let changed = if options.validate {
+            run_checked(pass, module)
+        } else {
+            run_pass(pass, module)
+        };
         let lambdas = (module.lambdas.iter().zip(before).zip(lambda_sizes(module)))
-            .map(|((lambda, before), after)| LambdaOps { name: lambda.name.clone(), before, after })
+            .map(|((lambda, before), after)| LambdaOps {
+                name: lambda.name.clone(),
+                before,
+                after,
+            })
             .collect();
         let wanted = match &options.dump_after {
             None => false,
@@ -197,14 +205,23 @@ pub fn optimize(module: &mut Module, options: &Options) -> Report {
             Some(Dump::After(name)) => name == pass.name,
         };
         let dump = wanted.then(|| module.to_string());
-        report.passes.push(PassReport { name: pass.name, changed, lambdas, dump });
+        report.passes.push(PassReport {
+            name: pass.name,
+            changed,
+            lambdas,
+            dump,
+        });
     }
     report
 }
 
 /// Operations of each lambda.
 fn lambda_sizes(module: &Module) -> Vec<usize> {
-    module.lambdas.iter().map(|lambda| lambda.parts.iter().map(|part| part.region.op_count()).sum()).collect()
+    module
+        .lambdas
+        .iter()
+        .map(|lambda| lambda.parts.iter().map(|part| part.region.op_count()).sum())
+        .collect()
 }
 
 /// Runs one pass and holds it to its word.
@@ -213,7 +230,10 @@ pub(crate) fn run_checked(pass: &Pass, module: &mut Module) -> Changed {
     let changed = run_pass(pass, module);
     let after = module.to_string();
     if let Err(errors) = lambdac_mir::validate(module) {
-        panic!("pass `{}` left an invalid module: {errors:?}\n--- before\n{before}\n--- after\n{after}", pass.name);
+        panic!(
+            "pass `{}` left an invalid module: {errors:?}\n--- before\n{before}\n--- after\n{after}",
+            pass.name
+        );
     }
     assert_eq!(
         changed,
@@ -235,7 +255,10 @@ pub fn run_pass(pass: &Pass, module: &mut Module) -> Changed {
 fn run_on_code(module: &mut Module, run: fn(&mut Code<'_>, &Context) -> Changed) -> Changed {
     let effects = lambdac_mir::func_effects(module);
     let sigs = (module.funcs.iter().zip(effects))
-        .map(|(func, effects)| Signature { params: func.params.clone(), effects })
+        .map(|(func, effects)| Signature {
+            params: func.params.clone(),
+            effects,
+        })
         .collect();
     let cx = Context {
         consts: std::mem::take(&mut module.consts),
@@ -255,7 +278,10 @@ fn run_on_code(module: &mut Module, run: fn(&mut Code<'_>, &Context) -> Changed)
 
 /// Every piece of code of a module: functions, lambdas, conditions of the match stage.
 pub(crate) fn codes(module: &mut Module) -> Vec<Code<'_>> {
-    let any = MessageSize { min: 0, max: MAX_MESSAGE };
+    let any = MessageSize {
+        min: 0,
+        max: MAX_MESSAGE,
+    };
     let mut codes: Vec<Code<'_>> = module.funcs.iter_mut().map(|func| func_code(func, any)).collect();
     for lambda in &mut module.lambdas {
         let entries = (lambda.parts.iter_mut())
@@ -265,10 +291,18 @@ pub(crate) fn codes(module: &mut Module) -> Vec<Code<'_>> {
                 region: &mut part.region,
             })
             .collect();
-        codes.push(Code { body: &mut lambda.body, entries, args: Vec::new(), request: lambda.request });
+        codes.push(Code {
+            body: &mut lambda.body,
+            entries,
+            args: Vec::new(),
+            request: lambda.request,
+        });
     }
     if let Dispatch::Match(stage) = &mut module.dispatch {
-        let request = MessageSize { min: stage.min_len, max: MAX_MESSAGE };
+        let request = MessageSize {
+            min: stage.min_len,
+            max: MAX_MESSAGE,
+        };
         for rule in &mut stage.rules {
             conds(&mut rule.cond, &mut |func| codes.push(func_code(func, request)));
         }
@@ -291,8 +325,17 @@ fn func_code(func: &mut Func, request: MessageSize) -> Code<'_> {
         FuncParam::Scalar(value) => Some(*value),
         FuncParam::Ref { .. } | FuncParam::View => None,
     });
-    let entry = Entry { params: scalars.collect(), live_slots: Vec::new(), region: &mut func.region };
-    Code { body: &mut func.body, entries: vec![entry], args: func.params.clone(), request }
+    let entry = Entry {
+        params: scalars.collect(),
+        live_slots: Vec::new(),
+        region: &mut func.region,
+    };
+    Code {
+        body: &mut func.body,
+        entries: vec![entry],
+        args: func.params.clone(),
+        request,
+    }
 }
 
 impl Code<'_> {
@@ -306,5 +349,8 @@ impl Code<'_> {
 
 /// A region that does nothing, to stand in for one that is being rewritten.
 pub(crate) fn no_region() -> Region {
-    Region { stmts: Vec::new(), term: Term::Yield(Vec::new()) }
+    Region {
+        stmts: Vec::new(),
+        term: Term::Yield(Vec::new()),
+    }
 }

@@ -11,7 +11,14 @@ use crate::{
 pub(crate) fn default_pipeline() -> Vec<&'static Pass> {
     let mut passes: Vec<&'static Pass> = vec![&CONST_FOLD, &SIMPLIFY_CFG, &INLINE, &FUNC_DCE];
     for _ in 0..3 {
-        passes.extend([&CONST_FOLD, &SIMPLIFY_CFG, &MEM2REG, &CSE, &CONST_FOLD, &BOUNDS_CHECK_ELIM]);
+        passes.extend([
+            &CONST_FOLD,
+            &SIMPLIFY_CFG,
+            &MEM2REG,
+            &CSE,
+            &CONST_FOLD,
+            &BOUNDS_CHECK_ELIM,
+        ]);
         passes.extend([&SIMPLIFY_CFG, &DCE]);
     }
     passes.extend([&REPLY_IN_PLACE, &COMPACT]);

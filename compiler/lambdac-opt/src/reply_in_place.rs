@@ -12,13 +12,21 @@ use lambdac_mir::{Base, Lambda, Module, Op, Place, Shape, SlotId, Storage, Term,
 use crate::pass::{Changed, Pass, Run};
 
 /// Replies without a copy.
-pub static REPLY_IN_PLACE: Pass =
-    Pass { name: "reply-in-place", summary: "Placement of replies in the reply buffer", run: Run::Module(run) };
+pub static REPLY_IN_PLACE: Pass = Pass {
+    name: "reply-in-place",
+    summary: "Placement of replies in the reply buffer",
+    run: Run::Module(run),
+};
 
 fn run(module: &mut Module) -> Changed {
     let mut changed = false;
     for lambda in &mut module.lambdas {
-        if lambda.body.slots.iter().any(|slot| slot.storage == Storage::ReplyBuffer) {
+        if lambda
+            .body
+            .slots
+            .iter()
+            .any(|slot| slot.storage == Storage::ReplyBuffer)
+        {
             continue;
         }
         if let Some(slot) = candidate(lambda) {
@@ -56,12 +64,16 @@ fn candidate(lambda: &Lambda) -> Option<SlotId> {
     };
     let candidates = (0..lambda.body.slots.len()).filter_map(|index| {
         let slot = SlotId(index as u32);
-        let Shape::Bytes(capacity) = lambda.body.slots[index].shape else { return None };
+        let Shape::Bytes(capacity) = lambda.body.slots[index].shape else {
+            return None;
+        };
         let Replies { whole, other } = replies[index];
         let fits = whole > 0 && other == 0 && capacity <= lambda.reply.max;
         (fits && !saved(slot)).then_some((whole, capacity, std::cmp::Reverse(index)))
     });
-    candidates.max().map(|(_, _, std::cmp::Reverse(index))| SlotId(index as u32))
+    candidates
+        .max()
+        .map(|(_, _, std::cmp::Reverse(index))| SlotId(index as u32))
 }
 
 fn count(place: &Place, offset: Value, zero: &[bool], replies: &mut [Replies]) {

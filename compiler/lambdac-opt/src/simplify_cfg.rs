@@ -20,8 +20,11 @@ use crate::pass::{Changed, Code, Context, Pass, Run, no_region};
 use crate::visit::{Subst, is_arithmetic};
 
 /// Decided branches, unneeded blocks and loops.
-pub static SIMPLIFY_CFG: Pass =
-    Pass { name: "simplify-cfg", summary: "Simplification of structured control flow", run: Run::Code(run) };
+pub static SIMPLIFY_CFG: Pass = Pass {
+    name: "simplify-cfg",
+    summary: "Simplification of structured control flow",
+    run: Run::Code(run),
+};
 
 /// Arms of at most so many operations (constants aside) become selects.
 const MAX_SELECT_OPS: usize = 3;
@@ -36,8 +39,13 @@ fn run(code: &mut Code<'_>, _: &Context) -> Changed {
             _ => {}
         });
         let values = body.values.len();
-        let mut simplifier =
-            Simplifier { body, defs: Defs::new(values), subst: Subst::new(values), exits, changed: false };
+        let mut simplifier = Simplifier {
+            body,
+            defs: Defs::new(values),
+            subst: Subst::new(values),
+            exits,
+            changed: false,
+        };
         simplifier.region(region);
         changed = changed.or(Changed::from_bool(simplifier.changed));
     });
@@ -106,7 +114,11 @@ impl Simplifier<'_> {
             Op::Loop(inner) => return self.loop_(results, inner, loc, out),
             op => op,
         };
-        let stmt = Stmt { results, op: rest, loc };
+        let stmt = Stmt {
+            results,
+            op: rest,
+            loc,
+        };
         self.defs.record(&stmt);
         out.push(stmt);
         Next::On
@@ -152,12 +164,18 @@ impl Simplifier<'_> {
                     return self.select(&results, (cond, then, other), loc, out);
                 }
             }
-            (Term::Yield(_), _) if !is_nothing(&then) => return self.hoist(results, (cond, then, other), loc, out),
+            (Term::Yield(_), _) if !is_nothing(&then) => {
+                return self.hoist(results, (cond, then, other), loc, out);
+            }
             (Term::Yield(_), _) => {}
             (_, _) if !is_nothing(&other) => return self.hoist(results, (cond, then, other), loc, out),
             _ => {}
         }
-        out.push(Stmt { results, op: Op::If(cond, then, other), loc });
+        out.push(Stmt {
+            results,
+            op: Op::If(cond, then, other),
+            loc,
+        });
         Next::On
     }
 
@@ -173,7 +191,11 @@ impl Simplifier<'_> {
             Term::Yield(_) => (Op::If(cond, no_region(), other), then),
             _ => (Op::If(cond, then, no_region()), other),
         };
-        out.push(Stmt { results: Vec::new(), op, loc });
+        out.push(Stmt {
+            results: Vec::new(),
+            op,
+            loc,
+        });
         self.splice(&results, rest, out)
     }
 
@@ -190,29 +212,57 @@ impl Simplifier<'_> {
         out.extend(other.stmts);
         if let (Term::Yield(a), Term::Yield(b)) = (then.term, other.term) {
             for ((result, a), b) in results.iter().zip(a).zip(b) {
-                out.push(Stmt { results: vec![*result], op: Op::Select(cond, a, b), loc });
+                out.push(Stmt {
+                    results: vec![*result],
+                    op: Op::Select(cond, a, b),
+                    loc,
+                });
             }
         }
         Next::On
     }
 
-    fn switch(&mut self, results: Vec<Value>, (on, arms, default): Arms, loc: Loc, out: &mut Vec<Stmt>) -> Next {
+    fn switch(
+        &mut self,
+        results: Vec<Value>,
+        (on, arms, default): Arms,
+        loc: Loc,
+        out: &mut Vec<Stmt>,
+    ) -> Next {
         if let Some(value) = self.defs.constant(on) {
             let taken = arms.into_iter().find(|(ranges, _)| {
-                ranges.iter().any(|(from, to)| *from <= value && to.is_none_or(|to| value < to))
+                ranges
+                    .iter()
+                    .any(|(from, to)| *from <= value && to.is_none_or(|to| value < to))
             });
             return self.splice(&results, taken.map_or(default, |(_, region)| region), out);
         }
-        let all_nothing = arms.iter().all(|(_, region)| region.stmts.is_empty() && region.term == default.term);
+        let all_nothing = arms
+            .iter()
+            .all(|(_, region)| region.stmts.is_empty() && region.term == default.term);
         if all_nothing && (arms.is_empty() || default.stmts.is_empty()) {
             return self.splice(&results, default, out);
         }
-        let arms_leave = arms.iter().all(|(_, region)| !matches!(region.term, Term::Yield(_)));
+        let arms_leave = arms
+            .iter()
+            .all(|(_, region)| !matches!(region.term, Term::Yield(_)));
         if arms_leave && !is_nothing(&default) {
-            out.push(Stmt { results: Vec::new(), op: Op::Switch { on, arms, default: no_region() }, loc });
+            out.push(Stmt {
+                results: Vec::new(),
+                op: Op::Switch {
+                    on,
+                    arms,
+                    default: no_region(),
+                },
+                loc,
+            });
             return self.splice(&results, default, out);
         }
-        out.push(Stmt { results, op: Op::Switch { on, arms, default }, loc });
+        out.push(Stmt {
+            results,
+            op: Op::Switch { on, arms, default },
+            loc,
+        });
         Next::On
     }
 
@@ -239,7 +289,11 @@ impl Simplifier<'_> {
             _ if breaks == 0 => return self.splice(&results, region, out),
             _ => {}
         }
-        out.push(Stmt { results, op: Op::Block(label, region), loc });
+        out.push(Stmt {
+            results,
+            op: Op::Block(label, region),
+            loc,
+        });
         Next::On
     }
 
@@ -253,11 +307,23 @@ impl Simplifier<'_> {
         });
         let Some(at) = found else { return false };
         let rest = region.stmts.split_off(at + 1);
-        let joined: Vec<Value> = results.iter().map(|old| self.body.value(self.body.width(*old))).collect();
+        let joined: Vec<Value> = results
+            .iter()
+            .map(|old| self.body.value(self.body.width(*old)))
+            .collect();
         let term = std::mem::replace(&mut region.term, Term::Break(label, joined.clone()));
-        if let Some(Stmt { results, op: Op::If(_, then, other), .. }) = region.stmts.last_mut() {
+        if let Some(Stmt {
+            results,
+            op: Op::If(_, then, other),
+            ..
+        }) = region.stmts.last_mut()
+        {
             *results = joined;
-            let (early, late) = if leaves(then) { (then, other) } else { (other, then) };
+            let (early, late) = if leaves(then) {
+                (then, other)
+            } else {
+                (other, then)
+            };
             end_with_yield(early);
             *late = Region { stmts: rest, term };
             end_with_yield(late);
@@ -268,7 +334,12 @@ impl Simplifier<'_> {
     fn loop_(&mut self, results: Vec<Value>, mut inner: Box<Loop>, loc: Loc, out: &mut Vec<Stmt>) -> Next {
         let inits: Vec<Value> = inner.params.iter().map(|(_, init)| *init).collect();
         match &mut inner.kind {
-            LoopKind::For { var, from, to, signed } => {
+            LoopKind::For {
+                var,
+                from,
+                to,
+                signed,
+            } => {
                 let trips = match (self.defs.constant(*from), self.defs.constant(*to)) {
                     (Some(from_c), Some(to_c)) => {
                         Some(trips(from_c, to_c, signed.then(|| self.body.width(*from))))
@@ -298,7 +369,11 @@ impl Simplifier<'_> {
                 }
             }
         }
-        out.push(Stmt { results, op: Op::Loop(inner), loc });
+        out.push(Stmt {
+            results,
+            op: Op::Loop(inner),
+            loc,
+        });
         Next::On
     }
 
@@ -312,7 +387,12 @@ impl Simplifier<'_> {
         out: &mut Vec<Stmt>,
     ) -> Next {
         self.changed = true;
-        let Loop { label, mut params, mut body, .. } = inner;
+        let Loop {
+            label,
+            mut params,
+            mut body,
+            ..
+        } = inner;
         params.push(var);
         self.rename(&mut body, &params);
         body.walk_regions_mut(&mut |region| {
@@ -344,7 +424,11 @@ fn trips(from: u64, to: u64, signed: Option<u8>) -> u64 {
         None => from < to,
         Some(width) => lambdac_mir::sign_extend(from, width) < lambdac_mir::sign_extend(to, width),
     };
-    if below { to.wrapping_sub(from) & signed.map_or(u64::MAX, lambdac_mir::mask) } else { 0 }
+    if below {
+        to.wrapping_sub(from) & signed.map_or(u64::MAX, lambdac_mir::mask)
+    } else {
+        0
+    }
 }
 
 fn end_with_yield(region: &mut Region) {

@@ -34,7 +34,10 @@ impl Touch {
 
     /// Whether what memory held before matters.
     pub(crate) fn reads(self) -> bool {
-        matches!(self, Self::Read | Self::ReadBytes | Self::Len | Self::Update | Self::Arg(..))
+        matches!(
+            self,
+            Self::Read | Self::ReadBytes | Self::Len | Self::Update | Self::Arg(..)
+        )
     }
 }
 
@@ -110,7 +113,10 @@ pub(crate) fn slot_of(place: &Place) -> Option<SlotId> {
 
 /// Whether an operation only computes from its operands: no memory, no effect, total.
 pub(crate) fn is_arithmetic(op: &Op) -> bool {
-    matches!(op, Op::Const(_) | Op::Bin(..) | Op::Cmp(..) | Op::Cast(..) | Op::Select(..))
+    matches!(
+        op,
+        Op::Const(_) | Op::Bin(..) | Op::Cmp(..) | Op::Cast(..) | Op::Select(..)
+    )
 }
 
 /// What each value stands for now; values that were not replaced stand for themselves.
@@ -121,7 +127,9 @@ pub(crate) struct Subst {
 impl Subst {
     /// Nothing replaced yet.
     pub(crate) fn new(values: usize) -> Self {
-        Self { to: (0..values as u32).map(Value).collect() }
+        Self {
+            to: (0..values as u32).map(Value).collect(),
+        }
     }
 
     /// The value to use for `value`.

@@ -26,7 +26,10 @@ pub(super) struct Interval {
 impl Interval {
     /// Every value of a width.
     pub(super) fn all(width: u8) -> Self {
-        Self { lo: 0, hi: mask(width) }
+        Self {
+            lo: 0,
+            hi: mask(width),
+        }
     }
 
     /// One value.
@@ -41,7 +44,10 @@ impl Interval {
 
     /// The smallest interval around both.
     pub(super) fn join(self, other: Self) -> Self {
-        Self { lo: self.lo.min(other.lo), hi: self.hi.max(other.hi) }
+        Self {
+            lo: self.lo.min(other.lo),
+            hi: self.hi.max(other.hi),
+        }
     }
 
     /// Whether `other` lies in it.
@@ -105,7 +111,10 @@ impl<'a> Facts<'a> {
     /// Cuts an interval down; contradictions (unreachable code) change nothing.
     pub(super) fn narrow(&mut self, value: Value, lo: u64, hi: u64) {
         let old = self.get(value);
-        let new = Interval { lo: old.lo.max(lo), hi: old.hi.min(hi) };
+        let new = Interval {
+            lo: old.lo.max(lo),
+            hi: old.hi.min(hi),
+        };
         if new != old && new.lo <= new.hi {
             self.set(value, new);
         }
@@ -163,14 +172,18 @@ impl<'a> Facts<'a> {
 
     /// `c * i + d <= n + (c * s + d)` where `i <= n / c + s`
     fn scaled(&self, x: Value) -> Vec<(Value, i128)> {
-        let Some(Linear { scale, value, offset }) = self.linear.get(&x).copied() else { return Vec::new() };
+        let Some(Linear { scale, value, offset }) = self.linear.get(&x).copied() else {
+            return Vec::new();
+        };
         if scale < 2 {
             return Vec::new();
         }
         let mut found = Vec::new();
         let first = &self.differences[value.index()];
         let second = first.iter().flat_map(|(y, k)| {
-            self.differences[y.index()].iter().map(move |(z, more)| (*z, k + more))
+            self.differences[y.index()]
+                .iter()
+                .map(move |(z, more)| (*z, k + more))
         });
         for (y, step) in first.iter().copied().chain(second) {
             if let Some((dividend, divisor)) = self.quotients.get(&y)
@@ -274,7 +287,9 @@ impl<'a> Facts<'a> {
                 self.assume_at(a, false, depth);
                 self.assume_at(b, false, depth);
             }
-            Def::Bin(BinOp::Xor, a, b) if self.get(b).constant() == Some(1) => self.assume_at(a, !holds, depth),
+            Def::Bin(BinOp::Xor, a, b) if self.get(b).constant() == Some(1) => {
+                self.assume_at(a, !holds, depth)
+            }
             _ => {}
         }
     }
@@ -293,7 +308,9 @@ impl<'a> Facts<'a> {
                 self.assume_apart(a, b);
                 self.assume_apart(b, a);
             }
-            (CmpOp::Slt | CmpOp::Sle, _) if self.same_sign(a, b) => self.assume_cmp(unsigned(op), a, b, holds),
+            (CmpOp::Slt | CmpOp::Sle, _) if self.same_sign(a, b) => {
+                self.assume_cmp(unsigned(op), a, b, holds)
+            }
             // `0 <= x`: not negative.
             (CmpOp::Sle, true) | (CmpOp::Slt, true) if self.signed_ends(a).0 >= 0 => {
                 let top = mask(self.width(b)) >> 1;

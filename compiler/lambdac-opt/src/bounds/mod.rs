@@ -141,7 +141,9 @@ impl Analysis<'_> {
 
     fn next_trip(&mut self, label: Label, values: &[Value]) {
         let intervals = self.intervals(values);
-        let Some(mut joined) = self.labels.remove(&label) else { return };
+        let Some(mut joined) = self.labels.remove(&label) else {
+            return;
+        };
         join_into(&mut joined.continues, &intervals);
         for ((value, param), step) in values.iter().zip(&joined.params).zip(&mut joined.steps) {
             let by = self.step(*value, *param, MAX_MERGES);
@@ -162,7 +164,11 @@ impl Analysis<'_> {
         let of = |value: &Value| self.step(*value, param, merges);
         match self.facts.defs.get(value) {
             Def::Select(_, a, b) => Some(of(a)?.max(of(b)?)),
-            _ => self.merged.get(&value)?.iter().try_fold(0, |most, from| Some(of(from)?.max(most))),
+            _ => self
+                .merged
+                .get(&value)?
+                .iter()
+                .try_fold(0, |most, from| Some(of(from)?.max(most))),
         }
     }
 
@@ -181,7 +187,10 @@ impl Analysis<'_> {
                 for (ranges, region) in arms {
                     let mark = self.facts.mark();
                     let lo = ranges.iter().map(|(lo, _)| *lo).min().unwrap_or(0);
-                    let hi = ranges.iter().map(|(_, hi)| hi.map_or(u64::MAX, |hi| hi - 1)).max();
+                    let hi = ranges
+                        .iter()
+                        .map(|(_, hi)| hi.map_or(u64::MAX, |hi| hi - 1))
+                        .max();
                     self.facts.narrow(*on, lo, hi.unwrap_or(u64::MAX));
                     self.arm(region, &stmt.results, &mut yields);
                     self.facts.restore(mark);
@@ -270,11 +279,15 @@ impl Analysis<'_> {
                     Some(false) => (b, b),
                     None => (a, b),
                 };
-                self.facts.set(result, self.facts.get(*a).join(self.facts.get(*b)));
+                self.facts
+                    .set(result, self.facts.get(*a).join(self.facts.get(*b)));
             }
             Op::Cmp(op, a, b) => {
                 let decided = self.facts.decide_cmp(*op, *a, *b);
-                self.facts.set(result, decided.map_or(Interval::all(1), |holds| Interval::only(holds.into())));
+                self.facts.set(
+                    result,
+                    decided.map_or(Interval::all(1), |holds| Interval::only(holds.into())),
+                );
             }
             Op::Len(place) => self.facts.set(result, self.len(place)),
             _ => self.anything(result),
@@ -324,7 +337,10 @@ impl Analysis<'_> {
             _ if place.base == Base::Request && place.path.is_empty() => (self.request.min, self.request.max),
             _ => (0, MAX_MESSAGE),
         };
-        Interval { lo: lo.into(), hi: hi.into() }
+        Interval {
+            lo: lo.into(),
+            hi: hi.into(),
+        }
     }
 
     fn loop_(&mut self, number: usize, stmt: &Stmt, inner: &Loop) {
@@ -336,7 +352,10 @@ impl Analysis<'_> {
             self.decisions.unchecked.insert(number);
         }
         let trips = trips.unwrap_or(inner.max);
-        let widths: Vec<Interval> = params.iter().map(|param| Interval::all(self.facts.width(*param))).collect();
+        let widths: Vec<Interval> = params
+            .iter()
+            .map(|param| Interval::all(self.facts.width(*param)))
+            .collect();
         let mut assumed = starts.clone();
         let mut steps: Vec<Option<u64>> = vec![None; params.len()];
         let mut settled = params.is_empty();
@@ -361,12 +380,20 @@ impl Analysis<'_> {
                 }
                 settled = false;
                 let reach = joined.steps[at].filter(|_| round == 0).and_then(|step| {
-                    let most = step.checked_mul(trips.saturating_sub(1))?.checked_add(starts[at].hi)?;
+                    let most = step
+                        .checked_mul(trips.saturating_sub(1))?
+                        .checked_add(starts[at].hi)?;
                     // One step past the last trip is computed too.
                     (most.checked_add(step)? <= widths[at].hi).then_some((step, most))
                 });
                 (steps[at], assumed[at]) = match reach {
-                    Some((step, most)) => (Some(step), Interval { lo: starts[at].lo, hi: most }),
+                    Some((step, most)) => (
+                        Some(step),
+                        Interval {
+                            lo: starts[at].lo,
+                            hi: most,
+                        },
+                    ),
                     None => (None, widen(assumed[at].join(next[at]), starts[at], widths[at])),
                 };
             }
@@ -387,12 +414,23 @@ impl Analysis<'_> {
     }
 
     /// Walks a trip, given what its parameters are assumed to be.
-    fn trip(&mut self, inner: &Loop, params: &[Value], assumed: &[Interval], steps: &[Option<u64>]) -> Joined {
+    fn trip(
+        &mut self,
+        inner: &Loop,
+        params: &[Value],
+        assumed: &[Interval],
+        steps: &[Option<u64>],
+    ) -> Joined {
         for (param, interval) in params.iter().zip(assumed) {
             self.facts.set(*param, *interval);
         }
         match &inner.kind {
-            LoopKind::For { var, from, to, signed } => {
+            LoopKind::For {
+                var,
+                from,
+                to,
+                signed,
+            } => {
                 self.head(inner, (*var, *from, *to), *signed);
                 for ((param, init), step) in inner.params.iter().zip(steps) {
                     // At most one more each trip, as the variable: the distance between them never grows.
@@ -411,7 +449,9 @@ impl Analysis<'_> {
         }
         self.labels.insert(inner.label, Joined::new(params));
         self.region(&inner.body);
-        self.labels.remove(&inner.label).unwrap_or_else(|| Joined::new(params))
+        self.labels
+            .remove(&inner.label)
+            .unwrap_or_else(|| Joined::new(params))
     }
 
     /// What a counting loop's head says of its variable.
@@ -423,14 +463,17 @@ impl Analysis<'_> {
             return;
         }
         let by_bound = first.hi.saturating_add(inner.max.saturating_sub(1));
-        self.facts.narrow(var, first.lo, end.hi.saturating_sub(1).min(by_bound));
+        self.facts
+            .narrow(var, first.lo, end.hi.saturating_sub(1).min(by_bound));
         self.facts.add(var, to, -1);
         self.facts.add(from, var, 0);
     }
 
     /// The most trips that a counting loop makes, where that is surely within its bound.
     fn most_trips(&self, inner: &Loop) -> Option<u64> {
-        let LoopKind::For { from, to, signed, .. } = inner.kind else { return None };
+        let LoopKind::For { from, to, signed, .. } = inner.kind else {
+            return None;
+        };
         let (first, end) = (self.facts.get(from), self.facts.get(to));
         let top = mask(self.facts.width(from)) >> 1;
         if signed && (first.hi > top || end.hi > top) {
@@ -440,20 +483,30 @@ impl Analysis<'_> {
         if trips <= inner.max {
             return Some(trips);
         }
-        self.facts.at_most(to, from, i128::from(inner.max)).then_some(inner.max)
+        self.facts
+            .at_most(to, from, i128::from(inner.max))
+            .then_some(inner.max)
     }
 }
 
 impl Joined {
     fn new(params: &[Value]) -> Self {
-        Self { breaks: None, continues: None, params: params.to_vec(), steps: vec![Some(0); params.len()] }
+        Self {
+            breaks: None,
+            continues: None,
+            params: params.to_vec(),
+            steps: vec![Some(0); params.len()],
+        }
     }
 }
 
 fn join_into(to: &mut Option<Vec<Interval>>, values: &[Interval]) {
     match to {
         None => *to = Some(values.to_vec()),
-        Some(to) => to.iter_mut().zip(values).for_each(|(to, value)| *to = to.join(*value)),
+        Some(to) => to
+            .iter_mut()
+            .zip(values)
+            .for_each(|(to, value)| *to = to.join(*value)),
     }
 }
 

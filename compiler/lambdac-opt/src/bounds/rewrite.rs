@@ -9,7 +9,13 @@ use crate::visit::Subst;
 /// Rewrites a region in the walk order of the analysis.
 pub(super) fn apply(body: &mut Body, region: &mut Region, decisions: &Decisions) -> Changed {
     let subst = Subst::new(body.values.len());
-    let mut rewriter = Rewriter { body, decisions, subst, cursor: 0, changed: false };
+    let mut rewriter = Rewriter {
+        body,
+        decisions,
+        subst,
+        cursor: 0,
+        changed: false,
+    };
     rewriter.region(region);
     Changed::from_bool(rewriter.changed)
 }
@@ -55,7 +61,11 @@ impl Rewriter<'_> {
             Op::If(cond, ..) => {
                 if let Some(holds) = self.decisions.branches.get(&number) {
                     *cond = self.body.value(1);
-                    out.push(Stmt { results: vec![*cond], op: Op::Const(u64::from(*holds)), loc: stmt.loc });
+                    out.push(Stmt {
+                        results: vec![*cond],
+                        op: Op::Const(u64::from(*holds)),
+                        loc: stmt.loc,
+                    });
                     self.changed = true;
                 }
             }

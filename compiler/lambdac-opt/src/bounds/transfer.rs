@@ -43,7 +43,9 @@ impl Facts<'_> {
             BinOp::UDiv | BinOp::LShr => {
                 self.add(result, a, 0);
                 let divisor = match op {
-                    BinOp::LShr => y.constant().and_then(|shift| 1u64.checked_shl(u32::try_from(shift).ok()?)),
+                    BinOp::LShr => y
+                        .constant()
+                        .and_then(|shift| 1u64.checked_shl(u32::try_from(shift).ok()?)),
                     _ => y.constant(),
                 };
                 if let Some(divisor) = divisor {
@@ -69,11 +71,25 @@ impl Facts<'_> {
 
     /// `result = scale * a + offset`, which does not overflow.
     fn define_linear(&mut self, result: Value, a: Value, scale: u64, offset: u64) {
-        let inner = self.linear.get(&a).copied().unwrap_or(Linear { scale: 1, value: a, offset: 0 });
-        let all = (scale.checked_mul(inner.scale))
-            .zip(scale.checked_mul(inner.offset).and_then(|scaled| scaled.checked_add(offset)));
+        let inner = self.linear.get(&a).copied().unwrap_or(Linear {
+            scale: 1,
+            value: a,
+            offset: 0,
+        });
+        let all = (scale.checked_mul(inner.scale)).zip(
+            scale
+                .checked_mul(inner.offset)
+                .and_then(|scaled| scaled.checked_add(offset)),
+        );
         if let Some((scale, offset)) = all {
-            self.linear.insert(result, Linear { scale, value: inner.value, offset });
+            self.linear.insert(
+                result,
+                Linear {
+                    scale,
+                    value: inner.value,
+                    offset,
+                },
+            );
         }
     }
 
@@ -100,18 +116,28 @@ impl Facts<'_> {
                 Some(hi) if hi <= max => Interval { lo: x.lo + y.lo, hi },
                 _ => all,
             },
-            BinOp::Sub if self.at_most(b, a, 0) => {
-                Interval { lo: x.lo.saturating_sub(y.hi), hi: x.hi.saturating_sub(y.lo) }
-            }
+            BinOp::Sub if self.at_most(b, a, 0) => Interval {
+                lo: x.lo.saturating_sub(y.hi),
+                hi: x.hi.saturating_sub(y.lo),
+            },
             BinOp::Mul => match x.hi.checked_mul(y.hi) {
                 Some(hi) if hi <= max => Interval { lo: x.lo * y.lo, hi },
                 _ => all,
             },
-            BinOp::UDiv if y.lo > 0 => Interval { lo: x.lo / y.hi, hi: x.hi / y.lo },
+            BinOp::UDiv if y.lo > 0 => Interval {
+                lo: x.lo / y.hi,
+                hi: x.hi / y.lo,
+            },
             BinOp::UDiv => Interval { lo: 0, hi: x.hi },
-            BinOp::URem if y.lo > 0 => Interval { lo: 0, hi: x.hi.min(y.hi - 1) },
+            BinOp::URem if y.lo > 0 => Interval {
+                lo: 0,
+                hi: x.hi.min(y.hi - 1),
+            },
             BinOp::URem => Interval { lo: 0, hi: x.hi },
-            BinOp::And => Interval { lo: 0, hi: x.hi.min(y.hi) },
+            BinOp::And => Interval {
+                lo: 0,
+                hi: x.hi.min(y.hi),
+            },
             BinOp::Or | BinOp::Xor => Interval {
                 lo: if op == BinOp::Or { x.lo.max(y.lo) } else { 0 },
                 hi: up_to_power(x.hi | y.hi),
@@ -122,11 +148,20 @@ impl Facts<'_> {
             },
             BinOp::LShr => {
                 let by = |value: u64, shift: u64| eval::bin(BinOp::LShr, value, shift, width);
-                Interval { lo: by(x.lo, y.hi), hi: by(x.hi, y.lo) }
+                Interval {
+                    lo: by(x.lo, y.hi),
+                    hi: by(x.hi, y.lo),
+                }
             }
             BinOp::AShr if x.hi <= max >> 1 => Interval { lo: 0, hi: x.hi },
-            BinOp::UMin => Interval { lo: x.lo.min(y.lo), hi: x.hi.min(y.hi) },
-            BinOp::UMax => Interval { lo: x.lo.max(y.lo), hi: x.hi.max(y.hi) },
+            BinOp::UMin => Interval {
+                lo: x.lo.min(y.lo),
+                hi: x.hi.min(y.hi),
+            },
+            BinOp::UMax => Interval {
+                lo: x.lo.max(y.lo),
+                hi: x.hi.max(y.hi),
+            },
             BinOp::SMin | BinOp::SMax => x.join(y),
             BinOp::Sub | BinOp::SDiv | BinOp::SRem | BinOp::AShr => all,
         }

@@ -1,0 +1,212 @@
+//! Every program of the repository behaves after the passes as before: outcomes with trap causes and lines, what services
+//! are asked, log lines, and state after every call. And so for each pass alone.
+
+use std::sync::Arc;
+
+use lambdac_hir::{Callee, Step};
+use lambdac_mir::interp::{self, Answer, Env, MirInterp, Outcome, StateDump};
+use lambdac_mir::{Data, LambdaId, Module, ServiceOp};
+use lambdac_opt::{Options, optimize, passes, run_pass};
+
+use crate::compile::{Program, compile_file, programs};
+
+/// A small generator of numbers (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    /// Bytes that are often small, equal or printable.
+    fn bytes(&mut self, len: u64) -> Vec<u8> {
+        (0..len)
+            .map(|_| match self.below(4) {
+                0 => self.below(4) as u8,
+                1 => b'0' + self.below(12) as u8,
+                2 => b'a' + self.below(3) as u8,
+                _ => self.next() as u8,
+            })
+            .collect()
+    }
+}
+
+/// One request and what surrounds it.
+struct Call {
+    callee: interp::Callee,
+    request: Vec<u8>,
+    env: Env,
+}
+
+/// Everything that a call showed.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    outcome: Outcome,
+    asked: Vec<(String, ServiceOp, Vec<u8>)>,
+    logs: Vec<String>,
+    state: Vec<(Arc<str>, StateDump)>,
+}
+
+fn run(interp: &mut MirInterp, call: &Call) -> Seen {
+    let mut asked = Vec::new();
+    let outcome = interp.call(
+        call.callee,
+        &call.request,
+        &call.env,
+        &mut |service, op, key, _| {
+            let turn = asked.len() + key.len();
+            asked.push((service.name.to_string(), op, key.to_vec()));
+            match turn % 5 {
+                0 => Answer::Failed,
+                1 => Answer::Missing,
+                _ if op == ServiceOp::Get => Answer::Value(key.repeat(turn % 3 + 1)),
+                _ => Answer::Done,
+            }
+        },
+    );
+    Seen {
+        outcome,
+        asked,
+        logs: interp.take_logs(),
+        state: interp.state(call.env.now),
+    }
+}
+
+fn int(value: &lambdac_hir::Value) -> Option<Data> {
+    match value {
+        lambdac_hir::Value::Bool(_) | lambdac_hir::Value::Int(_) => Some(Data::Int(value.as_int())),
+        lambdac_hir::Value::Bytes(bytes) => Some(Data::Bytes(bytes.as_slice().into())),
+        _ => None,
+    }
+}
+
+/// The requests of the program's own tests, then random ones.
+fn calls(program: &Program, random: u64) -> Vec<Call> {
+    let module = Arc::new(program.module.clone());
+    let params = MirInterp::new(module.clone())
+        .expect("lowering gives valid MIR")
+        .default_params();
+    let env = Env {
+        pkt: [0, 0, 4369, 0, 0],
+        now: 1_000_000_000,
+        random: None,
+        params,
+    };
+    let mut calls = Vec::new();
+    for step in program.workload.tests.iter().flat_map(|test| &test.steps) {
+        let Step::Call(step) = step else { continue };
+        let callee = match step.callee {
+            Callee::Lambda(id) => interp::Callee::Lambda(LambdaId(id.0)),
+            Callee::Workload => interp::Callee::Dispatch,
+        };
+        let mut env = env.clone();
+        env.now = step.now.unwrap_or(env.now);
+        env.random = step.random;
+        for (id, value) in &step.params {
+            if let Some(value) = int(value) {
+                env.params[id.index()] = value;
+            }
+        }
+        calls.push(Call {
+            callee,
+            request: step.request.to_vec(),
+            env,
+        });
+    }
+    let mut dice = Dice(1);
+    let lambdas = module.lambdas.iter().enumerate();
+    let mut callees: Vec<_> = lambdas
+        .map(|(id, lambda)| (interp::Callee::Lambda(LambdaId(id as u32)), lambda.request.max))
+        .collect();
+    let most = callees.iter().map(|(_, max)| *max).max().unwrap_or(4);
+    callees.push((interp::Callee::Dispatch, most));
+    for (callee, max) in callees {
+        let max = u64::from(max);
+        for _ in 0..random {
+            let len = match dice.below(8) {
+                0 => max + 1,
+                1..4 => dice.below(max + 1),
+                _ => max,
+            };
+            let mut env = env.clone();
+            env.now += dice.below(3) * 1_000_000_000;
+            env.pkt[0] = dice.below(1 << 32);
+            env.pkt[1] = dice.below(4);
+            let len = if len > 4096 && max > 4096 && dice.below(2) == 0 {
+                100
+            } else {
+                len
+            };
+            calls.push(Call {
+                callee,
+                request: dice.bytes(len),
+                env,
+            });
+        }
+    }
+    calls
+}
+
+fn trial(name: &str, module: &Module, calls: &[Call]) -> Vec<Seen> {
+    let module = Arc::new(module.clone());
+    let mut interp = MirInterp::new(module).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
+    calls.iter().map(|call| run(&mut interp, call)).collect()
+}
+
+/// Compares what two modules show.
+fn assert_same(name: &str, expected: &[Seen], module: &Module, calls: &[Call]) {
+    for ((call, expected), seen) in calls.iter().zip(expected).zip(trial(name, module, calls)) {
+        assert!(
+            *expected == seen,
+            "{name}: {:?} on {:?}\nbefore {expected:?}\nafter {seen:?}\n{module}",
+            call.callee,
+            &call.request[..call.request.len().min(64)]
+        );
+    }
+}
+
+fn agree(folder: &str) {
+    let mut run = 0;
+    for path in programs(folder) {
+        let Some(program) = compile_file(&path) else {
+            continue;
+        };
+        println!("{}", path.display());
+        let calls = calls(&program, 12);
+        let before = trial("lowered", &program.module, &calls);
+        let mut module = program.module.clone();
+        optimize(
+            &mut module,
+            &Options {
+                validate: true,
+                ..Options::default()
+            },
+        );
+        assert_same("all passes", &before, &module, &calls);
+        for pass in passes() {
+            let mut module = program.module.clone();
+            run_pass(pass, &mut module);
+            assert_same(pass.name, &before, &module, &calls);
+        }
+        run += 1;
+    }
+    assert!(run >= 5, "{folder} holds programs");
+}
+
+#[test]
+fn examples_behave_the_same() {
+    agree("examples");
+}
+
+#[test]
+fn conformance_programs_behave_the_same() {
+    agree("lang-spec/conformance");
+}
