@@ -2,4 +2,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod differential;
 pub mod generate;
+pub mod runners;

@@ -30,13 +30,20 @@ fn main() -> ExitCode {
         }
         let program = support::check(&path.display().to_string(), &text, &Disk);
         if let Some(workload) = &program.workload {
-            names.entry(workload.name.to_string()).or_default().push(shown.clone());
+            names
+                .entry(workload.name.to_string())
+                .or_default()
+                .push(shown.clone());
         }
         trials.extend(program_trials(&shown, program, warnings(&text)));
     }
     trials.push(Trial::test("names are unique", move || {
         let twice: Vec<_> = names.iter().filter(|(_, files)| files.len() > 1).collect();
-        if twice.is_empty() { Ok(()) } else { Err(format!("{twice:?}").into()) }
+        if twice.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{twice:?}").into())
+        }
     }));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -32,7 +32,11 @@ fn main() -> ExitCode {
     pages.sort();
     let mut trials = Vec::new();
     for path in pages {
-        let page = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let page = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{page}: {error}"));
         trials.extend(page_trials(&page, &text));
     }
@@ -63,7 +67,10 @@ fn page_trials(page: &str, text: &str) -> Vec<Trial> {
 /// Checks a block, and runs its test items where it has no errors.
 fn run(text: &str, beside: &Beside, expected: &str) -> Result<(), Failed> {
     let program = support::check("example.lnic", text.as_bytes(), beside);
-    let expected: Vec<&str> = Some(expected).filter(|code| !code.is_empty()).into_iter().collect();
+    let expected: Vec<&str> = Some(expected)
+        .filter(|code| !code.is_empty())
+        .into_iter()
+        .collect();
     program.expect_codes(&expected)?;
     let Some(workload) = &program.workload else {
         return Ok(());
@@ -71,7 +78,10 @@ fn run(text: &str, beside: &Beside, expected: &str) -> Result<(), Failed> {
     if workload.tests.is_empty() {
         return Err("the example has no test items".into());
     }
-    workload.tests.iter().try_for_each(|test| program.run(workload, test))
+    workload
+        .tests
+        .iter()
+        .try_for_each(|test| program.run(workload, test))
 }
 
 fn blocks(text: &str) -> Vec<Block> {
@@ -87,7 +97,12 @@ fn blocks(text: &str) -> Vec<Block> {
             }
             (None, Some(info)) => {
                 let (heading, info) = (heading.clone(), info.to_owned());
-                open = Some(Block { line: number + 1, heading, info, text: String::new() });
+                open = Some(Block {
+                    line: number + 1,
+                    heading,
+                    info,
+                    text: String::new(),
+                });
             }
             (None, None) => {
                 if line.starts_with('#') {
@@ -101,7 +116,7 @@ fn blocks(text: &str) -> Vec<Block> {
 
 /// Files that stand beside a source, in memory.
 #[derive(Clone, Default)]
-struct Beside( BTreeMap<String, Vec<u8>>);
+struct Beside(BTreeMap<String, Vec<u8>>);
 
 impl Sources for Beside {
     fn library(&self, _: &str, name: &str) -> Result<Option<(String, Vec<u8>)>, String> {
@@ -110,6 +125,9 @@ impl Sources for Beside {
     }
 
     fn include(&self, _: &str, relative: &str) -> Result<Vec<u8>, String> {
-        self.0.get(relative).cloned().ok_or_else(|| "no such file".to_owned())
+        self.0
+            .get(relative)
+            .cloned()
+            .ok_or_else(|| "no such file".to_owned())
     }
 }

@@ -7,12 +7,6 @@ use super::items::Generator;
 use super::scope::{LambdaScope, Local, Scope};
 use super::types::{FnDef, FnParam, FnRet, Ty, U8};
 
-/// What stands in front of the lambdas.
-pub struct Front {
-    pub requests: Vec<Request>,
-    pub rules: u32,
-}
-
 impl Generator {
     /// One fn, which later bodies can call.
     pub fn function(&mut self) {
@@ -85,8 +79,8 @@ impl Generator {
         }
     }
 
-    /// Lambdas and what picks them.
-    pub fn front(&mut self) -> Front {
+    /// Lambdas and what picks them; gives requests for them.
+    pub fn front(&mut self) -> Vec<Request> {
         let stream = self.c.chance(12);
         if stream {
             return self.stream_front();
@@ -94,22 +88,17 @@ impl Generator {
         let request = self.request_ty();
         let lambdas = self.c.range(1, 4);
         let staged = lambdas > 1 || self.c.chance(50);
-        let rule_count = if staged { self.c.range(1, 6) } else { 0 };
-        if staged {
-            let _ = writeln!(self.out, "state rule_hits: counter[{}];", rule_count.max(lambdas));
-        }
         let slow = self.slow_lambda(&request);
         for number in 0..lambdas {
-            let hits = staged.then_some(number);
-            self.lambda(&format!("l{number}"), &request, hits, slow.as_deref());
+            self.lambda(&format!("l{number}"), &request, slow.as_deref());
         }
-        let (ops, rules) = if staged { self.match_stage(&request, lambdas, slow.is_some()) } else { (Vec::new(), 0) };
+        let ops = if staged { self.match_stage(&request, lambdas) } else { Vec::new() };
         if !staged && slow.is_some() {
             // Without a match there is one lambda only; the slow one makes two, so a match is needed.
             self.out.push_str("match (req: bytes<1>) { _ => l0, }\n");
         }
         let requests = self.requests(&request, &ops);
-        Front { requests, rules: rules.min(lambdas) }
+        requests
     }
 
     fn request_ty(&mut self) -> Ty {
@@ -155,11 +144,11 @@ impl Generator {
         if !self.c.chance(20) {
             return None;
         }
-        self.lambda("slow", request, None, None);
+        self.lambda("slow", request, None);
         Some("slow".to_owned())
     }
 
-    fn lambda(&mut self, name: &str, request: &Ty, hits: Option<u32>, slow: Option<&str>) {
+    fn lambda(&mut self, name: &str, request: &Ty, slow: Option<&str>) {
         let reply = self.reply_ty();
         let mut s = Scope {
             impure: true,
@@ -178,9 +167,6 @@ impl Generator {
         };
         let mut body = String::new();
         self.punts(&mut s, &mut body, slow);
-        if let Some(number) = hits {
-            let _ = writeln!(body, "rule_hits[{number}].add(1);");
-        }
         let count = self.c.range(1, 6);
         for _ in 0..count {
             self.statement(&mut s, &mut body, 0);
@@ -203,8 +189,6 @@ impl Generator {
             self.used("doc comment");
             self.out.push_str("/// A lambda.\n");
         }
-        self.used("lambda");
-        self.features.remove("lambda");
         let _ = writeln!(self.out, "lambda {name}({head}) -> {reply_text} {{\n{body}reply {value};\n}}");
     }
 
@@ -279,10 +263,9 @@ impl Generator {
         format!("if {service}.failed() {{ {other} }} {leave}")
     }
 
-    /// `match`: the first bytes that its rules look for, and how many rules it has.
-    fn match_stage(&mut self, request: &Ty, lambdas: u32, has_slow: bool) -> (Vec<u8>, u32) {
+    /// `match`; gives the first bytes that its rules look for.
+    fn match_stage(&mut self, request: &Ty, lambdas: u32) -> Vec<u8> {
         self.used("match stage");
-        debug_assert!(lambdas > 0 || has_slow);
         let (ty, op) = match request {
             Ty::Struct(_) => (request.clone(), "req.op".to_owned()),
             _ => (Ty::Bytes(1), String::new()),
@@ -315,7 +298,7 @@ impl Generator {
         }
         let text = self.ty_text(&ty);
         let _ = writeln!(self.out, "match (req: {text}) {{\n{rules}}}");
-        (ops, lambdas)
+        ops
     }
 
     /// A condition that holds for `op == value`, in one of the forms that a match stage knows.
@@ -381,7 +364,7 @@ impl Generator {
     }
 
     /// A workload of one stream lambda.
-    fn stream_front(&mut self) -> Front {
+    fn stream_front(&mut self) -> Vec<Request> {
         self.used("stream");
         let chunk = match self.c.below(3) {
             0 => Ty::Bytes(16),
@@ -415,6 +398,6 @@ impl Generator {
             }
             request.fits = if min == max { request.bytes.len() % max as usize == 0 && !request.bytes.is_empty() } else { true };
         }
-        Front { requests, rules: 0 }
+        requests
     }
 }

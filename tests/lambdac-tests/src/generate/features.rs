@@ -42,7 +42,7 @@ pub struct UseCounts {
 }
 
 impl UseCounts {
-    /// Counts a program; `hits` is how often each of its rules was reached.
+    /// Counts a program; `hits` is how often each rule of its `match` held.
     pub fn add(&mut self, program: &Program, hits: &[u64]) {
         self.programs += 1;
         for feature in &program.features {
@@ -50,7 +50,7 @@ impl UseCounts {
         }
         self.requests += program.requests.len() as u64;
         self.fitting += program.requests.iter().filter(|request| request.fits).count() as u64;
-        self.rules += u64::from(program.rules);
+        self.rules += hits.len() as u64;
         for (index, _) in hits.iter().enumerate().filter(|&(_, &hit)| hit > 0) {
             self.rules_hit += 1;
             *self.hit_by_index.entry(index as u32).or_default() += 1;

@@ -102,12 +102,11 @@ impl Generator {
         for _ in 0..fns {
             self.function();
         }
-        let front = self.front();
+        let requests = self.front();
         Program {
             source: std::mem::take(&mut self.out),
-            requests: front.requests,
+            requests,
             features: std::mem::take(&mut self.features),
-            rules: front.rules,
             choices: self.c.drawn().to_vec(),
         }
     }

@@ -56,8 +56,6 @@ pub struct Program {
     pub requests: Vec<Request>,
     /// The constructs it uses.
     pub features: BTreeSet<&'static str>,
-    /// How many rules its `match` has; a counter `rule_hits` counts what reaches each rule's lambda.
-    pub rules: u32,
     /// What it was made from.
     pub choices: Vec<u32>,
 }

@@ -30,7 +30,11 @@ pub fn check(name: &str, text: &[u8], sources: &dyn Sources) -> Program {
         analyze(workload, &mut sink);
     }
     let workload = workload.filter(|_| !sink.has_errors()).map(Arc::new);
-    Program { workload, diagnostics: sink.into_sorted(), map }
+    Program {
+        workload,
+        diagnostics: sink.into_sorted(),
+        map,
+    }
 }
 
 impl Program {
