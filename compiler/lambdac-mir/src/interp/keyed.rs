@@ -41,8 +41,12 @@ impl<'m> Run<'m, '_> {
                 let width = self.value_shape(*object).scalar().unwrap_or(64);
                 let keyed = self.keyed(*object)?;
                 let old = keyed.get(&key, now).and_then(|old| old.int());
-                let sum = old.map_or(by, |old| old.wrapping_add(by) & mask(width));
-                keyed.put(key, Data::Int(sum), now);
+                match old {
+                    Some(old) => keyed.update(&key, Data::Int(old.wrapping_add(by) & mask(width))),
+                    None => {
+                        keyed.put(key, Data::Int(by), now);
+                    }
+                }
                 Ok(vec![old.is_some().into(), old.unwrap_or(0)])
             }
             Op::TableGet { object, key, dst } => {

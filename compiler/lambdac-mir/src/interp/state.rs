@@ -98,7 +98,7 @@ impl Keyed {
         }
     }
 
-    /// An entry lives for ttl nanoseconds from when it was last written.
+    /// An entry lives for ttl nanoseconds from when it was last put, or stored as new by a `fetch_add`.
     fn expired(&self, entry: &Entry, now: u64) -> bool {
         self.ttl
             .is_some_and(|ttl| now.saturating_sub(entry.written) >= ttl)
@@ -145,6 +145,21 @@ impl Keyed {
             },
         );
         true
+    }
+
+    /// Changes the value of a key that is there, which does not prolong its life; counts as a use.
+    pub(super) fn update(&mut self, key: &[Data], value: Data) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.value = value;
+            self.touch(key);
+        }
+    }
+
+    /// Gives a key that is there another value; its life goes on counting from when it was stored.
+    pub(super) fn change(&mut self, key: &[Data], value: Data) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.value = value;
+        }
     }
 
     /// Forgets a key; whether it was there.
