@@ -35,10 +35,6 @@ impl RequestPath {
     }
 }
 
-fn gcd(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
 impl BodyCx<'_, '_> {
     /// A field of a header in the request.
     pub(crate) fn request_field(&mut self, path: RequestPath, ty: &Type, field: u32) -> RequestPath {
@@ -63,19 +59,10 @@ impl BodyCx<'_, '_> {
             };
         }
         let index = self.resize(index, 32, false);
-        let Some((outer, outer_stride)) = path.index else {
-            return RequestPath {
-                bit: path.bit,
-                index: Some((index, stride)),
-            };
-        };
-        let unit = gcd(outer_stride, stride).max(1);
-        let outer = self.scaled(outer, outer_stride / unit);
-        let inner = self.scaled(index, stride / unit);
-        let sum = self.add32(outer, inner);
+        debug_assert!(path.index.is_none(), "arrays in messages hold scalars");
         RequestPath {
             bit: path.bit,
-            index: Some((sum, unit)),
+            index: Some((index, stride)),
         }
     }
 

@@ -239,8 +239,10 @@ impl BodyCx<'_, '_> {
 
     /// The wire bytes that a checksum is taken over.
     fn hashed(&mut self, of: &Expr) -> View {
-        if !of.ty.is_scalar() {
-            return self.reply_view(of, &of.ty);
+        match &of.ty {
+            Type::Bytes(_) | Type::BytesView => return self.view(of, Effects::NONE),
+            ty if !ty.is_scalar() => return self.reply_view(of, ty),
+            _ => {}
         }
         let value = self.scalar(of);
         let bytes = u32::from(self.body.width(value)) / 8;

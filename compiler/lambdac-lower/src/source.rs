@@ -36,20 +36,20 @@ impl Source {
 
 /// Whether an expression names something that can be read where it lies, rather than making a new value.
 pub(crate) fn borrows(expr: &Expr) -> bool {
-    match &expr.kind {
+    matches!(
+        &expr.kind,
         ExprKind::Local(_)
-        | ExprKind::State(_)
-        | ExprKind::Const(_)
-        | ExprKind::Param(_)
-        | ExprKind::Value(_)
-        | ExprKind::Field(..)
-        | ExprKind::Index(..)
-        | ExprKind::Slice(..)
-        | ExprKind::Widen(_)
-        | ExprKind::Narrow(_) => true,
-        ExprKind::Builtin(lambdac_hir::Builtin::ToBytes, _) => true,
-        _ => false,
-    }
+            | ExprKind::State(_)
+            | ExprKind::Const(_)
+            | ExprKind::Param(_)
+            | ExprKind::Value(_)
+            | ExprKind::Field(..)
+            | ExprKind::Index(..)
+            | ExprKind::Slice(..)
+            | ExprKind::Widen(_)
+            | ExprKind::Narrow(_)
+            | ExprKind::Builtin(lambdac_hir::Builtin::ToBytes, _)
+    )
 }
 
 impl BodyCx<'_, '_> {

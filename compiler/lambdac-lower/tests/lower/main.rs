@@ -1,5 +1,7 @@
 //! Lowering and the await split, on whole programs.
 
 mod common;
+mod differential;
+mod order;
+mod programs;
 mod shapes;
-mod valid;

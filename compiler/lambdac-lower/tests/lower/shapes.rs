@@ -87,3 +87,75 @@ lambda l(req: Q) -> bytes<1100> {
     reply out;
 }"#), @"");
 }
+
+#[test]
+fn slices_and_fields_of_the_request_are_views() {
+    assert_snapshot!(whole("workload w;
+header Q { at: u8, key: [u8; 4], rest: bytes<8> }
+state seen: lru<[u8; 4], bytes<8>>(4);
+lambda l(req: Q) -> bytes<8> {
+    let tail = req.rest[2..req.at];
+    seen.put(req.key, tail);
+    reply tail;
+}"), @"");
+}
+
+#[test]
+fn the_match_stage_stays_declarative() {
+    let (workload, map) = common::compile(
+        "workload w;
+header Q { op: u8, flags: u3, pad: u5, key: [u8; 9], rest: bytes<8> }
+table t: exact<u8, u8>(4);
+fn odd(x: u8) -> bool { return x & 1 == 1; }
+lambda a(req: Q) -> bytes<1> { reply b\"a\"; }
+lambda b(req: Q) -> bytes<1> { if let v = t.get(1) { reply bytes([v]); } reply b\"b\"; }
+match (req: Q) {
+    req.op == 1 && req.rest.len() > 2 => a,
+    3 < req.op || req.flags & 0b101 == 0b100 => b,
+    req.op in 5..9 => a,
+    pkt.src_ip in 10.0.0.0/8 => b,
+    !t.has(req.op) && req.key == [1, 2, 3, 4, 5, 6, 7, 8, 9] => a,
+    odd(req.op) => drop,
+    _ => punt,
+}",
+    );
+    let (whole, _) = common::lower(&workload, &map);
+    let text = whole.to_string();
+    let start = text.find("match").expect("the module has a match stage");
+    assert_snapshot!(&text[start..], @"");
+}
+
+#[test]
+fn what_is_cheap_is_computed_again_instead_of_saved() {
+    assert_snapshot!(split(r#"workload w;
+service cache = memcached("127.0.0.1:11211", timeout = 5ms);
+header Q { op: u8, key: bytes<8> }
+param extra: u8 = 1;
+lambda l(req: Q) -> bytes<1100> {
+    let key = req.key;
+    let op = req.op + extra;
+    let port = pkt.src_port as u8;
+    let dice = random() as u8;
+    let text = b"abc";
+    let v = await cache.get(key) else { reply key; };
+    let mut out: bytes<1100>;
+    out.append(text);
+    out.push(op + port + dice);
+    out.append(v);
+    reply out;
+}"#), @"");
+}
+
+#[test]
+fn a_switch_has_disjoint_ranges_and_a_flat_last_arm() {
+    assert_snapshot!(whole("workload w;
+lambda l(req: [i8; 1]) -> [u8; 1] {
+    match req[0] {
+        -3..4 => { reply [1]; }
+        0 | 9 => { drop; }
+        -5..2 => { reply [2]; }
+        _ => { }
+    }
+    reply [3];
+}"), @"");
+}
