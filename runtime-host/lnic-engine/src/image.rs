@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use lambdac_backend_host::{JitCode, compile_jit};
-use lambdac_mir::{Data, Dispatch, LambdaId, Module, Target};
+use lambdac_mir::{Data, LambdaId, Module};
 
 use crate::error::{Error, Result};
+use crate::facts::{MessageFacts, reachable};
 use crate::objects::Objects;
 use crate::params::Params;
 
@@ -30,6 +31,7 @@ pub struct Workload {
     /// Lambdas that the match can reach.
     pub(crate) reachable: Vec<LambdaId>,
     pub(crate) max_reply: usize,
+    pub(crate) facts: MessageFacts,
 }
 
 impl Workload {
@@ -61,6 +63,7 @@ impl Workload {
             objects,
             params,
             reachable: reachable(module),
+            facts: MessageFacts::of(module),
             max_reply: module.lambdas.iter().map(|lambda| lambda.reply.max as usize).max().unwrap_or(0),
         })
     }
@@ -95,35 +98,10 @@ impl Workload {
         &self.reachable
     }
 
-    /// Fewest and most bytes that a lambda which the match can reach accepts; of a stream, in a chunk.
-    pub fn request_size(&self) -> Option<(u32, u32)> {
-        let sizes = || self.reachable.iter().map(|id| self.module.lambdas[id.index()].request);
-        Some((sizes().map(|size| size.min).min()?, sizes().map(|size| size.max).max()?))
+    /// Sizes of its messages.
+    pub fn facts(&self) -> &MessageFacts {
+        &self.facts
     }
-
-    /// Bytes of a chunk, where the workload takes streams.
-    pub fn chunk(&self) -> Option<u32> {
-        let lambda = &self.module.lambdas[self.reachable.first()?.index()];
-        lambda.stream.then_some(lambda.request.max)
-    }
-}
-
-fn reachable(module: &Module) -> Vec<LambdaId> {
-    let mut out: Vec<LambdaId> = match &module.dispatch {
-        Dispatch::Only(lambda) => vec![*lambda],
-        Dispatch::Unreachable => Vec::new(),
-        Dispatch::Match(stage) => stage
-            .rules
-            .iter()
-            .filter_map(|rule| match rule.target {
-                Target::Lambda(lambda) => Some(lambda),
-                Target::Drop | Target::Punt => None,
-            })
-            .collect(),
-    };
-    out.sort_unstable();
-    out.dedup();
-    out
 }
 
 /// A set of workloads, loaded together. Its order is the modules'.

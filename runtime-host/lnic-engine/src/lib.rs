@@ -34,6 +34,7 @@
 pub mod control;
 mod entries;
 mod error;
+mod facts;
 mod image;
 mod invoke;
 mod log;
@@ -46,6 +47,7 @@ mod table;
 mod words;
 
 pub use error::{ControlError, Error, Result};
+pub use facts::MessageFacts;
 pub use image::{Image, ParamOverride, Workload};
 pub use invoke::{Answer, Call, Continuation, Meta, Outcome, TrapInfo};
 pub use log::LogSink;

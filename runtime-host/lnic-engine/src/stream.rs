@@ -20,12 +20,11 @@ impl Workload {
         payload: &[u8],
         reply: &mut [u8],
     ) -> Outcome {
-        let Some(chunk) = self.chunk() else {
+        let Some(chunk) = self.facts.chunk else {
             panic!("workload `{}` takes no streams", self.name());
         };
         if payload.is_empty() {
-            let takes_empty = self.request_size().is_some_and(|(min, _)| min == 0);
-            return if takes_empty { Outcome::Reply(0) } else { Outcome::BadRequest };
+            return if self.facts.request.min == 0 { Outcome::Reply(0) } else { Outcome::BadRequest };
         }
         let mut filled = 0;
         for chunk in payload.chunks(chunk as usize) {
