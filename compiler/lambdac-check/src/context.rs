@@ -200,11 +200,13 @@ impl<'a> Checker<'a> {
         self.push(Diagnostic::warning(code, message, span, label).with_help(help));
     }
 
-    /// Whether a suggestion may be looked for among names of any number.
-    pub(crate) fn may_suggest(&mut self) -> bool {
-        let may = self.suggestions_left > 0;
-        self.suggestions_left = self.suggestions_left.saturating_sub(1);
-        may
+    /// Among how many names a suggestion may be looked for: all, until there were many suggestions.
+    pub(crate) fn most_candidates(&mut self) -> usize {
+        if self.suggestions_left == 0 {
+            return 0;
+        }
+        self.suggestions_left -= 1;
+        usize::MAX
     }
 
     /// A type as the language writes it.

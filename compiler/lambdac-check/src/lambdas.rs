@@ -152,7 +152,7 @@ impl Checker<'_> {
         code: &'static str,
         message: String,
     ) -> Reported {
-        let most = if self.may_suggest() { usize::MAX } else { 0 };
+        let most = self.most_candidates();
         let lambdas: Vec<String> = self
             .w
             .lambdas

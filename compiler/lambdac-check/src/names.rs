@@ -250,12 +250,12 @@ impl<'a> Checker<'a> {
         if self.declared_in_text(module, &name.text) {
             return self.fail();
         }
-        let may = self.may_suggest();
+        let most = self.most_candidates();
         let known = self.names.modules[module.0 as usize]
             .items
             .keys()
             .map(|k| &**k)
-            .filter(|_| may);
+            .take(most);
         let help = suggest::nearest(&name.text, sorted(known))
             .map(|near| format!("did you mean `{}::{near}`?", library.text));
         let message = format!("library `{}` has no {what} `{}`", library.text, name.text);
@@ -267,11 +267,13 @@ impl<'a> Checker<'a> {
         if self.declared_in_text(self.module, &name.text) {
             return self.fail();
         }
+        let most = self.most_candidates();
         let items = self.names.modules[self.module.0 as usize]
             .items
             .keys()
-            .map(|k| &**k);
-        let locals = self.body.visible_names();
+            .map(|k| &**k)
+            .take(most);
+        let locals = self.body.visible_names().take(most);
         let all = sorted(items.chain(locals).chain(more.iter().copied()));
         let help = suggest::nearest(&name.text, all).map(|near| format!("did you mean `{near}`?"));
         let message = format!("there is no {what} `{}`", name.text);

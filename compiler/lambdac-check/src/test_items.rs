@@ -314,7 +314,7 @@ impl Checker<'_> {
     }
 
     fn unknown_setting(&mut self, name: &ast::Ident) -> Reported {
-        let most = if self.may_suggest() { usize::MAX } else { 0 };
+        let most = self.most_candidates();
         let params: Vec<Arc<str>> = self
             .w
             .params

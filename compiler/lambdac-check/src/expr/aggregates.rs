@@ -55,7 +55,7 @@ impl Checker<'_> {
     }
 
     fn unknown_field(&mut self, id: StructId, field: &ast::Ident) -> Reported {
-        let most = if self.may_suggest() { usize::MAX } else { 8 };
+        let most = self.most_candidates().max(8);
         let strukt = self.w.strukt(id);
         let names: Vec<String> = strukt
             .fields
