@@ -18,14 +18,17 @@
 //! time-out; a request that was begun ends exactly once in the counters.
 //!
 //! ```no_run
-//! # fn engine() -> std::sync::Arc<dyn lnic_host::Engine> { unimplemented!() }
-//! use lnic_host::{Config, EventLog, Server};
+//! use std::sync::Arc;
 //!
-//! let running = Server::start(Config::default(), engine(), EventLog::new())?;
-//! println!("ready wire={} http={}", running.wire_addr(), running.http_addr());
-//! running.swap(engine())?;
-//! running.stop();
-//! # Ok::<(), lnic_host::Error>(())
+//! use lnic_host::{Config, Engine, Error, EventLog, Server};
+//!
+//! fn serve(engine: Arc<dyn Engine>, newer: Arc<dyn Engine>) -> Result<(), Error> {
+//!     let running = Server::start(Config::default(), engine, EventLog::new())?;
+//!     println!("ready wire={} http={}", running.wire_addr(), running.http_addr());
+//!     running.swap(newer)?;
+//!     running.stop();
+//!     Ok(())
+//! }
 //! ```
 
 mod config;

@@ -4,20 +4,21 @@
 //! One that can goes to a packet thread, which owns the service clients.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use lnic_wire::{MAX_FRAGMENT, MAX_MESSAGE, Status};
 use tokio::sync::oneshot;
 
 use super::client_address::source_ip;
-use super::{Peer, text};
+use super::text;
 use crate::engine_api::{Io, Outcome, Packet, Scratch, ServiceCall, Trap};
 use crate::image::Image;
 use crate::metrics::{Ended, Writer};
@@ -26,11 +27,11 @@ use crate::sys::now_ns;
 use crate::worker::{Answered, FallbackJob, HttpJob, ReplyTo, StreamEnd, report_trap, run_stream};
 
 /// What says who answered.
-const TARGET: &str = "x-lambda-target";
+const TARGET: HeaderName = HeaderName::from_static("x-lambda-target");
 /// What says how long it took, in seconds.
-const DURATION: &str = "x-duration-seconds";
+const DURATION: HeaderName = HeaderName::from_static("x-duration-seconds");
 /// What marks a response as made by us, not by the function.
-const INTERNAL: &str = "x-openfaas-internal";
+const INTERNAL: HeaderName = HeaderName::from_static("x-openfaas-internal");
 
 /// An invocation's memory on a tokio thread.
 struct Local {
@@ -46,30 +47,28 @@ thread_local! {
 /// The next packet thread to hand a request to.
 static NEXT_WORKER: AtomicUsize = AtomicUsize::new(0);
 
-/// `/function/` without a name.
-pub(super) async fn nameless() -> Response {
-    internal(text(StatusCode::BAD_REQUEST, "the path names no function"))
+/// What the path of every function begins with.
+const PREFIX: &str = "/function/";
+
+/// Whether a request is for a function, known or not.
+pub(super) fn is_called_by<B>(request: &Request<B>) -> bool {
+    request.uri().path().starts_with(PREFIX)
 }
 
 /// `/function/NAME` and anything behind it.
-pub(super) async fn call(
-    State(shared): State<Arc<Shared>>,
-    Path(parts): Path<Vec<(String, String)>>,
-    request: Request,
-) -> Response {
-    let allowed = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::OPTIONS,
-    ];
-    if !allowed.contains(request.method()) {
+pub(super) async fn call(shared: &Shared, peer: SocketAddr, request: Request<Incoming>) -> Response {
+    if !matches!(
+        request.method().as_str(),
+        "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS"
+    ) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
     }
-    let name = parts.first().map_or("", |(_, name)| name.as_str());
+    // Names are identifiers, so there is nothing to decode in one that is known.
+    let rest = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
+    let name = rest.split_once('/').map_or(rest, |(name, _)| name);
+    if name.is_empty() {
+        return internal(text(StatusCode::BAD_REQUEST, "the path names no function"));
+    }
     let name = match name.rsplit_once('.') {
         Some((name, namespace)) if namespace == shared.config.namespace => name,
         _ => name,
@@ -79,10 +78,7 @@ pub(super) async fn call(
         return internal(text(StatusCode::NOT_FOUND, &format!("no function `{name}` here")));
     };
     let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-    let src_ip = peer.map_or(0, |peer| {
-        source_ip(peer, request.headers(), &shared.config.trusted_proxies)
-    });
+    let src_ip = source_ip(peer, request.headers(), &shared.config.trusted_proxies);
     let limit = shared.config.http_timeout;
     let answered = tokio::time::timeout(limit, async {
         let body = match read_body(request.into_body()).await {
@@ -94,7 +90,7 @@ pub(super) async fn call(
             now: now_ns(),
             ..Packet::default()
         };
-        let answered = run(&shared, &image, workload, packet, body).await;
+        let answered = run(shared, &image, workload, packet, body).await;
         (now_ns().saturating_sub(packet.now), answered)
     });
     let (nanoseconds, answered) = answered.await.unwrap_or_else(|_| (0, refused(Status::Timeout)));
@@ -102,7 +98,7 @@ pub(super) async fn call(
 }
 
 /// The whole body, at most a message.
-async fn read_body(body: Body) -> Result<Bytes, Status> {
+async fn read_body(body: Incoming) -> Result<Bytes, Status> {
     let body = Limited::new(body, MAX_MESSAGE).collect().await;
     body.map(|body| body.to_bytes()).map_err(|error| {
         if error.is::<LengthLimitError>() {
@@ -318,9 +314,7 @@ fn respond(answered: Answered, nanoseconds: u64, content_type: Option<HeaderValu
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(TARGET, HeaderValue::from_static("host"));
-    if let Ok(value) = HeaderValue::try_from(six_places(nanoseconds)) {
-        headers.insert(DURATION, value);
-    }
+    headers.insert(DURATION, six_places(nanoseconds));
     match answered.ended {
         Ended::Status(Status::Ok) => {
             let plain = HeaderValue::from_static("text/plain");
@@ -353,7 +347,28 @@ fn internal(mut response: Response) -> Response {
 }
 
 /// Seconds with six places, as the OpenFaaS watchdogs write them.
-fn six_places(nanoseconds: u64) -> String {
-    let microseconds = nanoseconds / 1000;
-    format!("{}.{:06}", microseconds / 1_000_000, microseconds % 1_000_000)
+fn six_places(nanoseconds: u64) -> HeaderValue {
+    // 14 digits of seconds at most, a point, 6 places; written by hand as every reply has one.
+    let mut text = *b"00000000000000.000000";
+    let mut rest = nanoseconds / 1000;
+    for digit in text.iter_mut().rev().filter(|byte| **byte != b'.') {
+        *digit += (rest % 10) as u8;
+        rest /= 10;
+    }
+    let first = text.iter().position(|&byte| byte != b'0').unwrap_or(0).min(13);
+    HeaderValue::from_bytes(&text[first..]).unwrap_or(HeaderValue::from_static("0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_six_places_and_no_leading_zeros() {
+        assert_eq!(six_places(0), "0.000000");
+        assert_eq!(six_places(999), "0.000000");
+        assert_eq!(six_places(1_234_567), "0.001234");
+        assert_eq!(six_places(61_000_001_000), "61.000001");
+        assert_eq!(six_places(u64::MAX), "18446744073.709551");
+    }
 }

@@ -1,7 +1,8 @@
 //! The HTTP server: functions, state, tables, metrics.
 //!
 //! Connections are served by hyper directly, so that an unfinished request can be cut off and a
-//! stop can wait for the finished ones; axum routes the requests.
+//! stop can wait for the finished ones. Calls of functions go straight to their code; axum routes
+//! the rest.
 
 mod client_address;
 mod function;
@@ -12,10 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::get;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -43,8 +43,8 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stopped: w
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     _ = stream.set_nodelay(true);
-                    let timeout = shared.config.http_timeout;
-                    connections.spawn(connection(stream, peer, router.clone(), timeout, stopped.clone()));
+                    let context = (Arc::clone(&shared), router.clone());
+                    connections.spawn(connection(stream, peer, context, stopped.clone()));
                 }
                 Err(error) => {
                     tracing::debug!(%error, "accept failed");
@@ -61,13 +61,20 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stopped: w
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
-    timeout: Duration,
+    (shared, router): (Arc<Shared>, Router),
     stopped: watch::Receiver<bool>,
 ) {
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        router.clone().call(request)
+    let timeout = shared.config.http_timeout;
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (shared, mut router) = (Arc::clone(&shared), router.clone());
+        async move {
+            // The busy path goes straight to its function; the router has the others.
+            if function::is_called_by(&request) {
+                Ok(function::call(&shared, peer, request).await)
+            } else {
+                router.call(request).await
+            }
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -93,16 +100,9 @@ async fn told(mut stopped: watch::Receiver<bool>) {
     _ = stopped.wait_for(|stopped| *stopped).await.is_ok();
 }
 
-/// The other end of the connection that a request came on.
-#[derive(Clone, Copy)]
-struct Peer(SocketAddr);
-
+/// Everything but functions.
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
-        .route("/function/{name}", any(function::call))
-        .route("/function/{name}/", any(function::call))
-        .route("/function/{name}/{*rest}", any(function::call))
-        .route("/function/", any(function::nameless))
         .route("/healthz", get(async || StatusCode::OK))
         .route("/metrics", get(system::metrics))
         .route("/system/workloads", get(system::workloads))
@@ -115,7 +115,7 @@ fn router(shared: Arc<Shared>) -> Router {
                 .put(system::put_table)
                 .delete(system::delete_table),
         )
-        .fallback(async |_: Request| text(StatusCode::NOT_FOUND, "no such path"))
+        .fallback(async || text(StatusCode::NOT_FOUND, "no such path"))
         .with_state(shared)
 }
 
