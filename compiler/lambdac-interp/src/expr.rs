@@ -363,7 +363,10 @@ impl<'a> Machine<'a> {
         match self.store.object_mut(id) {
             Object::Lru(lru) => {
                 let old = lru.get(&key, now);
-                lru.put(key, old.as_ref().map_or_else(|| by.clone(), add), now);
+                match &old {
+                    Some(old) => lru.update(&key, add(old)),
+                    None => lru.put(key, by, now),
+                }
                 old
             }
             Object::Map(map) => {

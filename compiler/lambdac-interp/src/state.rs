@@ -135,7 +135,7 @@ pub struct Lru {
 #[derive(Clone, Debug)]
 struct LruEntry {
     value: Value,
-    /// When it was last put.
+    /// When it was last put, or stored as new by a `fetch_add`: its life counts from here.
     written: u64,
     last_use: u64,
 }
@@ -191,6 +191,14 @@ impl Lru {
                 last_use: self.uses,
             },
         );
+    }
+
+    /// Changes the value of a key that is there, which does not prolong its life; counts as a use.
+    pub fn update(&mut self, key: &Value, value: Value) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.value = value;
+            self.touch(key);
+        }
     }
 
     /// Forgets a key.
