@@ -5,6 +5,7 @@ use lambdac_mir::{Base, Op, Place, Step, Value};
 
 use crate::body::{Binding, BodyCx};
 use crate::facts::Effects;
+use crate::fold::{STORED_SINGLY, leaves};
 use crate::options::Want;
 use crate::source::Source;
 
@@ -32,6 +33,8 @@ impl BodyCx<'_, '_> {
                 self.op0(Op::Store(dst.clone(), value));
             }
             ExprKind::Value(value) if is_zero(value) => self.op0(Op::Zero(dst.clone())),
+            ExprKind::Array(_) | ExprKind::Repeat(..) | ExprKind::Struct(..)
+                if self.store_folded(expr, dst) => {}
             ExprKind::Array(elems) => {
                 for (i, elem) in elems.iter().enumerate() {
                     let index = self.int32(i as u32);
@@ -59,6 +62,23 @@ impl BodyCx<'_, '_> {
                 self.copy_into(dst, &source, &expr.ty);
             }
         }
+    }
+
+    /// Copies a literal of constants from read-only data; false for one that is no constant, or is small.
+    fn store_folded(&mut self, expr: &Expr, dst: &Place) -> bool {
+        let Some(value) = self.cx.folded(expr) else {
+            return false;
+        };
+        if is_zero(&value) {
+            self.op0(Op::Zero(dst.clone()));
+            return true;
+        }
+        if leaves(&value) <= STORED_SINGLY {
+            return false;
+        }
+        let source = self.literal(&value, &expr.ty);
+        self.copy_into(dst, &source, &expr.ty);
+        true
     }
 
     /// `[v; n]`: the value is computed once.

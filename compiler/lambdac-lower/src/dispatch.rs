@@ -202,7 +202,9 @@ impl RuleCx<'_, '_> {
             return None;
         };
         let at = self.position(array)?;
-        let hir::Value::Array(values) = self.constant_value(constant)? else {
+        let folded = self.cx.folded(constant);
+        let Some(hir::Value::Array(values)) = folded.as_ref().or_else(|| self.constant_value(constant))
+        else {
             return None;
         };
         if self.cx.bits(elem) != 8 || values.len() > COMPARED_BYTES {

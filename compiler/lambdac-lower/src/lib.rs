@@ -30,6 +30,7 @@ mod call;
 mod dispatch;
 mod facts;
 mod flow;
+mod fold;
 mod loops;
 mod message;
 mod module;

@@ -155,6 +155,11 @@ impl BodyCx<'_, '_> {
         if matches!(ty, Type::Bytes(_)) {
             return self.view(expr, Effects::NONE);
         }
+        if let Some(value) = self.cx.folded(expr) {
+            let bytes = lambdac_hir::encode(self.cx.workload, ty, &value);
+            let source = self.literal(&lambdac_hir::Value::Bytes(bytes), ty);
+            return self.as_view(&source, ty);
+        }
         if let ExprKind::Struct(_, fields) = &expr.kind {
             return self.reply_fields(fields, ty);
         }

@@ -113,6 +113,9 @@ impl BodyCx<'_, '_> {
             }
             _ if expr.ty.is_scalar() => Source::Scalar(self.scalar(expr)),
             _ => {
+                if let Some(value) = self.cx.folded(expr) {
+                    return self.literal(&value, &expr.ty);
+                }
                 let temp = self.temp(&expr.ty);
                 self.lower_into(expr, &temp);
                 Source::Place(temp)
