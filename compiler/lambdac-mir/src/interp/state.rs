@@ -155,13 +155,6 @@ impl Keyed {
         }
     }
 
-    /// Gives a key that is there another value; its life goes on counting from when it was stored.
-    pub(super) fn change(&mut self, key: &[Data], value: Data) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.value = value;
-        }
-    }
-
     /// Forgets a key; whether it was there.
     pub(super) fn remove(&mut self, key: &[Data], now: u64) -> bool {
         match self.entries.remove(key) {
