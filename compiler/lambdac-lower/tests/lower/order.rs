@@ -315,3 +315,50 @@ lambda l(key: bytes<9>) -> bytes<1030> {
 }",
     );
 }
+
+#[test]
+fn long_and_deep_bodies_lower() {
+    let ifs: String = (0..1500)
+        .map(|i| {
+            format!(
+                "if req.a > {} {{ x{} += 1; }} else {{ x0 ^= {}; }}\n",
+                i % 200,
+                i % 9,
+                i % 256
+            )
+        })
+        .collect();
+    let deep = format!(
+        "{} x8 += 3; {}",
+        "if req.a > 3 { x7 += 1; ".repeat(50),
+        "}".repeat(50)
+    );
+    let lets: String = (0..9).map(|i| format!("let mut x{i} = {i}u8;\n")).collect();
+    let sum: String = (0..9).map(|i| format!("out.push(x{i});")).collect();
+    with_state(false, &format!("{lets}{ifs}{deep}{sum}"));
+}
+
+#[test]
+fn a_chain_of_awaits_lowers() {
+    let awaits: String = (0..150)
+        .map(|i| {
+            format!(
+                "if let v = await a.get(key) {{ n += v.len() as u8; if n == {} {{ reply b\"x\"; }} }} else {{ n ^= {i}; }}\n",
+                i % 50
+            )
+        })
+        .collect();
+    check(
+        false,
+        &format!(
+            "workload w;
+service a = memcached(\"127.0.0.1:11211\", timeout = 5ms);
+lambda l(key: bytes<9>) -> bytes<9> {{
+    let mut out: bytes<9>; let mut n = 1u8;
+    {awaits}
+    out.push(n);
+    reply out;
+}}"
+        ),
+    );
+}
