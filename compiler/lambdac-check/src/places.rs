@@ -4,6 +4,7 @@ use lambdac_diag::{Diagnostic, Span};
 use lambdac_hir::{ExprKind, Place, PlaceBase, Projection, StateKind, Type};
 use lambdac_syntax::ast::{self, ExprKind as E};
 
+use crate::body::BodyKind;
 use crate::names::Entity;
 use crate::{Checker, Reported, Res};
 
@@ -71,6 +72,7 @@ impl Checker<'_> {
                 let (mut place, index) = (place?, index?);
                 let elem = self.element_type(&place.ty, base.span)?;
                 self.warn_outside(&place.ty, &index);
+                self.refuse_outside(&place.ty, &index)?;
                 place.projections.push(Projection::Index(index));
                 (place.ty, place.span) = (elem, expr.span);
                 Ok(place)
@@ -81,6 +83,19 @@ impl Checker<'_> {
                 expr.span,
                 "only variables, state, and their fields and elements can",
             )),
+        }
+    }
+
+    /// A test can't look at an element that does not exist.
+    fn refuse_outside(&mut self, ty: &Type, index: &lambdac_hir::Expr) -> Res<()> {
+        let Type::Array(_, len) = ty else { return Ok(()) };
+        match self.known_int(index) {
+            Some(at) if self.body.kind == BodyKind::Constant && at >= u64::from(*len) => {
+                let message = format!("{} has no element {at}", self.show(ty));
+                let label = format!("elements are counted from 0 to {}", len.saturating_sub(1));
+                Err(self.error("E0801", message, index.span, label))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -110,8 +110,11 @@ impl Checker<'_> {
         }
     }
 
-    /// Warns of a constant index that no value of the type has.
+    /// Warns of a constant index that no value of the type has. In a constant it is an error, told elsewhere.
     pub(crate) fn warn_outside(&mut self, ty: &Type, index: &Expr) {
+        if self.body.kind == crate::body::BodyKind::Constant {
+            return;
+        }
         let (Type::Array(_, len) | Type::Bytes(len)) = ty else {
             return;
         };

@@ -68,6 +68,11 @@ fn compares(expr: &ast::Expr) -> bool {
     matches!(expr.kind, ast::ExprKind::Binary(op, ..) if is_comparison(op))
 }
 
+/// Whether these are two enums, which name different things although both are integers.
+fn are_two_enums(a: &Type, b: &Type) -> bool {
+    matches!((a, b), (Type::Enum(p), Type::Enum(q)) if p != q)
+}
+
 fn int_hint(hint: Option<&Type>) -> Option<&Type> {
     hint.filter(|ty| matches!(ty, Type::Int(_)))
 }
@@ -234,6 +239,9 @@ impl Checker<'_> {
         span: Span,
     ) -> Res<(Expr, Expr)> {
         let (x, y) = self.operands(a, b, hint)?;
+        if are_two_enums(&x.ty, &y.ty) {
+            return Err(self.sides_differ(symbol(op), &x, &y, span));
+        }
         let (x, y) = (self.decay(x), self.decay(y));
         for operand in [&x, &y] {
             if !matches!(operand.ty, Type::Int(_) | Type::Never) {
@@ -295,6 +303,9 @@ impl Checker<'_> {
 
     fn equality(&mut self, op: ast::BinOp, a: &ast::Expr, b: &ast::Expr, span: Span) -> Res<Expr> {
         let (x, y) = self.operands(a, b, None)?;
+        if are_two_enums(&x.ty, &y.ty) {
+            return Err(self.sides_differ(symbol(op), &x, &y, span));
+        }
         let (x, y) = if x.ty == y.ty {
             (x, y)
         } else {

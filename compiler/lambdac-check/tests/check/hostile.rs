@@ -1,11 +1,9 @@
 //! Large and twisted sources: no panic, no deep stack, no more than linear time and memory.
 
-mod support;
-
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use support::{Files, check, check_with};
+use crate::support::{Files, check, check_with};
 
 /// Generous, for slow machines and debug builds: quadratic work over 10,000 items takes far longer.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -47,7 +45,7 @@ fn a_chain_of_ten_thousand_fns_is_sorted() {
         writeln!(source, "fn f{i}(a: u32) -> u32 {{ return f{}(a); }}", i + 1).expect("a string");
     }
     source += "fn f10000(a: u32) -> u32 { return a; }\n";
-    let (workload, found, _) = support::check_file("t.lnic", &(source + LAMBDA), &Files::default());
+    let (workload, found, _) = crate::support::check_file("t.lnic", &(source + LAMBDA), &Files::default());
     assert_eq!(found, []);
     assert_eq!(&*workload.expect("clean").fns[0].name, "f10000");
 }

@@ -1,7 +1,5 @@
 //! One way to check a source in all tests: the text of its diagnostics, a line each.
 
-#![allow(unreachable_pub)]
-
 use std::collections::BTreeMap;
 
 use lambdac_check::Sources;
@@ -12,11 +10,10 @@ use lambdac_syntax::ast::FileKind;
 
 /// Files by name, as if they lay in one folder.
 #[derive(Clone, Debug, Default)]
-pub struct Files(pub BTreeMap<String, Vec<u8>>);
+pub(crate) struct Files(pub(crate) BTreeMap<String, Vec<u8>>);
 
 impl Files {
-    #[allow(dead_code)]
-    pub fn of(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
         Self(
             files
                 .iter()
@@ -41,7 +38,11 @@ impl Sources for Files {
 }
 
 /// Checks a file; its HIR and what was reported, sorted.
-pub fn check_file(name: &str, source: &str, files: &Files) -> (Option<Workload>, Vec<Diagnostic>, SourceMap) {
+pub(crate) fn check_file(
+    name: &str,
+    source: &str,
+    files: &Files,
+) -> (Option<Workload>, Vec<Diagnostic>, SourceMap) {
     let mut map = SourceMap::new();
     let mut sink = Sink::new();
     let id = map.add(name, source);
@@ -56,8 +57,7 @@ pub fn check_file(name: &str, source: &str, files: &Files) -> (Option<Workload>,
 }
 
 /// The diagnostics of a source, a line each.
-#[allow(dead_code)]
-pub fn check_with(source: &str, files: &Files) -> String {
+pub(crate) fn check_with(source: &str, files: &Files) -> String {
     let (_, diagnostics, map) = check_file("t.lnic", source, files);
     diagnostics
         .iter()
@@ -66,27 +66,29 @@ pub fn check_with(source: &str, files: &Files) -> String {
 }
 
 /// The diagnostics of a source of a single file, a line each.
-#[allow(dead_code)]
-pub fn check(source: &str) -> String {
+pub(crate) fn check(source: &str) -> String {
     check_with(source, &Files::default())
 }
 
 /// A whole workload with `items` before a lambda that needs them not.
-#[allow(dead_code)]
-pub fn check_items(items: &str) -> String {
-    check(&format!(
-        "workload t;\n{items}\nlambda go() -> bytes<1> {{ reply b\"\"; }}\n"
-    ))
+pub(crate) fn source_items(items: &str) -> String {
+    format!("workload t;\n{items}\nlambda go() -> bytes<1> {{ reply b\"\"; }}\n")
 }
 
-/// A lambda with a header of all kinds of fields as request, and `body` as its body.
-#[allow(dead_code)]
-pub fn check_body(body: &str) -> String {
-    check(&format!(
-        "workload t;\nenum Op: u8 {{ Get = 0, Set = 1 }}\nheader Req {{ op: Op, n: u32, key: [u8; 4], rest: bytes<64> }}\n\
-         state level: u32; state seen: counter[2]; state recent: lru<u32, bytes<8>>(16); state known: map<u32, u32>(16);\n\
-         table routes: lpm<u32, u16>(4) {{ 10.0.0.0/8 => 1 }}\n\
-         service cache = memcached(\"127.0.0.1:11211\", timeout = 5ms);\n\
-         lambda go(req: Req) -> bytes<64> {{\n{body}\n}}\n"
-    ))
+/// A workload with something of every kind, and `body` as the body of its lambda, from line 10 on.
+pub(crate) fn source_body(body: &str) -> String {
+    format!(
+        "workload t;
+enum Op: u8 {{ Get = 0, Set = 1 }}
+header Req {{ op: Op, n: u32, key: [u8; 4], rest: bytes<64> }}
+state level: u32; state seen: counter[2];
+state recent: lru<u32, bytes<8>>(16);
+state known: map<u32, u32>(16);
+table routes: lpm<u32, u16>(4) {{ 10.0.0.0/8 => 1 }}
+service cache = memcached(\"127.0.0.1:11211\", timeout = 5ms);
+lambda go(req: Req) -> bytes<64> {{
+{body}
+}}
+"
+    )
 }

@@ -1,11 +1,9 @@
 //! Whole programs that must be clean: the examples and the standard library.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::Files;
+use crate::support::Files;
 
 fn programs(folder: &Path, found: &mut Vec<PathBuf>) {
     let mut entries: Vec<_> = fs::read_dir(folder)
@@ -50,7 +48,7 @@ fn all_clean(folder: &str) {
     for path in found {
         let source = fs::read_to_string(&path).expect("a program is text");
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let (_, diagnostics, map) = support::check_file(&name, &source, &beside(&path));
+        let (_, diagnostics, map) = crate::support::check_file(&name, &source, &beside(&path));
         for d in diagnostics {
             use lambdac_diag::render::{MessageFormat, render};
             complaints += &render(MessageFormat::Human, false, &map, &d);
@@ -85,8 +83,8 @@ fn the_standard_library_is_clean() {
             if text::starts_with(req, b\"y\") { out.append(text::hex(n + at as u64)); }\n\
             reply out;\n\
         }\n";
-    assert_eq!(support::check(source), "");
-    let (workload, ..) = support::check_file("t.lnic", source, &Files::default());
+    assert_eq!(crate::support::check(source), "");
+    let (workload, ..) = crate::support::check_file("t.lnic", source, &Files::default());
     let workload = workload.expect("clean");
     let names: Vec<_> = workload.fns.iter().map(|f| f.name.to_string()).collect();
     assert_eq!(
