@@ -189,3 +189,48 @@ fn compact_lambda(body: &mut Body, parts: &mut [Part]) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::COMPACT;
+    use crate::testing::run_pass;
+
+    #[test]
+    fn numbers_close_up() {
+        assert_snapshot!(run_pass(&COMPACT, r#"
+  labels 3
+  undefined v0: i8, v2: i64
+  slot s0 "a": i32
+  slot s1 "b": i32
+  part0() {
+    v1: i32 = random
+    store s1, v1
+    block b2 {
+      break b2()
+    }
+    drop
+  }
+"#), @r#"
+        -   labels 3
+        -   undefined v0: i8, v2: i64
+        -   slot s0 "a": i32
+        -   slot s1 "b": i32
+        +   labels 1
+        +   slot s0 "b": i32
+            part0() {
+        -     v1: i32 = random
+        -     store s1, v1
+        -     block b2 {
+        -       break b2()
+        +     v0: i32 = random
+        +     store s0, v0
+        +     block b0 {
+        +       break b0()
+              }
+              drop
+            }
+        "#);
+    }
+}

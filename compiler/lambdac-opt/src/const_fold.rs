@@ -10,12 +10,14 @@
 //! of `simplify-cfg`; what is no longer used is left to `dce`.
 
 use lambdac_mir::{
-    Base, BinOp, BitPos, Body, CastOp, CmpOp, Data, Loc, Op, Place, Region, Shape, Step, Stmt, Value, View,
+    Base, BinOp, BitPos, Body, CastOp, CmpOp, Data, FuncParam, Loc, Op, Place, Region, Shape, Step, Stmt,
+    Value, View,
 };
 
 use crate::defs::{Def, Defs};
 use crate::eval;
 use crate::pass::{Changed, Code, Context, Pass, Run};
+use crate::shapes::byte_capacity;
 use crate::visit::Subst;
 use lambdac_mir::mask as ones;
 
@@ -31,6 +33,7 @@ const MAX_REWRITES: usize = 16;
 
 fn run(code: &mut Code<'_>, cx: &Context) -> Changed {
     let request = code.request;
+    let args = code.args.clone();
     let fixed_request = (request.min == request.max).then_some(u64::from(request.min));
     let mut changed = Changed::No;
     code.for_each_region(|body, region| {
@@ -38,6 +41,7 @@ fn run(code: &mut Code<'_>, cx: &Context) -> Changed {
         let mut folder = Folder {
             body,
             cx,
+            args: &args,
             fixed_request,
             defs: Defs::new(values),
             subst: Subst::new(values),
@@ -67,6 +71,7 @@ enum Simpler {
 struct Folder<'a> {
     body: &'a mut Body,
     cx: &'a Context,
+    args: &'a [FuncParam],
     /// The request's length where it has only one.
     fixed_request: Option<u64>,
     defs: Defs,
@@ -123,6 +128,12 @@ impl Folder<'_> {
                 };
             }
         }
+        if let Op::StoreBits(place, pos, value) = &mut stmt.op
+            && let Some(constant) = self.bit_pos(place, *pos, self.body.width(*value))
+        {
+            *pos = constant;
+            self.changed = true;
+        }
         self.defs.record(&stmt);
         out.push(stmt);
     }
@@ -149,6 +160,10 @@ impl Folder<'_> {
             Op::Len(place) => self.len(place).map(Simpler::Const),
             Op::Load(place) => self.load(place).map(Simpler::Const),
             Op::EqBytes(a, b) => self.eq_bytes(a, b),
+            Op::LoadBits(place, pos) => {
+                let pos = self.bit_pos(place, *pos, width)?;
+                Some(Simpler::Op(Op::LoadBits(place.clone(), pos)))
+            }
             _ => None,
         }
     }
@@ -348,6 +363,11 @@ impl Folder<'_> {
         if let Some(positive) = self.defs.negated(c) {
             return Some(Simpler::Op(Op::Select(positive, b, a)));
         }
+        if let Def::Cmp(order, x, y) = *self.defs.get(c)
+            && let Some(op) = min_or_max(order, (a, b) == (x, y), (a, b) == (y, x))
+        {
+            return Some(Simpler::Op(Op::Bin(op, a, b)));
+        }
         if width != 1 {
             return None;
         }
@@ -403,6 +423,26 @@ impl Folder<'_> {
         Some((shape.clone(), data.clone()))
     }
 
+    /// A bit position whose index is a constant, as one constant.
+    fn bit_pos(&self, place: &Place, pos: BitPos, width: u8) -> Option<BitPos> {
+        let (index, stride) = pos.index?;
+        let bit = self
+            .defs
+            .constant(index)?
+            .checked_mul(stride.into())?
+            .checked_add(pos.bit.into())?;
+        self.has_bits(place, bit, width).then_some(BitPos {
+            bit: u32::try_from(bit).ok()?,
+            index: None,
+        })
+    }
+
+    /// Whether a bit field lies in a place; one in code that is never reached may not.
+    fn has_bits(&self, place: &Place, bit: u64, width: u8) -> bool {
+        let capacity = byte_capacity(&self.body.slots, self.args, self.cx, place).unwrap_or(0);
+        bit.saturating_add(width.into()) <= capacity.saturating_mul(8)
+    }
+
     /// Byte strings of constant lengths; up to eight bytes against a constant become one load and compare.
     fn eq_bytes(&self, a: &View, b: &View) -> Option<Simpler> {
         if a == b {
@@ -426,7 +466,9 @@ impl Folder<'_> {
         };
         let bit = u32::try_from(self.defs.constant(offset)?.checked_mul(8)?).ok()?;
         let value = bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
-        Some(Simpler::BitsEq(place.clone(), bit, len as u8 * 8, value))
+        let width = len as u8 * 8;
+        self.has_bits(place, bit.into(), width)
+            .then(|| Simpler::BitsEq(place.clone(), bit, width, value))
     }
 
     fn const_bytes(&self, view: &View, len: u64) -> Option<Vec<u8>> {
@@ -462,6 +504,20 @@ fn is_zero_from_zero(op: BinOp) -> bool {
     )
 }
 
+/// What choosing between the two sides of a comparison by it gives.
+fn min_or_max(order: CmpOp, left_if_less: bool, right_if_less: bool) -> Option<BinOp> {
+    let (min, max) = match order {
+        CmpOp::Ult | CmpOp::Ule => (BinOp::UMin, BinOp::UMax),
+        CmpOp::Slt | CmpOp::Sle => (BinOp::SMin, BinOp::SMax),
+        CmpOp::Eq | CmpOp::Ne => return None,
+    };
+    match (left_if_less, right_if_less) {
+        (true, _) => Some(min),
+        (_, true) => Some(max),
+        _ => None,
+    }
+}
+
 /// `a op a`
 fn bin_same(op: BinOp, a: Value) -> Option<Simpler> {
     match op {
@@ -482,5 +538,124 @@ fn negated(op: CmpOp, a: Value, b: Value) -> Op {
         CmpOp::Ule => Op::Cmp(CmpOp::Ult, b, a),
         CmpOp::Slt => Op::Cmp(CmpOp::Sle, b, a),
         CmpOp::Sle => Op::Cmp(CmpOp::Slt, b, a),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::CONST_FOLD;
+    use crate::testing::run_pass;
+
+    #[test]
+    fn a_product_with_a_power_of_two_becomes_a_shift() {
+        assert_snapshot!(run_pass(&CONST_FOLD, "
+  part0() {
+    v0: i32 = len req
+    v1: i32 = const 4
+    v2: i32 = mul v1, v0
+    v3: i32 = urem v0, v1
+    v4: i32 = const 0
+    reply req[v4 +: v3]
+  }
+"), @"
+            part0() {
+              v0: i32 = len req
+              v1: i32 = const 4
+        -     v2: i32 = mul v1, v0
+        -     v3: i32 = urem v0, v1
+        +     v5: i32 = const 2
+        +     v2: i32 = shl v0, v5
+        +     v6: i32 = const 3
+        +     v3: i32 = and v0, v6
+              v4: i32 = const 0
+              reply req[v4 +: v3]
+            }
+        ");
+    }
+
+    #[test]
+    fn a_comparison_of_widened_values_is_one_of_narrow_values() {
+        assert_snapshot!(run_pass(&CONST_FOLD, "
+  part0() {
+    v0: i8 = load_bits req, bit 0
+    v1: i32 = zext v0
+    v2: i32 = const 300
+    v3: i1 = ult v1, v2
+    check v3, index
+    v4: i32 = const 7
+    v5: i1 = eq v1, v4
+    check v5, index
+    drop
+  }
+"), @"
+            part0() {
+              v0: i8 = load_bits req, bit 0
+              v1: i32 = zext v0
+              v2: i32 = const 300
+        -     v3: i1 = ult v1, v2
+        +     v3: i1 = const 1
+              check v3, index
+              v4: i32 = const 7
+        -     v5: i1 = eq v1, v4
+        +     v6: i8 = const 7
+        +     v5: i1 = eq v0, v6
+              check v5, index
+              drop
+            }
+        ");
+    }
+
+    #[test]
+    fn a_short_constant_is_compared_by_one_load() {
+        assert_snapshot!(run_pass(&CONST_FOLD, r#"
+module "m"
+const c0 "get": bytes<4> = b"get "
+
+lambda l0 "l" request "bytes<64>" 4..64 reply "bytes<64>" 0..64 {
+  part0() {
+    v0: i32 = const 0
+    v1: i32 = const 4
+    v2: i1 = eq_bytes req[v0 +: v1], c0[v0 +: v1]
+    check v2, slice
+    drop
+  }
+}
+
+dispatch only l0
+"#), @r#"
+          module "m"
+          const c0 "get": bytes<4> = b"get "
+
+          lambda l0 "l" request "bytes<64>" 4..64 reply "bytes<64>" 0..64 {
+            part0() {
+              v0: i32 = const 0
+              v1: i32 = const 4
+        -     v2: i1 = eq_bytes req[v0 +: v1], c0[v0 +: v1]
+        +     v3: i32 = load_bits req, bit 0
+        +     v4: i32 = const 1734702112
+        +     v2: i1 = eq v3, v4
+              check v2, slice
+              drop
+            }
+        "#);
+    }
+
+    #[test]
+    fn a_bit_field_that_would_leave_its_place_keeps_its_index() {
+        assert_snapshot!(run_pass(&CONST_FOLD, r#"
+  slot s0 "a": [i8 x 2]
+  part0() {
+    zero s0
+    v0: i32 = const 5
+    v1: i1 = const 0
+    check v1, index
+    v2: i8 = load_bits s0, bit 0 + v0 * 8
+    drop
+  }
+"#), @"
+        unchanged
+        ");
     }
 }

@@ -271,3 +271,126 @@ impl Writes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::CSE;
+    use crate::testing::run_pass;
+
+    #[test]
+    fn a_second_check_of_the_same_condition_goes() {
+        assert_snapshot!(run_pass(&CSE, "
+  part0() {
+    v0: i32 = len req
+    v1: i32 = const 9
+    v2: i1 = ult v1, v0
+    check v2, index
+    v3: i32 = const 9
+    v4: i32 = len req
+    v5: i1 = ult v3, v4
+    check v5, index
+    v6: i8 = load_bits req, bit 72
+    drop
+  }
+"), @"
+        +   undefined v3: i32, v4: i32, v5: i1
+            part0() {
+              v0: i32 = len req
+              v1: i32 = const 9
+              v2: i1 = ult v1, v0
+              check v2, index
+        -     v3: i32 = const 9
+        -     v4: i32 = len req
+        -     v5: i1 = ult v3, v4
+        -     check v5, index
+              v6: i8 = load_bits req, bit 72
+              drop
+            }
+        ");
+    }
+
+    #[test]
+    fn a_load_after_a_write_is_another_load() {
+        assert_snapshot!(run_pass(&CSE, r#"
+  slot s0 "a": [i8 x 4]
+  part0() {
+    zero s0
+    v0: i32 = const 1
+    v1: i32 = const 2
+    v2: i8 = load s0[v0]
+    v3: i8 = load s0[v0]
+    store s0[v1], v3
+    v4: i8 = load s0[v0]
+    v5: i8 = load s0[v1]
+    v6: i8 = add v4, v5
+    store s0[v0], v6
+    reply s0[v0 +: v1]
+  }
+"#), @r#"
+        +   undefined v3: i8, v5: i8
+            slot s0 "a": [i8 x 4]
+            part0() {
+              zero s0
+              v0: i32 = const 1
+              v1: i32 = const 2
+              v2: i8 = load s0[v0]
+        -     v3: i8 = load s0[v0]
+        -     store s0[v1], v3
+        +     store s0[v1], v2
+              v4: i8 = load s0[v0]
+        -     v5: i8 = load s0[v1]
+        -     v6: i8 = add v4, v5
+        +     v6: i8 = add v4, v2
+              store s0[v0], v6
+              reply s0[v0 +: v1]
+            }
+        "#);
+    }
+
+    #[test]
+    fn a_loop_does_not_reuse_what_its_own_next_trip_changes() {
+        assert_snapshot!(run_pass(&CSE, r#"
+  labels 1
+  slot s0 "a": [i8 x 4]
+  part0() {
+    zero s0
+    v0: i32 = const 0
+    v1: i32 = const 4
+    v2: i8 = load s0[v0]
+    loop b0 for v3: i32 in v0..v1 max 4 () {
+      v4: i8 = load s0[v0]
+      v5: i8 = add v4, v2
+      store s0[v0], v5
+      continue b0()
+    }
+    reply s0[v0 +: v1]
+  }
+"#), @"
+        unchanged
+        ");
+    }
+
+    #[test]
+    fn state_is_read_each_time() {
+        assert_snapshot!(run_pass(&CSE, r#"
+module "m"
+object o0 "n" "u32" = value i32 = 0
+
+lambda l0 "l" request "bytes<64>" 4..64 reply "bytes<64>" 0..64 {
+  part0() {
+    v0: i32 = load o0
+    v1: i32 = load o0
+    v2: i1 = eq v0, v1
+    check v2, index
+    drop
+  }
+}
+
+dispatch only l0
+"#), @"
+        unchanged
+        ");
+    }
+}

@@ -412,3 +412,116 @@ fn retain<T>(list: &mut Vec<T>, mask: &[bool]) {
     let mut keep = mask.iter().copied().chain(std::iter::repeat(true));
     list.retain(|_| keep.next().unwrap_or(true));
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::DCE;
+    use crate::testing::run_pass;
+
+    #[test]
+    fn a_loop_parameter_that_only_feeds_itself_goes() {
+        assert_snapshot!(run_pass(&DCE, "
+  labels 1
+  part0() {
+    v0: i32 = const 0
+    v1: i32 = len req
+    v2: i32, v3: i32 = loop b0 for v4: i32 in v0..v1 max 64 (v5: i32 = v0, v6: i32 = v0) {
+      v7: i32 = add v5, v4
+      v8: i32 = xor v6, v4
+      continue b0(v7, v8)
+    }
+    reply req[v0 +: v3]
+  }
+"), @"
+            labels 1
+        +   undefined v2: i32, v5: i32, v7: i32
+            part0() {
+              v0: i32 = const 0
+              v1: i32 = len req
+        -     v2: i32, v3: i32 = loop b0 for v4: i32 in v0..v1 max 64 (v5: i32 = v0, v6: i32 = v0) {
+        -       v7: i32 = add v5, v4
+        +     v3: i32 = loop b0 for v4: i32 in v0..v1 max 64 (v6: i32 = v0) {
+                v8: i32 = xor v6, v4
+        -       continue b0(v7, v8)
+        +       continue b0(v8)
+              }
+              reply req[v0 +: v3]
+            }
+        ");
+    }
+
+    #[test]
+    fn stores_to_a_slot_that_is_never_read_go_with_what_computed_them() {
+        assert_snapshot!(run_pass(&DCE, r#"
+  slot s0 "a": [i8 x 4]
+  slot s1 "b": [i8 x 4]
+  part0() {
+    v0: i32 = const 1
+    v1: i8 = load_bits req, bit 8
+    zero s0
+    store s0[v0], v1
+    zero s1
+    store s1[v0], v1
+    v2: i32 = const 4
+    v3: i32 = const 0
+    reply s1[v3 +: v2]
+  }
+"#), @r#"
+            slot s0 "a": [i8 x 4]
+            slot s1 "b": [i8 x 4]
+            part0() {
+              v0: i32 = const 1
+              v1: i8 = load_bits req, bit 8
+        -     zero s0
+        -     store s0[v0], v1
+              zero s1
+              store s1[v0], v1
+              v2: i32 = const 4
+              v3: i32 = const 0
+              reply s1[v3 +: v2]
+            }
+        "#);
+    }
+
+    #[test]
+    fn an_early_exit_keeps_its_condition() {
+        assert_snapshot!(run_pass(&DCE, r#"
+  labels 1
+  part0() {
+    v0: i1 = load_bits req, bit 0
+    block b0 {
+      if v0 {
+        break b0()
+      } else {
+        yield
+      }
+      log b"late" ()
+      break b0()
+    }
+    v1: i64 = now
+    v2: i32 = random
+    drop
+  }
+"#), @r#"
+            labels 1
+        +   undefined v1: i64
+            part0() {
+              v0: i1 = load_bits req, bit 0
+              block b0 {
+                if v0 {
+                  break b0()
+                } else {
+                  yield
+                }
+                log b"late" ()
+                break b0()
+              }
+        -     v1: i64 = now
+              v2: i32 = random
+              drop
+            }
+        "#);
+    }
+}

@@ -65,3 +65,55 @@ fn renumber(region: &mut Region, ids: &[u32]) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::FUNC_DCE;
+    use crate::testing::run_pass;
+
+    #[test]
+    fn ids_close_up_over_functions_that_nobody_calls() {
+        assert_snapshot!(run_pass(&FUNC_DCE, r#"
+module "m"
+
+func f0 "unused"() -> () {
+  return
+}
+
+func f1 "used"() -> (i32) {
+  v0: i32 = random
+  return v0
+}
+
+lambda l0 "l" request "bytes<64>" 4..64 reply "bytes<64>" 0..64 {
+  part0() {
+    v0: i32 = call f1()
+    drop
+  }
+}
+
+dispatch only l0
+"#), @r#"
+          module "m"
+
+        - func f0 "unused"() {
+        -   return
+        - }
+        -
+        - func f1 "used"() -> (i32) {
+        + func f0 "used"() -> (i32) {
+            v0: i32 = random
+            return v0
+          }
+
+          lambda l0 "l" request "bytes<64>" 4..64 reply "bytes<64>" 0..64 {
+            part0() {
+        -     v0: i32 = call f1()
+        +     v0: i32 = call f0()
+              drop
+            }
+        "#);
+    }
+}

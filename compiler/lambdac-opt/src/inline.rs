@@ -17,6 +17,8 @@ use lambdac_mir::{
     Region, SlotId, Step, Stmt, Term, Value, View,
 };
 
+use lambdac_mir::validate::MAX_SLOT_BYTES;
+
 use crate::pass::{Changed, Pass, Run, codes};
 use crate::visit::Subst;
 
@@ -35,6 +37,8 @@ const ONCE: usize = 20_000;
 const MAX_GROWN: usize = 4_000;
 /// A caller grows by `@inline` and single calls up to this size.
 const MAX_FORCED: usize = 50_000;
+/// A caller's slots take at most so many bytes after inlining.
+const MAX_SLOTS: u64 = MAX_SLOT_BYTES / 4;
 /// Regions nest at most so deep after inlining (the validator's bound leaves room for what lowering nests).
 const MAX_DEPTH: usize = 48;
 
@@ -42,9 +46,10 @@ fn run(module: &mut Module) -> Changed {
     let calls = call_counts(module);
     let mut done: Vec<Callee> = Vec::with_capacity(module.funcs.len());
     let mut changed = false;
-    for id in 0..module.funcs.len() {
-        let func = &mut module.funcs[id];
+    for (func, calls) in module.funcs.iter_mut().zip(calls) {
+        let slot_bytes = slot_bytes(&func.body);
         let mut caller = Caller {
+            slot_bytes,
             body: &mut func.body,
             callees: &done,
             size: func.region.op_count(),
@@ -52,14 +57,15 @@ fn run(module: &mut Module) -> Changed {
         };
         caller.region(&mut func.region, 0);
         changed |= caller.changed;
-        let once = calls[id] == 1;
-        done.push(Callee::of(&module.funcs[id], once));
+        done.push(Callee::of(func, calls == 1));
     }
     let funcs = std::mem::take(&mut module.funcs);
     for code in codes(module) {
         for entry in code.entries {
             let size = entry.region.op_count();
+            let slot_bytes = slot_bytes(code.body);
             let mut caller = Caller {
+                slot_bytes,
                 body: code.body,
                 callees: &done,
                 size,
@@ -93,6 +99,7 @@ struct Callee {
     func: Func,
     size: usize,
     depth: usize,
+    slot_bytes: u64,
     once: bool,
 }
 
@@ -100,13 +107,20 @@ impl Callee {
     fn of(func: &Func, once: bool) -> Self {
         let size = func.region.op_count();
         let depth = depth(&func.region);
+        let slot_bytes = slot_bytes(&func.body);
         Self {
             func: func.clone(),
             size,
             depth,
+            slot_bytes,
             once,
         }
     }
+}
+
+/// Bytes that a body's slots take.
+fn slot_bytes(body: &Body) -> u64 {
+    body.slots.iter().map(|slot| slot.shape.packed_size()).sum()
 }
 
 /// Levels of regions.
@@ -124,6 +138,7 @@ struct Caller<'a> {
     body: &'a mut Body,
     callees: &'a [Callee],
     size: usize,
+    slot_bytes: u64,
     changed: bool,
 }
 
@@ -140,6 +155,7 @@ impl Caller<'_> {
                     self.changed = true;
                     let callee = &self.callees[func.index()];
                     self.size += callee.size;
+                    self.slot_bytes += callee.slot_bytes;
                     let mut inliner = Inliner::new(self.body, &callee.func, args, stmt.loc);
                     let block = inliner.block(&callee.func.region);
                     region.stmts.push(Stmt {
@@ -162,7 +178,7 @@ impl Caller<'_> {
         } else {
             callee.size <= SMALL && grown <= MAX_GROWN
         };
-        fits && level + 1 + callee.depth <= MAX_DEPTH
+        fits && self.slot_bytes + callee.slot_bytes <= MAX_SLOTS && level + 1 + callee.depth <= MAX_DEPTH
     }
 }
 
@@ -424,7 +440,7 @@ impl<'a> Inliner<'a> {
         *place = view.place;
         pos.index = Some(match pos.index {
             None => (view.offset, 8),
-            Some((index, stride)) if stride == 8 => (self.add(view.offset, index, out), 8),
+            Some((index, 8)) => (self.add(view.offset, index, out), 8),
             Some((index, stride)) => {
                 // Offset and index in bits: both are below 2^23, as a message has at most 2^20 bytes.
                 let eight = self.define(Op::Const(8), 32, out);
@@ -457,5 +473,121 @@ impl<'a> Inliner<'a> {
             op: Op::SetLen(dst, len),
             loc,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::INLINE;
+    use crate::testing::run_pass;
+
+    #[test]
+    fn a_view_parameter_becomes_the_bytes_that_were_passed() {
+        assert_snapshot!(run_pass(&INLINE, r#"
+module "m"
+
+func f0 "second"(v0: i32, view) -> (i8) {
+  v1: i32 = len arg1
+  v2: i1 = ult v0, v1
+  check v2, index
+  v3: i8 = load arg1[v0]
+  return v3
+}
+
+lambda l0 "l" request "bytes<64>" 4..64 reply "bytes<64>" 0..64 {
+  part0() {
+    v0: i32 = const 2
+    v1: i32 = const 1
+    v2: i8 = call f0(v1, req[v0 +: v0])
+    log b"x" (unsigned v2)
+    drop
+  }
+}
+
+dispatch only l0
+"#), @r#"
+          module "m"
+
+          func f0 "second"(v0: i32, view) -> (i8) {
+            v1: i32 = len arg1
+            v2: i1 = ult v0, v1
+            check v2, index
+            v3: i8 = load arg1[v0]
+            return v3
+          }
+
+          lambda l0 "l" request "bytes<64>" 4..64 reply "bytes<64>" 0..64 {
+        +   labels 1
+        +   undefined v3: i32, v4: i32
+            part0() {
+              v0: i32 = const 2
+              v1: i32 = const 1
+        -     v2: i8 = call f0(v1, req[v0 +: v0])
+        +     v2: i8 = block b0 {
+        +       v5: i1 = ult v1, v0
+        +       check v5, index
+        +       v7: i32 = add v0, v1
+        +       v6: i8 = load req[v7]
+        +       break b0(v6)
+        +     }
+              log b"x" (unsigned v2)
+              drop
+            }
+        "#);
+    }
+
+    #[test]
+    fn an_out_parameter_becomes_the_place_that_was_passed() {
+        assert_snapshot!(run_pass(&INLINE, r#"
+module "m"
+
+func f0 "set"(v0: i8, mut [i8 x 4]) -> () {
+  v1: i32 = const 1
+  store arg1[v1], v0
+  return
+}
+
+lambda l0 "l" request "bytes<64>" 4..64 reply "bytes<64>" 0..64 {
+  slot s0 "p": {i32, [i8 x 4]}
+  part0() {
+    zero s0
+    v0: i8 = load_bits req, bit 0
+    call f0(v0, s0.1)
+    v1: i32 = const 0
+    v2: i32 = const 4
+    reply s0.1[v1 +: v2]
+  }
+}
+
+dispatch only l0
+"#), @r#"
+          module "m"
+
+          func f0 "set"(v0: i8, mut [i8 x 4]) {
+            v1: i32 = const 1
+            store arg1[v1], v0
+            return
+          }
+
+          lambda l0 "l" request "bytes<64>" 4..64 reply "bytes<64>" 0..64 {
+        +   labels 1
+        +   undefined v3: i8
+            slot s0 "p": {i32, [i8 x 4]}
+            part0() {
+              zero s0
+              v0: i8 = load_bits req, bit 0
+        -     call f0(v0, s0.1)
+        +     block b0 {
+        +       v4: i32 = const 1
+        +       store s0.1[v4], v0
+        +       break b0()
+        +     }
+              v1: i32 = const 0
+              v2: i32 = const 4
+              reply s0.1[v1 +: v2]
+            }
+        "#);
     }
 }

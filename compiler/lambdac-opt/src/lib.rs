@@ -21,12 +21,17 @@ mod defs;
 mod eval;
 mod func_dce;
 mod inline;
+mod licm;
 mod mem2reg;
 mod pass;
 mod pipeline;
 mod reply_in_place;
 mod shapes;
 mod simplify_cfg;
+mod sroa;
+#[cfg(test)]
+mod testing;
+
 mod visit;
 
 pub use bounds::BOUNDS_CHECK_ELIM;
@@ -36,6 +41,7 @@ pub use cse::CSE;
 pub use dce::DCE;
 pub use func_dce::FUNC_DCE;
 pub use inline::INLINE;
+pub use licm::LICM;
 pub use mem2reg::MEM2REG;
 pub use pass::{
     Changed, Code, Context, Dump, Entry, LambdaOps, Options, Pass, PassReport, Report, Run, Signature,
@@ -43,3 +49,4 @@ pub use pass::{
 };
 pub use reply_in_place::REPLY_IN_PLACE;
 pub use simplify_cfg::SIMPLIFY_CFG;
+pub use sroa::SROA;

@@ -31,7 +31,7 @@ pub static MEM2REG: Pass = Pass {
 };
 
 /// Results that may be added to the statements of one body.
-const MAX_ADDED: usize = 200_000;
+const MAX_ADDED: usize = 50_000;
 
 fn run(code: &mut Code<'_>, _: &Context) -> Changed {
     let cells = Cells::of(code);
@@ -506,5 +506,161 @@ impl Promoter<'_> {
             Loc::default(),
             out,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::MEM2REG;
+    use crate::testing::run_pass;
+
+    #[test]
+    fn a_length_is_followed_through_a_loop() {
+        assert_snapshot!(run_pass(&MEM2REG, r#"
+  labels 1
+  slot s0 "out": bytes<64>
+  part0() {
+    zero s0
+    v0: i32 = const 0
+    v1: i32 = len req
+    loop b0 for v2: i32 in v0..v1 max 64 () {
+      v3: i8 = load req[v2]
+      v4: i32 = len s0
+      v5: i32 = const 64
+      v6: i1 = ult v4, v5
+      check v6, capacity
+      store s0[v4], v3
+      v7: i32 = const 1
+      v8: i32 = add v4, v7
+      set_len s0, v8
+      continue b0()
+    }
+    v9: i32 = len s0
+    reply s0[v0 +: v9]
+  }
+"#), @r#"
+            labels 1
+        +   undefined v4: i32, v9: i32
+            slot s0 "out": bytes<64>
+            part0() {
+        +     v10: i32 = const 0
+              zero s0
+              v0: i32 = const 0
+              v1: i32 = len req
+        -     loop b0 for v2: i32 in v0..v1 max 64 () {
+        +     v12: i32 = loop b0 for v2: i32 in v0..v1 max 64 (v11: i32 = v10) {
+                v3: i8 = load req[v2]
+        -       v4: i32 = len s0
+                v5: i32 = const 64
+        -       v6: i1 = ult v4, v5
+        +       v6: i1 = ult v11, v5
+                check v6, capacity
+        -       store s0[v4], v3
+        +       store s0[v11], v3
+                v7: i32 = const 1
+        -       v8: i32 = add v4, v7
+        +       v8: i32 = add v11, v7
+                set_len s0, v8
+        -       continue b0()
+        +       continue b0(v8)
+              }
+        -     v9: i32 = len s0
+        -     reply s0[v0 +: v9]
+        +     reply s0[v0 +: v12]
+            }
+        "#);
+    }
+
+    #[test]
+    fn a_scalar_slot_merges_after_a_branch() {
+        assert_snapshot!(run_pass(&MEM2REG, r#"
+  slot s0 "x": i32
+  part0() {
+    v0: i32 = const 1
+    store s0, v0
+    v1: i1 = load_bits req, bit 0
+    if v1 {
+      v2: i32 = const 2
+      store s0, v2
+      yield
+    } else {
+      yield
+    }
+    v3: i32 = load s0
+    v4: i32 = const 0
+    reply req[v4 +: v3]
+  }
+"#), @r#"
+        +   undefined v3: i32
+            slot s0 "x": i32
+            part0() {
+              v0: i32 = const 1
+              store s0, v0
+              v1: i1 = load_bits req, bit 0
+        -     if v1 {
+        +     v5: i32 = if v1 {
+                v2: i32 = const 2
+                store s0, v2
+        -       yield
+        +       yield v2
+              } else {
+        -       yield
+        +       yield v0
+              }
+        -     v3: i32 = load s0
+              v4: i32 = const 0
+        -     reply req[v4 +: v3]
+        +     reply req[v4 +: v5]
+            }
+        "#);
+    }
+
+    #[test]
+    fn what_only_one_arm_writes_first_stays_in_memory() {
+        assert_snapshot!(run_pass(&MEM2REG, r#"
+  slot s0 "x": i32
+  part0() {
+    v0: i1 = load_bits req, bit 0
+    v1: i32 = const 2
+    if v0 {
+      store s0, v1
+      yield
+    } else {
+      yield
+    }
+    if v0 {
+      v2: i32 = load s0
+      reply req[v2 +: v2]
+    } else {
+      drop
+    }
+    drop
+  }
+"#), @r#"
+            slot s0 "x": i32
+            part0() {
+              v0: i1 = load_bits req, bit 0
+              v1: i32 = const 2
+        -     if v0 {
+        +     v4: i32 = if v0 {
+                store s0, v1
+        -       yield
+        +       yield v1
+              } else {
+        -       yield
+        +       v3: i32 = const 0
+        +       yield v3
+              }
+              if v0 {
+                v2: i32 = load s0
+                reply req[v2 +: v2]
+              } else {
+                drop
+              }
+              drop
+            }
+        "#);
     }
 }

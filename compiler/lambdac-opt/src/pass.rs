@@ -169,7 +169,7 @@ pub fn passes() -> impl Iterator<Item = &'static Pass> {
 }
 
 /// The passes in the order that [`optimize`] runs them. The scalar passes run three times: what one finds, the
-/// others can use, and after that little is left (measured on the examples).
+/// others can use.
 pub fn default_pipeline() -> Vec<&'static Pass> {
     crate::pipeline::default_pipeline()
 }

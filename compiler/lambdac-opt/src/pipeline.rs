@@ -2,25 +2,19 @@
 
 use crate::pass::Pass;
 use crate::{
-    BOUNDS_CHECK_ELIM, COMPACT, CONST_FOLD, CSE, DCE, FUNC_DCE, INLINE, MEM2REG, REPLY_IN_PLACE, SIMPLIFY_CFG,
+    BOUNDS_CHECK_ELIM, COMPACT, CONST_FOLD, CSE, DCE, FUNC_DCE, INLINE, LICM, MEM2REG, REPLY_IN_PLACE,
+    SIMPLIFY_CFG, SROA,
 };
 
 /// Inlining first, as everything else ends at a call. Then the scalar passes, three times round: promotion and reuse
-/// show constants and ranges, decided checks and branches show more of both. Placement of the reply comes when the slots
-/// are final, and dense numbers last.
+/// show constants and ranges, decided checks and branches show more of both, and what was replaced is forgotten.
+/// Placement of the reply comes when the slots are final.
 pub(crate) fn default_pipeline() -> Vec<&'static Pass> {
     let mut passes: Vec<&'static Pass> = vec![&CONST_FOLD, &SIMPLIFY_CFG, &INLINE, &FUNC_DCE];
     for _ in 0..3 {
-        passes.extend([
-            &CONST_FOLD,
-            &SIMPLIFY_CFG,
-            &MEM2REG,
-            &CSE,
-            &CONST_FOLD,
-            &BOUNDS_CHECK_ELIM,
-        ]);
-        passes.extend([&SIMPLIFY_CFG, &DCE]);
+        passes.extend([&CONST_FOLD, &SIMPLIFY_CFG, &SROA, &MEM2REG, &CSE, &CONST_FOLD]);
+        passes.extend([&BOUNDS_CHECK_ELIM, &SIMPLIFY_CFG, &DCE, &COMPACT]);
     }
-    passes.extend([&REPLY_IN_PLACE, &COMPACT]);
+    passes.extend([&LICM, &CSE, &DCE, &REPLY_IN_PLACE, &COMPACT]);
     passes
 }

@@ -104,3 +104,63 @@ fn answers(lambda: &Lambda) -> Vec<SlotId> {
     }
     slots
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::REPLY_IN_PLACE;
+    use crate::testing::run_pass;
+
+    #[test]
+    fn a_byte_string_that_every_reply_is_or_leaves_alone_is_placed() {
+        assert_snapshot!(run_pass(&REPLY_IN_PLACE, r#"
+  slot s0 "out": bytes<64>
+  part0() {
+    v0: i32 = const 0
+    zero s0
+    v1: i32 = len s0
+    v2: i1 = load_bits req, bit 0
+    if v2 {
+      reply s0[v0 +: v1]
+    } else {
+      yield
+    }
+    reply req[v0 +: v1]
+  }
+"#), @r#"
+        -   slot s0 "out": bytes<64>
+        +   slot s0 "out": bytes<64> reply_buffer
+            part0() {
+              v0: i32 = const 0
+              zero s0
+              v1: i32 = len s0
+              v2: i1 = load_bits req, bit 0
+              if v2 {
+                reply s0[v0 +: v1]
+              } else {
+                yield
+              }
+              reply req[v0 +: v1]
+            }
+        "#);
+    }
+
+    #[test]
+    fn a_reply_of_its_middle_forbids_it() {
+        assert_snapshot!(run_pass(&REPLY_IN_PLACE, r#"
+  slot s0 "out": bytes<64>
+  part0() {
+    v0: i32 = const 0
+    v1: i32 = const 1
+    v2: i32 = const 2
+    zero s0
+    copy_bytes s0, v0, req[v0 +: v2]
+    set_len s0, v2
+    reply s0[v1 +: v1]
+  }
+"#), @"
+        unchanged
+        ");
+    }
+}

@@ -33,3 +33,24 @@ pub(crate) fn base_shape<'a>(
         Base::Request => None,
     }
 }
+
+/// The most bytes that a place with bytes holds; `None` where it holds none. The request and view parameters have no
+/// limit of their own.
+pub(crate) fn byte_capacity(
+    slots: &[lambdac_mir::Slot],
+    args: &[FuncParam],
+    cx: &Context,
+    place: &Place,
+) -> Option<u64> {
+    let Some(base) = base_shape(slots, args, cx, place.base) else {
+        return place.path.is_empty().then_some(u64::MAX);
+    };
+    match place
+        .path
+        .iter()
+        .try_fold(base, |shape, step| shape.step(*step))?
+    {
+        Shape::Bytes(capacity) => Some((*capacity).into()),
+        shape => shape.byte_array_len().map(u64::from),
+    }
+}

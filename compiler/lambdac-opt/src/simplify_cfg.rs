@@ -448,3 +448,177 @@ fn is_selectable(then: &Region, other: &Region, results: usize) -> bool {
     let ops = stmts().filter(|stmt| !matches!(stmt.op, Op::Const(_))).count();
     results > 0 && ops + results <= MAX_SELECT_OPS + 1 && stmts().all(|stmt| is_arithmetic(&stmt.op))
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::SIMPLIFY_CFG;
+    use crate::testing::run_pass;
+
+    #[test]
+    fn a_decided_branch_that_leaves_ends_the_region() {
+        assert_snapshot!(run_pass(&SIMPLIFY_CFG, "
+  part0() {
+    v0: i1 = const 1
+    if v0 {
+      drop
+    } else {
+      yield
+    }
+    v1: i32 = const 0
+    reply req[v1 +: v1]
+  }
+"), @"
+        +   undefined v1: i32
+            part0() {
+              v0: i1 = const 1
+        -     if v0 {
+        -       drop
+        -     } else {
+        -       yield
+        -     }
+        -     v1: i32 = const 0
+        -     reply req[v1 +: v1]
+        +     drop
+            }
+        ");
+    }
+
+    #[test]
+    fn a_check_that_fails_is_a_trap() {
+        assert_snapshot!(run_pass(&SIMPLIFY_CFG, "
+  part0() {
+    v0: i1 = const 0
+    check v0, pad @3
+    drop
+  }
+"), @"
+            part0() {
+              v0: i1 = const 0
+        -     check v0, pad @3
+        -     drop
+        +     trap pad @3
+            }
+        ");
+    }
+
+    #[test]
+    fn what_follows_an_arm_that_leaves_stands_after_the_branch() {
+        assert_snapshot!(run_pass(&SIMPLIFY_CFG, "
+  part0() {
+    v0: i1 = load_bits req, bit 0
+    v1: i32 = if v0 {
+      drop
+    } else {
+      v2: i32 = len req
+      yield v2
+    }
+    v3: i32 = const 0
+    reply req[v3 +: v1]
+  }
+"), @"
+        +   undefined v1: i32
+            part0() {
+              v0: i1 = load_bits req, bit 0
+        -     v1: i32 = if v0 {
+        +     if v0 {
+                drop
+              } else {
+        -       v2: i32 = len req
+        -       yield v2
+        +       yield
+              }
+        +     v2: i32 = len req
+              v3: i32 = const 0
+        -     reply req[v3 +: v1]
+        +     reply req[v3 +: v2]
+            }
+        ");
+    }
+
+    #[test]
+    fn a_block_with_one_early_exit_becomes_a_choice() {
+        assert_snapshot!(run_pass(&SIMPLIFY_CFG, "
+  labels 1
+  part0() {
+    v0: i1 = load_bits req, bit 0
+    v1: i32 = const 0
+    v2: i32 = block b0 {
+      if v0 {
+        break b0(v1)
+      } else {
+        yield
+      }
+      v3: i32 = random
+      v4: i32 = const 15
+      v5: i32 = and v3, v4
+      break b0(v5)
+    }
+    v6: i32 = const 4
+    v7: i32 = umin v2, v6
+    reply req[v1 +: v7]
+  }
+"), @"
+            labels 1
+        +   undefined v2: i32
+            part0() {
+              v0: i1 = load_bits req, bit 0
+              v1: i32 = const 0
+        -     v2: i32 = block b0 {
+        -       if v0 {
+        -         break b0(v1)
+        -       } else {
+        -         yield
+        -       }
+        +     v8: i32 = if v0 {
+        +       yield v1
+        +     } else {
+                v3: i32 = random
+                v4: i32 = const 15
+                v5: i32 = and v3, v4
+        -       break b0(v5)
+        +       yield v5
+              }
+              v6: i32 = const 4
+        -     v7: i32 = umin v2, v6
+        +     v7: i32 = umin v8, v6
+              reply req[v1 +: v7]
+            }
+        ");
+    }
+
+    #[test]
+    fn a_loop_of_one_trip_is_no_loop() {
+        assert_snapshot!(run_pass(&SIMPLIFY_CFG, "
+  labels 1
+  part0() {
+    v0: i32 = const 3
+    v1: i32 = const 4
+    v2: i32 = loop b0 for v3: i32 in v0..v1 max 9 checked (v4: i32 = v0) {
+      v5: i32 = add v4, v3
+      continue b0(v5)
+    }
+    v6: i1 = ult v2, v1
+    check v6, index
+    drop
+  }
+"), @"
+            labels 1
+        +   undefined v2: i32, v3: i32, v4: i32
+            part0() {
+              v0: i32 = const 3
+              v1: i32 = const 4
+        -     v2: i32 = loop b0 for v3: i32 in v0..v1 max 9 checked (v4: i32 = v0) {
+        -       v5: i32 = add v4, v3
+        -       continue b0(v5)
+        -     }
+        -     v6: i1 = ult v2, v1
+        +     v5: i32 = add v0, v0
+        +     v6: i1 = ult v5, v1
+              check v6, index
+              drop
+            }
+        ");
+    }
+}

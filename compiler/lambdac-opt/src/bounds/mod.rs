@@ -517,3 +517,249 @@ fn widen(seen: Interval, start: Interval, all: Interval) -> Interval {
         hi: if seen.hi > start.hi { all.hi } else { start.hi },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::BOUNDS_CHECK_ELIM;
+    use crate::testing::run_pass;
+
+    #[test]
+    fn a_loop_head_bounds_its_variable() {
+        assert_snapshot!(run_pass(&BOUNDS_CHECK_ELIM, r#"
+  labels 1
+  part0() {
+    v0: i32 = const 0
+    v1: i32 = len req
+    loop b0 for v2: i32 in v0..v1 max 64 checked () {
+      v3: i1 = ult v2, v1
+      check v3, index
+      v4: i8 = load req[v2]
+      log b"x" (unsigned v4)
+      continue b0()
+    }
+    drop
+  }
+"#), @r#"
+            labels 1
+            part0() {
+              v0: i32 = const 0
+              v1: i32 = len req
+        -     loop b0 for v2: i32 in v0..v1 max 64 checked () {
+        -       v3: i1 = ult v2, v1
+        -       check v3, index
+        +     loop b0 for v2: i32 in v0..v1 max 64 () {
+        +       v3: i1 = const 1
+                v4: i8 = load req[v2]
+                log b"x" (unsigned v4)
+                continue b0()
+              }
+              drop
+            }
+        "#);
+    }
+
+    #[test]
+    fn an_index_past_the_head_keeps_its_check() {
+        assert_snapshot!(run_pass(&BOUNDS_CHECK_ELIM, r#"
+  labels 1
+  part0() {
+    v0: i32 = const 0
+    v1: i32 = len req
+    v2: i32 = const 1
+    loop b0 for v3: i32 in v0..v1 max 63 checked () {
+      v4: i32 = add v3, v2
+      v5: i1 = ult v4, v1
+      check v5, index
+      v6: i8 = load req[v4]
+      log b"x" (unsigned v6)
+      continue b0()
+    }
+    drop
+  }
+"#), @"
+        unchanged
+        ");
+    }
+
+    #[test]
+    fn records_that_fit_the_length_need_no_check() {
+        assert_snapshot!(run_pass(&BOUNDS_CHECK_ELIM, r#"
+  labels 1
+  part0() {
+    v0: i32 = const 0
+    v1: i32 = len req
+    v2: i32 = const 2
+    v3: i32 = lshr v1, v2
+    loop b0 for v4: i32 in v0..v3 max 16 checked () {
+      v5: i32 = shl v4, v2
+      v6: i32 = const 3
+      v7: i32 = add v5, v6
+      v8: i1 = ult v7, v1
+      check v8, index
+      v9: i8 = load req[v7]
+      log b"x" (unsigned v9)
+      continue b0()
+    }
+    drop
+  }
+"#), @r#"
+            labels 1
+            part0() {
+              v0: i32 = const 0
+              v1: i32 = len req
+              v2: i32 = const 2
+              v3: i32 = lshr v1, v2
+        -     loop b0 for v4: i32 in v0..v3 max 16 checked () {
+        +     loop b0 for v4: i32 in v0..v3 max 16 () {
+                v5: i32 = shl v4, v2
+                v6: i32 = const 3
+                v7: i32 = add v5, v6
+        -       v8: i1 = ult v7, v1
+        -       check v8, index
+        +       v8: i1 = const 1
+                v9: i8 = load req[v7]
+                log b"x" (unsigned v9)
+                continue b0()
+              }
+              drop
+            }
+        "#);
+    }
+
+    #[test]
+    fn what_wraps_around_keeps_its_check() {
+        assert_snapshot!(run_pass(&BOUNDS_CHECK_ELIM, "
+  part0() {
+    v0: i8 = load_bits req, bit 0
+    v1: i8 = const 200
+    v2: i8 = add v0, v1
+    v3: i1 = ule v1, v2
+    check v3, index
+    v4: i8 = const 100
+    v5: i1 = ult v0, v4
+    check v5, index
+    v6: i8 = const 55
+    v7: i8 = add v0, v6
+    v8: i1 = ule v6, v7
+    check v8, index
+    drop
+  }
+"), @"
+            part0() {
+              v0: i8 = load_bits req, bit 0
+              v1: i8 = const 200
+              v2: i8 = add v0, v1
+              v3: i1 = ule v1, v2
+              check v3, index
+              v4: i8 = const 100
+              v5: i1 = ult v0, v4
+              check v5, index
+              v6: i8 = const 55
+              v7: i8 = add v0, v6
+        -     v8: i1 = ule v6, v7
+        -     check v8, index
+        +     v8: i1 = const 1
+              drop
+            }
+        ");
+    }
+
+    #[test]
+    fn a_counter_that_is_reset_each_trip_is_not_bounded_by_the_trips() {
+        assert_snapshot!(run_pass(&BOUNDS_CHECK_ELIM, "
+  labels 1
+  part0() {
+    v0: i8 = const 0
+    v1: i8 = const 10
+    v2: i8 = loop b0 for v3: i8 in v0..v1 max 10 (v4: i8 = v0) {
+      v5: i8 = const 3
+      v6: i8 = mul v4, v5
+      v7: i8 = const 1
+      v8: i8 = add v6, v7
+      v9: i1 = ult v4, v1
+      check v9, index
+      continue b0(v8)
+    }
+    drop
+  }
+"), @"
+        unchanged
+        ");
+    }
+
+    #[test]
+    fn a_counter_that_sometimes_grows_stays_at_or_below_the_variable() {
+        assert_snapshot!(run_pass(&BOUNDS_CHECK_ELIM, "
+  labels 1
+  part0() {
+    v0: i8 = const 0
+    v1: i8 = load_bits req, bit 0
+    v2: i8 = loop b0 for v3: i8 in v0..v1 max 255 (v4: i8 = v0) {
+      v5: i1 = load_bits req, bit 9
+      v6: i8 = const 1
+      v7: i8 = add v4, v6
+      v8: i8 = select v5, v7, v4
+      v9: i1 = ult v4, v1
+      check v9, capacity
+      continue b0(v8)
+    }
+    drop
+  }
+"), @"
+            labels 1
+            part0() {
+              v0: i8 = const 0
+              v1: i8 = load_bits req, bit 0
+              v2: i8 = loop b0 for v3: i8 in v0..v1 max 255 (v4: i8 = v0) {
+                v5: i1 = load_bits req, bit 9
+                v6: i8 = const 1
+                v7: i8 = add v4, v6
+                v8: i8 = select v5, v7, v4
+        -       v9: i1 = ult v4, v1
+        -       check v9, capacity
+        +       v9: i1 = const 1
+                continue b0(v8)
+              }
+              drop
+            }
+        ");
+    }
+
+    #[test]
+    fn a_condition_that_leaves_is_known_not_to_hold_afterwards() {
+        assert_snapshot!(run_pass(&BOUNDS_CHECK_ELIM, "
+  part0() {
+    v0: i32 = len req
+    v1: i32 = const 20
+    v2: i1 = ult v0, v1
+    if v2 {
+      drop
+    } else {
+      yield
+    }
+    v3: i32 = const 19
+    v4: i1 = ult v3, v0
+    check v4, index
+    drop
+  }
+"), @"
+            part0() {
+              v0: i32 = len req
+              v1: i32 = const 20
+              v2: i1 = ult v0, v1
+              if v2 {
+                drop
+              } else {
+                yield
+              }
+              v3: i32 = const 19
+        -     v4: i1 = ult v3, v0
+        -     check v4, index
+        +     v4: i1 = const 1
+              drop
+            }
+        ");
+    }
+}

@@ -180,7 +180,7 @@ fn agree(folder: &str) {
             continue;
         };
         println!("{}", path.display());
-        let calls = calls(&program, 12);
+        let calls = calls(&program, 8);
         let before = trial("lowered", &program.module, &calls);
         let mut module = program.module.clone();
         optimize(
