@@ -80,7 +80,8 @@ struct lnic_context {
 
 /// Writes the header of an image.
 pub(crate) fn header(modules: &[(&Module, CompiledModule)]) -> String {
-    let mut out = String::from("/* Lambdas compiled for the host. */\n#ifndef LNIC_IMAGE_H\n#define LNIC_IMAGE_H\n\n");
+    let mut out =
+        String::from("/* Lambdas compiled for the host. */\n#ifndef LNIC_IMAGE_H\n#define LNIC_IMAGE_H\n\n");
     out.push_str("#include <stddef.h>\n#include <stdint.h>\n");
     out.push_str(STRUCTURES);
     assertions(&mut out);
@@ -124,7 +125,10 @@ fn assertions(out: &mut String) {
     ];
     out.push('\n');
     for (field, offset) in offsets {
-        let _ = writeln!(out, "_Static_assert(offsetof(struct lnic_context, {field}) == {offset}, \"{field}\");");
+        let _ = writeln!(
+            out,
+            "_Static_assert(offsetof(struct lnic_context, {field}) == {offset}, \"{field}\");"
+        );
     }
     let sizes = [
         ("context", size_of::<Context>()),
@@ -134,6 +138,9 @@ fn assertions(out: &mut String) {
         ("service_answer", size_of::<ServiceAnswer>()),
     ];
     for (name, size) in sizes {
-        let _ = writeln!(out, "_Static_assert(sizeof(struct lnic_{name}) == {size}, \"{name}\");");
+        let _ = writeln!(
+            out,
+            "_Static_assert(sizeof(struct lnic_{name}) == {size}, \"{name}\");"
+        );
     }
 }

@@ -24,7 +24,9 @@ pub struct Object {
 fn object_module() -> Result<ObjectModule> {
     let names = cranelift_module::default_libcall_names();
     let builder = ObjectBuilder::new(isa(Use::Object)?, "lnic", names);
-    Ok(ObjectModule::new(builder.map_err(|error| Error::Host(error.to_string()))?))
+    Ok(ObjectModule::new(
+        builder.map_err(|error| Error::Host(error.to_string()))?,
+    ))
 }
 
 /// Compiles an image to an object file.
@@ -44,7 +46,10 @@ pub fn compile_object(modules: &[Arc<Module>]) -> Result<Object> {
         at: "the image".into(),
         reason: error.to_string(),
     })?;
-    Ok(Object { object: bytes, header })
+    Ok(Object {
+        object: bytes,
+        header,
+    })
 }
 
 /// The Cranelift IR of a module, function by function, before Cranelift's own passes.

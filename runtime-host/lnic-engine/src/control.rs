@@ -76,7 +76,10 @@ impl Workload {
     /// # Errors
     /// [`ControlError::NoObject`], [`ControlError::NoTable`].
     pub fn table(&self, name: &str) -> Result<&Table, ControlError> {
-        let object = self.objects.find(name).ok_or_else(|| ControlError::NoObject(name.into()))?;
+        let object = self
+            .objects
+            .find(name)
+            .ok_or_else(|| ControlError::NoObject(name.into()))?;
         object.table().ok_or_else(|| ControlError::NoTable(name.into()))
     }
 }
@@ -91,10 +94,15 @@ impl ObjectState {
             (ObjectData::Cells(words), ObjectKind::Counter { count, .. }) => {
                 let cells = words.iter().take(*count as usize);
                 Some(StateDump::Counters(
-                    cells.map(|cell| cell.load(std::sync::atomic::Ordering::Relaxed)).collect(),
+                    cells
+                        .map(|cell| cell.load(std::sync::atomic::Ordering::Relaxed))
+                        .collect(),
                 ))
             }
-            (ObjectData::Entries(entries), ObjectKind::Lru { key, value, .. } | ObjectKind::Map { key, value, .. }) => {
+            (
+                ObjectData::Entries(entries),
+                ObjectKind::Lru { key, value, .. } | ObjectKind::Map { key, value, .. },
+            ) => {
                 let entries = entries.all(now).into_iter();
                 let decoded = entries.map(|(bytes, memory)| {
                     let value = layout::decode(value, &memory).unwrap_or(Data::Int(0));
@@ -170,7 +178,10 @@ fn entry(object: &ObjectState, entries: &[(Vec<Data>, Data)], path: &[&str]) -> 
         return Some((&StateDump::Entries(entries.to_vec())).into());
     }
     let (wanted, rest) = (path.get(..key.len())?, &path[key.len()..]);
-    let texts = key.iter().zip(wanted).map(|(part, text)| key_part(*part, &Tree::Text((*text).into())));
+    let texts = key
+        .iter()
+        .zip(wanted)
+        .map(|(part, text)| key_part(*part, &Tree::Text((*text).into())));
     let wanted = texts.collect::<Result<Vec<_>, _>>().ok()?;
     let found = entries.iter().find(|(key, _)| *key == wanted)?;
     walk(&found.1, rest)
@@ -217,7 +228,10 @@ fn from_hex(hex: &str) -> Option<Vec<u8>> {
     if !hex.is_ascii() || !hex.len().is_multiple_of(2) {
         return None;
     }
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok()).collect()
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok())
+        .collect()
 }
 
 /// Reads a value of a shape.
@@ -243,7 +257,10 @@ fn value_of(shape: &Shape, tree: &Tree) -> Result<Data, String> {
             Ok(Data::List(items.collect::<Result<Vec<_>, _>>()?.into()))
         }
         (Shape::Struct(fields), Tree::List(items)) if items.len() == fields.len() => {
-            let items = fields.iter().zip(items).map(|(field, item)| value_of(field, item));
+            let items = fields
+                .iter()
+                .zip(items)
+                .map(|(field, item)| value_of(field, item));
             Ok(Data::List(items.collect::<Result<Vec<_>, _>>()?.into()))
         }
         (Shape::Array(_, count), _) => Err(format!("a list of {count} elements is expected")),
@@ -264,13 +281,21 @@ impl Table {
             reason,
         };
         let Tree::Map(members) = tree else {
-            return Err(bad("entry", "an object with `key` and `value` is expected".into()));
+            return Err(bad(
+                "entry",
+                "an object with `key` and `value` is expected".into(),
+            ));
         };
         let known = ["key", "mask", "prefix", "value", "priority"];
         if let Some((name, _)) = members.iter().find(|(name, _)| !known.contains(&name.as_str())) {
             return Err(bad(name, "no such member".into()));
         }
-        let member = |wanted: &str| members.iter().find(|(name, _)| name == wanted).map(|(_, tree)| tree);
+        let member = |wanted: &str| {
+            members
+                .iter()
+                .find(|(name, _)| name == wanted)
+                .map(|(_, tree)| tree)
+        };
         let value = member("value").ok_or_else(|| bad("value", "is missing".into()))?;
         let priority = match member("priority") {
             None => 0,
@@ -293,7 +318,12 @@ impl Table {
     pub fn parse_key(&self, tree: &Tree) -> Result<EntryKey, ControlError> {
         match tree {
             Tree::Map(members) => {
-                let member = |wanted: &str| members.iter().find(|(name, _)| name == wanted).map(|(_, tree)| tree);
+                let member = |wanted: &str| {
+                    members
+                        .iter()
+                        .find(|(name, _)| name == wanted)
+                        .map(|(_, tree)| tree)
+                };
                 self.parse_key_members(member("key"), member("mask"), member("prefix"))
             }
             key => self.parse_key_members(Some(key), None, None),
@@ -310,10 +340,13 @@ impl Table {
             what: what.into(),
             reason: reason.into(),
         };
-        let any = matches!(key, None | Some(Tree::Text(_))) && key.is_none_or(|key| *key == Tree::Text("_".into()));
+        let any =
+            matches!(key, None | Some(Tree::Text(_))) && key.is_none_or(|key| *key == Tree::Text("_".into()));
         match self.kind() {
             TableKind::Ternary if any && mask.is_none() => return Ok(EntryKey::Any),
-            TableKind::Exact | TableKind::Lpm if mask.is_some() => return Err(bad("mask", "only ternary tables have masks")),
+            TableKind::Exact | TableKind::Lpm if mask.is_some() => {
+                return Err(bad("mask", "only ternary tables have masks"));
+            }
             TableKind::Exact | TableKind::Ternary if prefix.is_some() => {
                 return Err(bad("prefix", "only lpm tables have prefixes"));
             }
@@ -321,10 +354,13 @@ impl Table {
         }
         let key = key.ok_or_else(|| bad("key", "is missing"))?;
         match (self.kind(), mask) {
-            (TableKind::Exact, _) | (TableKind::Ternary, None) => Ok(EntryKey::Exact(self.key_data("key", key)?)),
-            (TableKind::Ternary, Some(mask)) => {
-                Ok(EntryKey::Masked(self.key_data("key", key)?, self.key_data("mask", mask)?))
+            (TableKind::Exact, _) | (TableKind::Ternary, None) => {
+                Ok(EntryKey::Exact(self.key_data("key", key)?))
             }
+            (TableKind::Ternary, Some(mask)) => Ok(EntryKey::Masked(
+                self.key_data("key", key)?,
+                self.key_data("mask", mask)?,
+            )),
             (TableKind::Lpm, _) => self.parse_prefix(key, prefix),
         }
     }
@@ -336,12 +372,16 @@ impl Table {
         };
         let (key, len) = match (key, prefix) {
             (Tree::Text(text), None) => match text.rsplit_once('/') {
-                Some((key, len)) => (Tree::Text(key.into()), len.parse().map_err(|_| bad(format!("`{len}` is no length")))?),
+                Some((key, len)) => (
+                    Tree::Text(key.into()),
+                    len.parse().map_err(|_| bad(format!("`{len}` is no length")))?,
+                ),
                 None => (key.clone(), self.key_bits()),
             },
-            (key, Some(Tree::Int(len))) => {
-                (key.clone(), u32::try_from(*len).map_err(|_| bad("is out of range".into()))?)
-            }
+            (key, Some(Tree::Int(len))) => (
+                key.clone(),
+                u32::try_from(*len).map_err(|_| bad("is out of range".into()))?,
+            ),
             (key, None) => (key.clone(), self.key_bits()),
             (_, Some(_)) => return Err(bad("an integer is expected".into())),
         };

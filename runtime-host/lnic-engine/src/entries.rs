@@ -193,9 +193,7 @@ impl Entries {
 
     fn expired(&self, node: u32, now: u64) -> bool {
         match self.policy {
-            Policy::Lru { ttl: Some(ttl) } => {
-                now.saturating_sub(self.word(node, 3).load(Relaxed)) >= ttl
-            }
+            Policy::Lru { ttl: Some(ttl) } => now.saturating_sub(self.word(node, 3).load(Relaxed)) >= ttl,
             Policy::Lru { ttl: None } | Policy::Map => false,
         }
     }
@@ -236,8 +234,10 @@ impl Entries {
     fn hash(&self, key: &[u8]) -> u64 {
         let mut hash = self.seed ^ key.len() as u64;
         for index in 0..self.key_words {
-            let mixed = u128::from(hash ^ load_word(key, index * 8)) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
-            hash = (mixed >> 64) as u64 ^ mixed as u64 ^ self.seed.rotate_left(32);
+            // Both halves of a 64 by 64 bit product, folded.
+            let word = hash ^ load_word(key, index * 8);
+            let mixed = u128::from(word) * u128::from(self.seed | 1);
+            hash = (mixed >> 64) as u64 ^ (mixed as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         }
         hash
     }
@@ -296,7 +296,8 @@ impl Entries {
         self.word(node, 2).store(LIVE, Relaxed);
         self.word(node, 3).store(now, Relaxed);
         for index in 0..self.key_words {
-            self.word(node, HEADER + index).store(load_word(key, index * 8), Relaxed);
+            self.word(node, HEADER + index)
+                .store(load_word(key, index * 8), Relaxed);
         }
         self.touch(node);
         held.head = node;
@@ -392,7 +393,11 @@ impl Entries {
         self.change(key, now, |node, new| {
             let alive = !new && !self.expired(node, now);
             let before = self.word(node, base).load(Relaxed) & self.sizes.mask;
-            let after = if alive { before.wrapping_add(amount) } else { amount };
+            let after = if alive {
+                before.wrapping_add(amount)
+            } else {
+                amount
+            };
             old = alive.then_some(before);
             self.word(node, base).store(after & self.sizes.mask, Relaxed);
             if !alive {
@@ -467,7 +472,9 @@ impl Entries {
 
     fn oldest(&self) -> Option<(u32, u64)> {
         let stamps = (1..=self.sizes.capacity).map(|node| (node, self.word(node, 2).load(Relaxed)));
-        stamps.filter(|(_, stamp)| *stamp != 0).min_by_key(|(_, stamp)| *stamp)
+        stamps
+            .filter(|(_, stamp)| *stamp != 0)
+            .min_by_key(|(_, stamp)| *stamp)
     }
 
     fn under_hand(&self) -> Option<(u32, u64)> {

@@ -28,7 +28,10 @@ impl MessageFacts {
         let answering = with_punts(module, &reached);
         let request = span(reached.iter().map(|id| module.lambdas[id.index()].request));
         let reply = span(answering.iter().map(|id| module.lambdas[id.index()].reply));
-        let stream = reached.first().map(|id| &module.lambdas[id.index()]).filter(|lambda| lambda.stream);
+        let stream = reached
+            .first()
+            .map(|id| &module.lambdas[id.index()])
+            .filter(|lambda| lambda.stream);
         let chunk = stream.map(|lambda| lambda.request.max.max(1));
         let fragment = match chunk {
             None => PACKET,
@@ -96,7 +99,11 @@ fn waits(module: &Module, id: LambdaId) -> bool {
 }
 
 fn for_each_term(module: &Module, id: LambdaId, f: &mut dyn FnMut(&Term)) {
-    let mut todo: Vec<_> = module.lambdas[id.index()].parts.iter().map(|part| &part.region).collect();
+    let mut todo: Vec<_> = module.lambdas[id.index()]
+        .parts
+        .iter()
+        .map(|part| &part.region)
+        .collect();
     while let Some(region) = todo.pop() {
         f(&region.term);
         todo.extend(region.stmts.iter().flat_map(|stmt| stmt.op.regions()));

@@ -64,7 +64,12 @@ impl Workload {
             params,
             reachable: reachable(module),
             facts: MessageFacts::of(module),
-            max_reply: module.lambdas.iter().map(|lambda| lambda.reply.max as usize).max().unwrap_or(0),
+            max_reply: module
+                .lambdas
+                .iter()
+                .map(|lambda| lambda.reply.max as usize)
+                .max()
+                .unwrap_or(0),
         })
     }
 
@@ -116,14 +121,21 @@ impl Image {
     ///
     /// # Errors
     /// The first workload that cannot be loaded.
-    pub fn load(modules: &[Arc<Module>], overrides: &[ParamOverride], previous: Option<&Image>) -> Result<Self> {
+    pub fn load(
+        modules: &[Arc<Module>],
+        overrides: &[ParamOverride],
+        previous: Option<&Image>,
+    ) -> Result<Self> {
         let mut names = std::collections::BTreeSet::new();
         for module in modules {
             if !names.insert(&module.name) {
                 return Err(Error::Duplicate(module.name.to_string()));
             }
         }
-        if let Some(each) = overrides.iter().find(|each| !names.iter().any(|name| ***name == *each.workload)) {
+        if let Some(each) = overrides
+            .iter()
+            .find(|each| !names.iter().any(|name| ***name == *each.workload))
+        {
             return Err(Error::UnknownParam {
                 workload: each.workload.clone(),
                 param: each.param.clone(),

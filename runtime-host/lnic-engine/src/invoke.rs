@@ -55,7 +55,11 @@ impl TrapInfo {
 
     /// Name of the source file, empty where unknown.
     pub fn file_name<'w>(&self, workload: &'w Workload) -> &'w str {
-        workload.module.files.get(self.file as usize).map_or("", |name| name)
+        workload
+            .module
+            .files
+            .get(self.file as usize)
+            .map_or("", |name| name)
     }
 }
 
@@ -140,7 +144,9 @@ pub struct Continuation {
 
 impl std::fmt::Debug for Continuation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Continuation").field("call", &self.call()).finish_non_exhaustive()
+        f.debug_struct("Continuation")
+            .field("call", &self.call())
+            .finish_non_exhaustive()
     }
 }
 
@@ -150,7 +156,10 @@ impl Continuation {
         let call = &self.saved.call;
         let piece = |offset: u32, len: u32| {
             let start = offset as usize;
-            self.saved.live.get(start..start + len as usize).unwrap_or_default()
+            self.saved
+                .live
+                .get(start..start + len as usize)
+                .unwrap_or_default()
         };
         let op = match call.op {
             0 => ServiceOp::Get,
@@ -161,7 +170,11 @@ impl Continuation {
             service: call.service as usize,
             op,
             key: piece(call.key, call.key_len),
-            value: if op == ServiceOp::Set { piece(call.value, call.value_len) } else { &[] },
+            value: if op == ServiceOp::Set {
+                piece(call.value, call.value_len)
+            } else {
+                &[]
+            },
             limit: call.limit as usize,
         }
     }
@@ -199,7 +212,10 @@ impl Continuation {
         let lambda = LambdaId(saved.lambda);
         scratch.reserve(workload.code.needs(lambda.index()));
         for (word, chunk) in aligned_words(scratch).iter().zip(saved.live.chunks(8)) {
-            word.store(crate::words::load_word(chunk, 0), std::sync::atomic::Ordering::Relaxed);
+            word.store(
+                crate::words::load_word(chunk, 0),
+                std::sync::atomic::Ordering::Relaxed,
+            );
         }
         let start = Start {
             part: saved.part,
@@ -291,7 +307,8 @@ impl Workload {
         request: &[u8],
         reply: &mut [u8],
     ) -> Outcome {
-        self.invocation(scratch, meta, request, reply).from_lambda(lambda, BEGIN)
+        self.invocation(scratch, meta, request, reply)
+            .from_lambda(lambda, BEGIN)
     }
 
     fn invocation<'i>(
@@ -352,7 +369,10 @@ impl Invocation<'_> {
                 return Outcome::BadRequest;
             }
             let most = self.workload.module.lambdas[lambda.index()].reply.max as usize;
-            assert!(self.reply.len() >= most, "the reply buffer is shorter than the largest reply");
+            assert!(
+                self.reply.len() >= most,
+                "the reply buffer is shorter than the largest reply"
+            );
             self.scratch.reserve(self.workload.code.needs(lambda.index()));
             let mut running = self.running();
             let mut ctx = self.context(&mut running, &start);

@@ -67,9 +67,21 @@ mod tests {
         let mut out = String::new();
         let text = [b'a', b'\n', 0xff];
         let args = [
-            LogValue { kind: 1, len: 0, value: -5i64 as u64 },
-            LogValue { kind: 2, len: 0, value: 1 },
-            LogValue { kind: 3, len: 3, value: text.as_ptr() as u64 },
+            LogValue {
+                kind: 1,
+                len: 0,
+                value: -5i64 as u64,
+            },
+            LogValue {
+                kind: 2,
+                len: 0,
+                value: 1,
+            },
+            LogValue {
+                kind: 3,
+                len: 3,
+                value: text.as_ptr() as u64,
+            },
         ];
         // SAFETY: the address is that of `text`.
         unsafe { format_line(&mut out, b"got", &args) };

@@ -130,7 +130,9 @@ fn sizes(key: &[lambdac_mir::KeyPart], value: &Shape, capacity: u32) -> std::res
     let size = layout::layout(value).map_err(|error| error.to_string())?.size;
     let bytes = (key + size + 64).saturating_mul(capacity.into());
     if bytes > MAX_ENTRIES_BYTES {
-        return Err(format!("its entries need {bytes} bytes, at most {MAX_ENTRIES_BYTES} can be had"));
+        return Err(format!(
+            "its entries need {bytes} bytes, at most {MAX_ENTRIES_BYTES} can be had"
+        ));
     }
     Ok(Sizes {
         key: key as usize,
@@ -182,7 +184,10 @@ impl Objects {
 
     /// The object of a name.
     pub fn find(&self, name: &str) -> Option<&ObjectState> {
-        self.list.iter().find(|object| object.name() == name).map(|object| &**object)
+        self.list
+            .iter()
+            .find(|object| object.name() == name)
+            .map(|object| &**object)
     }
 
     pub(crate) fn bases(&self) -> *const *mut u8 {
@@ -192,7 +197,9 @@ impl Objects {
 
 impl std::fmt::Debug for Objects {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.list.iter().map(|object| object.name())).finish()
+        f.debug_list()
+            .entries(self.list.iter().map(|object| object.name()))
+            .finish()
     }
 }
 

@@ -27,7 +27,10 @@ impl Params {
     /// A parameter that is unknown, has a value that is not of its type, or has none at all.
     pub fn new(module: &Module, values: &[(&str, Data)]) -> Result<Self> {
         let workload = || module.name.to_string();
-        if let Some((name, _)) = values.iter().find(|(name, _)| !module.params.iter().any(|p| *p.name == **name)) {
+        if let Some((name, _)) = values
+            .iter()
+            .find(|(name, _)| !module.params.iter().any(|p| *p.name == **name))
+        {
             return Err(Error::UnknownParam {
                 workload: workload(),
                 param: (*name).into(),
@@ -46,7 +49,11 @@ impl Params {
         let mut memory = vec![0; size as usize];
         let mut all = Vec::with_capacity(module.params.len());
         for (param, offset) in module.params.iter().zip(offsets) {
-            let given = values.iter().rev().find(|(name, _)| *param.name == **name).map(|(_, data)| data);
+            let given = values
+                .iter()
+                .rev()
+                .find(|(name, _)| *param.name == **name)
+                .map(|(_, data)| data);
             let Some(data) = given.or(param.default.as_ref()) else {
                 return Err(Error::MissingParam {
                     workload: workload(),
@@ -112,7 +119,11 @@ pub(crate) fn parse_scalar(width: u8, signed: bool, text: &str) -> std::result::
         let sign = if signed { "i" } else { "u" };
         return Err(format!("`{text}` is out of range of {sign}{width}"));
     }
-    let value = if negative { magnitude.wrapping_neg() } else { magnitude };
+    let value = if negative {
+        magnitude.wrapping_neg()
+    } else {
+        magnitude
+    };
     Ok(value & layout::mask(width))
 }
 
@@ -164,7 +175,13 @@ mod tests {
         for (width, signed, text, value) in cases {
             assert_eq!(parse_scalar(width, signed, text), value, "{text}");
         }
-        for (width, signed, text) in [(8, false, "256"), (8, true, "128"), (8, false, "-1"), (8, false, "x"), (8, false, "")] {
+        for (width, signed, text) in [
+            (8, false, "256"),
+            (8, true, "128"),
+            (8, false, "-1"),
+            (8, false, "x"),
+            (8, false, ""),
+        ] {
             assert!(parse_scalar(width, signed, text).is_err(), "{text}");
         }
     }

@@ -63,7 +63,9 @@ unsafe extern "C" fn map_put(ctx: *mut Context, object: Object, key: *const u8, 
     unsafe {
         let entries = entries(object);
         let value = support::slice(value, entries.sizes().value as u32);
-        entries.put(key_of(entries, key), (*ctx).now, Value::Whole(value)).into()
+        entries
+            .put(key_of(entries, key), (*ctx).now, Value::Whole(value))
+            .into()
     }
 }
 
@@ -78,7 +80,9 @@ unsafe extern "C" fn map_put_bytes(
     unsafe {
         let entries = entries(object);
         let value = support::slice(value, len);
-        entries.put(key_of(entries, key), (*ctx).now, Value::Bytes(value)).into()
+        entries
+            .put(key_of(entries, key), (*ctx).now, Value::Bytes(value))
+            .into()
     }
 }
 
@@ -126,7 +130,11 @@ unsafe extern "C" fn log(ctx: *mut Context, text: *const u8, len: u32, args: *co
         let running = &*(*ctx).user.cast::<Running<'_>>();
         let scratch = &mut *running.scratch;
         let Some(sink) = &mut scratch.log else { return };
-        let args = if count == 0 { &[] } else { std::slice::from_raw_parts(args, count as usize) };
+        let args = if count == 0 {
+            &[]
+        } else {
+            std::slice::from_raw_parts(args, count as usize)
+        };
         crate::log::format_line(&mut scratch.line, support::slice(text, len), args);
         sink.line(running.workload, &scratch.line);
     }

@@ -72,7 +72,9 @@ impl Scratch {
 
 impl std::fmt::Debug for Scratch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scratch").field("pooled", &self.pool.len()).finish_non_exhaustive()
+        f.debug_struct("Scratch")
+            .field("pooled", &self.pool.len())
+            .finish_non_exhaustive()
     }
 }
 

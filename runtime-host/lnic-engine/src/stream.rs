@@ -24,7 +24,11 @@ impl Workload {
             panic!("workload `{}` takes no streams", self.name());
         };
         if payload.is_empty() {
-            return if self.facts.request.min == 0 { Outcome::Reply(0) } else { Outcome::BadRequest };
+            return if self.facts.request.min == 0 {
+                Outcome::Reply(0)
+            } else {
+                Outcome::BadRequest
+            };
         }
         let mut filled = 0;
         for chunk in payload.chunks(chunk as usize) {

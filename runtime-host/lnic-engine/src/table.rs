@@ -148,7 +148,9 @@ impl Table {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.writing
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn publish(&self, rows: Vec<Row>) -> Result<(), ControlError> {
@@ -188,7 +190,10 @@ impl Index {
             Self::Ternary(rows) => rows
                 .iter()
                 .find(|(value, mask, _)| {
-                    key.iter().zip(mask.iter()).zip(value.iter()).all(|((k, m), v)| k & m == *v)
+                    key.iter()
+                        .zip(mask.iter())
+                        .zip(value.iter())
+                        .all(|((k, m), v)| k & m == *v)
                 })
                 .map(|(_, _, row)| *row),
         }
@@ -254,7 +259,11 @@ impl Snapshot {
 
 fn encode(table: &Table, index: usize, part: &str, data: &[Data]) -> Result<Box<[u8]>, ControlError> {
     if data.len() != table.key.len() {
-        return Err(bad(index, part, "the number of key parts differs from the table's"));
+        return Err(bad(
+            index,
+            part,
+            "the number of key parts differs from the table's",
+        ));
     }
     let mut out = Vec::new();
     for (kind, data) in table.key.iter().zip(data) {
@@ -324,7 +333,11 @@ fn lpm(table: &Table, rows: &[Row]) -> Result<Lengths, ControlError> {
             }
         };
         if len > bits {
-            return Err(bad(index, "key", format!("a prefix of {len} bits of a key of {bits}")));
+            return Err(bad(
+                index,
+                "key",
+                format!("a prefix of {len} bits of a key of {bits}"),
+            ));
         }
         let key = encode(table, index, "key", data)?;
         let mask = prefix_mask(&table.key, len);
@@ -336,7 +349,9 @@ fn lpm(table: &Table, rows: &[Row]) -> Result<Lengths, ControlError> {
         }
     }
     let longest_first = lengths.into_iter().rev();
-    Ok(longest_first.map(|(len, rows)| (prefix_mask(&table.key, len), rows)).collect())
+    Ok(longest_first
+        .map(|(len, rows)| (prefix_mask(&table.key, len), rows))
+        .collect())
 }
 
 type Masked = (Box<[u8]>, Box<[u8]>, usize);
@@ -345,9 +360,10 @@ fn ternary(table: &Table, rows: &[Row]) -> Result<Vec<Masked>, ControlError> {
     let mut out: Vec<Masked> = Vec::with_capacity(rows.len());
     for (index, row) in rows.iter().enumerate() {
         let (value, mask) = match &row.key {
-            EntryKey::Masked(value, mask) => {
-                (encode(table, index, "key", value)?, encode(table, index, "mask", mask)?)
-            }
+            EntryKey::Masked(value, mask) => (
+                encode(table, index, "key", value)?,
+                encode(table, index, "mask", mask)?,
+            ),
             EntryKey::Exact(value) => {
                 let key = encode(table, index, "key", value)?;
                 let all = vec![0xff; key.len()].into();
@@ -359,7 +375,11 @@ fn ternary(table: &Table, rows: &[Row]) -> Result<Vec<Masked>, ControlError> {
             }
             EntryKey::Prefix(..) => return Err(bad(index, "key", "a ternary table takes masks")),
         };
-        let value = value.iter().zip(mask.iter()).map(|(value, mask)| value & mask).collect();
+        let value = value
+            .iter()
+            .zip(mask.iter())
+            .map(|(value, mask)| value & mask)
+            .collect();
         out.push((value, mask, index));
     }
     out.sort_by_key(|(_, _, row)| (std::cmp::Reverse(rows[*row].priority), *row));
@@ -371,7 +391,14 @@ mod tests {
     use super::*;
 
     fn table(kind: TableKind, rows: &[(EntryKey, u64)]) -> Table {
-        let table = Table::new(kind, &[KeyPart::Scalar(12), KeyPart::Scalar(32)], &Shape::Scalar(8), 8, &[]).unwrap();
+        let table = Table::new(
+            kind,
+            &[KeyPart::Scalar(12), KeyPart::Scalar(32)],
+            &Shape::Scalar(8),
+            8,
+            &[],
+        )
+        .unwrap();
         let rows = rows.iter().map(|(key, value)| Row {
             key: key.clone(),
             value: Data::Int(*value),
@@ -431,18 +458,28 @@ mod tests {
     #[test]
     fn a_refused_change_leaves_the_table_as_it_was() {
         let table = table(TableKind::Exact, &[(EntryKey::Exact(parts(1, 2)), 7)]);
-        let row = |key, value| Row { key, value, priority: 0 };
+        let row = |key, value| Row {
+            key,
+            value,
+            priority: 0,
+        };
         let too_wide = row(EntryKey::Exact(parts(0x1000, 0)), Data::Int(1));
         let twice = row(EntryKey::Exact(parts(1, 2)), Data::Int(1));
         let many = (0..9).map(|n| row(EntryKey::Exact(parts(n, 0)), Data::Int(0)));
-        assert!(matches!(table.replace(vec![too_wide]), Err(ControlError::BadEntry { .. })));
+        assert!(matches!(
+            table.replace(vec![too_wide]),
+            Err(ControlError::BadEntry { .. })
+        ));
         assert!(matches!(
             table.replace(vec![twice.clone(), twice]),
             Err(ControlError::DuplicateKey(_))
         ));
         assert!(matches!(
             table.replace(many.collect()),
-            Err(ControlError::TooMany { entries: 9, capacity: 8 })
+            Err(ControlError::TooMany {
+                entries: 9,
+                capacity: 8
+            })
         ));
         assert_eq!(find(&table, 1, 2), Some(7));
         assert_eq!(table.delete(&[EntryKey::Exact(parts(1, 2))]), Ok(1));

@@ -34,7 +34,11 @@ impl Words {
 
     /// Copies bytes out, word by word.
     pub(crate) fn bytes(&self, len: usize) -> Vec<u8> {
-        let mut out: Vec<u8> = self.0.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
+        let mut out: Vec<u8> = self
+            .0
+            .iter()
+            .flat_map(|word| word.load(Relaxed).to_ne_bytes())
+            .collect();
         out.truncate(len);
         out
     }
