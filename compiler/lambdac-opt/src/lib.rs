@@ -29,6 +29,7 @@ mod reply_in_place;
 mod shapes;
 mod simplify_cfg;
 mod sroa;
+mod stack_coloring;
 #[cfg(test)]
 mod testing;
 
@@ -50,3 +51,4 @@ pub use pass::{
 pub use reply_in_place::REPLY_IN_PLACE;
 pub use simplify_cfg::SIMPLIFY_CFG;
 pub use sroa::SROA;
+pub use stack_coloring::STACK_COLORING;

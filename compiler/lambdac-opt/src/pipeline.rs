@@ -3,7 +3,7 @@
 use crate::pass::Pass;
 use crate::{
     BOUNDS_CHECK_ELIM, COMPACT, CONST_FOLD, CSE, DCE, FUNC_DCE, INLINE, LICM, MEM2REG, REPLY_IN_PLACE,
-    SIMPLIFY_CFG, SROA,
+    SIMPLIFY_CFG, SROA, STACK_COLORING,
 };
 
 /// Inlining first, as everything else ends at a call. Then the scalar passes, three times round: promotion and reuse
@@ -15,6 +15,6 @@ pub(crate) fn default_pipeline() -> Vec<&'static Pass> {
         passes.extend([&CONST_FOLD, &SIMPLIFY_CFG, &SROA, &MEM2REG, &CSE, &CONST_FOLD]);
         passes.extend([&BOUNDS_CHECK_ELIM, &SIMPLIFY_CFG, &DCE, &COMPACT]);
     }
-    passes.extend([&LICM, &CSE, &DCE, &REPLY_IN_PLACE, &COMPACT]);
+    passes.extend([&LICM, &CSE, &DCE, &STACK_COLORING, &REPLY_IN_PLACE, &COMPACT]);
     passes
 }
