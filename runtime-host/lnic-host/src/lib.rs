@@ -37,6 +37,7 @@ mod events;
 mod fallback;
 mod http;
 mod image;
+mod loaded;
 mod memcached;
 mod metrics;
 mod prefix;
@@ -50,5 +51,6 @@ pub use engine_api::{
     ServiceOp, Trap, TrapCause, WorkloadInfo,
 };
 pub use events::EventLog;
+pub use loaded::LoadedImage;
 pub use prefix::{Prefix, PrefixError};
 pub use server::{Error, Running, Server};
