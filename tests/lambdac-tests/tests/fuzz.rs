@@ -1,0 +1,129 @@
+//! The bounded, seeded, repeatable run of what `tests/fuzz` runs without end. The functions and their promises are
+//! `lambdac_tests::fuzz`; an input that breaks one is made small and kept in `regressions/`, which is replayed here.
+
+use std::fs;
+use std::time::Instant;
+
+use lambdac_tests::fuzz::dice::Dice;
+use lambdac_tests::fuzz::guard::Guard;
+use lambdac_tests::fuzz::{bundle, corpus, mir_text, source, wire};
+use lnic_wire::{Limits, Malformed};
+
+const SOURCES: u64 = 10_000;
+const MIR_TEXTS: u64 = 6_000;
+const BUNDLES: u64 = 4_000;
+
+/// Thousands of packets, unless `LAMBDAC_FUZZ_THOUSANDS` says another number.
+const PACKETS_THOUSANDS: u64 = 1_000;
+
+#[test]
+fn mutated_sources_compile_or_are_errors_with_a_place() {
+    let corpus = corpus::sources();
+    let mut guard = Guard::new("source");
+    let (mut wrong, mut compiled, mut diagnostics, mut bytes) = (0, 0, 0, 0);
+    for seed in 0..SOURCES {
+        let input = source::mutated(&mut Dice::new(seed), &corpus);
+        let outcome = guard.run(&input, source::run);
+        bytes += input.len();
+        diagnostics += outcome.diagnostics;
+        wrong += u64::from(outcome.errors > 0);
+        compiled += u64::from(outcome.compiled);
+    }
+    println!(
+        "fuzz: {SOURCES} sources ({bytes} bytes), {wrong} with errors, {diagnostics} diagnostics, {compiled} compiled; \
+         slowest {:?}",
+        guard.slowest()
+    );
+    // Both ways are taken often, or the mutators are too rough or too mild to find anything.
+    assert!(compiled > SOURCES / 20 && wrong > SOURCES / 2, "{compiled} compiled, {wrong} wrong");
+}
+
+#[test]
+fn mutated_mir_is_refused_or_prints_optimises_and_runs() {
+    let corpus = corpus::mir_texts();
+    let mut guard = Guard::new("mir_text");
+    let mut counts = [0u64; 3];
+    for seed in 0..MIR_TEXTS {
+        let input = mir_text::mutated(&mut Dice::new(seed), &corpus);
+        counts[guard.run(&input, mir_text::run) as usize] += 1;
+    }
+    let [unread, invalid, valid] = counts;
+    println!(
+        "fuzz: {MIR_TEXTS} MIR texts, {unread} not read, {invalid} invalid, {valid} valid; slowest {:?}",
+        guard.slowest()
+    );
+    assert!(invalid > MIR_TEXTS / 10 && valid > MIR_TEXTS / 20, "{counts:?}");
+}
+
+#[test]
+fn mutated_packets_are_each_counted_once() {
+    let thousands = match std::env::var("LAMBDAC_FUZZ_THOUSANDS") {
+        Ok(text) => text.parse().expect("LAMBDAC_FUZZ_THOUSANDS is a number"),
+        Err(_) => PACKETS_THOUSANDS,
+    };
+    let started = Instant::now();
+    let mut receiver = wire::Receiver::new(wire::SMALL);
+    let mut packets = wire::Packets::new(1, &[0x1234_0001, 0x4321_0002, 7]);
+    let mut datagram = Vec::new();
+    for _ in 0..thousands {
+        for _ in 0..1_000 {
+            let source = packets.next(&mut datagram);
+            wire::run_header(&datagram);
+            receiver.take(packets.now_ns(), source, &datagram);
+        }
+        receiver.audit();
+    }
+    let counts = receiver.end();
+    println!("fuzz: {} packets in {:?}: {counts:?}", counts.packets, started.elapsed());
+    assert_eq!(counts.packets, thousands * 1_000);
+    let reached = [counts.single, counts.too_large, counts.stored, counts.complete, counts.duplicate, counts.disagrees];
+    assert!(reached.iter().all(|&count| count > 0), "an end that no packet reaches: {counts:?}");
+    for rule in Malformed::ALL {
+        let of_replies = matches!(rule, Malformed::Status | Malformed::ErrorShape);
+        assert_eq!(counts.malformed[rule as usize] > 0, !of_replies, "{}", rule.name());
+    }
+}
+
+#[test]
+fn a_reassembler_without_room_refuses_and_counts() {
+    let limits = Limits { total: 2_000, per_address: 2_000, per_network: 2_000, timeout_ns: 1_000_000_000 };
+    let mut receiver = wire::Receiver::new(limits);
+    let mut packets = wire::Packets::new(2, &[1]);
+    let mut datagram = Vec::new();
+    for _ in 0..20_000 {
+        let source = packets.next(&mut datagram);
+        receiver.take(packets.now_ns(), source, &datagram);
+    }
+    assert!(receiver.end().refused > 0);
+}
+
+#[test]
+fn mutated_bundles_are_refused_or_whole() {
+    let mut dice = Dice::new(3);
+    assert!(bundle::run(bundle::sample()), "the sample is whole");
+    let taken = (0..BUNDLES).filter(|_| bundle::run(bundle::mutated(&mut dice))).count();
+    println!("fuzz: {BUNDLES} bundles, {taken} whole");
+    assert!(taken > 0 && taken < BUNDLES as usize / 2);
+}
+
+#[test]
+fn what_once_broke_a_promise_keeps_it() {
+    let mut replayed = 0;
+    for (path, input) in corpus::regressions("source") {
+        println!("{}", path.display());
+        source::run(&input);
+        replayed += 1;
+    }
+    for (path, input) in corpus::regressions("mir_text") {
+        println!("{}", path.display());
+        mir_text::run(&input);
+        replayed += 1;
+    }
+    println!("fuzz: {replayed} regressions");
+    // A folder that no test replays would rot.
+    let folders = fs::read_dir(corpus::regression_folder("")).expect("it is part of the repository");
+    for folder in folders.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
+        let name = folder.file_name();
+        assert!(["source", "mir_text"].iter().any(|known| name == *known), "{name:?} is not replayed");
+    }
+}
