@@ -228,7 +228,7 @@ impl Continuation {
             request: &saved.request,
             reply,
         };
-        let outcome = invocation.from_lambda(lambda, start);
+        let outcome = invocation.run_lambda(lambda, start);
         scratch.keep_saved(saved);
         outcome
     }
@@ -292,7 +292,7 @@ impl Workload {
         request: &[u8],
         reply: &mut [u8],
     ) -> Outcome {
-        self.invocation(scratch, meta, request, reply).from_match()
+        self.invocation(scratch, meta, request, reply).run_match()
     }
 
     /// Runs one lambda, without the match stage.
@@ -308,7 +308,7 @@ impl Workload {
         reply: &mut [u8],
     ) -> Outcome {
         self.invocation(scratch, meta, request, reply)
-            .from_lambda(lambda, BEGIN)
+            .run_lambda(lambda, BEGIN)
     }
 
     fn invocation<'i>(
@@ -329,7 +329,7 @@ impl Workload {
 }
 
 impl Invocation<'_> {
-    fn from_match(&mut self) -> Outcome {
+    fn run_match(&mut self) -> Outcome {
         let lambda = match &self.workload.module.dispatch {
             Dispatch::Only(lambda) => *lambda,
             Dispatch::Unreachable => return Outcome::BadRequest,
@@ -338,7 +338,7 @@ impl Invocation<'_> {
                 Err(outcome) => return outcome,
             },
         };
-        self.from_lambda(lambda, BEGIN)
+        self.run_lambda(lambda, BEGIN)
     }
 
     fn dispatch(&mut self) -> Result<LambdaId, Outcome> {
@@ -361,7 +361,7 @@ impl Invocation<'_> {
     }
 
     /// Runs a lambda, and those that it punts to; punts form no cycle.
-    fn from_lambda(&mut self, mut lambda: LambdaId, mut start: Start) -> Outcome {
+    fn run_lambda(&mut self, mut lambda: LambdaId, mut start: Start) -> Outcome {
         loop {
             let size = self.workload.module.lambdas[lambda.index()].request;
             let len = self.request.len() as u64;

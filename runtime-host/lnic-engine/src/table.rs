@@ -42,12 +42,17 @@ struct Snapshot {
     index: Index,
 }
 
+/// Rows by key in its encoding.
+type ByKey = HashMap<Box<[u8]>, usize>;
+/// Value, mask and row.
+type Masked = (Box<[u8]>, Box<[u8]>, usize);
+
 enum Index {
-    Exact(HashMap<Box<[u8]>, usize>),
+    Exact(ByKey),
     /// Longest first: the mask of a prefix length, and the rows by masked key.
-    Lpm(Vec<(Box<[u8]>, HashMap<Box<[u8]>, usize>)>),
+    Lpm(Vec<(Box<[u8]>, ByKey)>),
     /// Value, mask and row, in order of precedence.
-    Ternary(Vec<(Box<[u8]>, Box<[u8]>, usize)>),
+    Ternary(Vec<Masked>),
 }
 
 impl Table {
@@ -279,7 +284,7 @@ fn encode(table: &Table, index: usize, part: &str, data: &[Data]) -> Result<Box<
     Ok(out.into())
 }
 
-fn exact(table: &Table, rows: &[Row]) -> Result<HashMap<Box<[u8]>, usize>, ControlError> {
+fn exact(table: &Table, rows: &[Row]) -> Result<ByKey, ControlError> {
     let mut out = HashMap::with_capacity(rows.len());
     for (index, row) in rows.iter().enumerate() {
         let EntryKey::Exact(data) = &row.key else {
@@ -312,9 +317,7 @@ fn prefix_mask(parts: &[KeyPart], mut len: u32) -> Box<[u8]> {
     out.into()
 }
 
-type Lengths = Vec<(Box<[u8]>, HashMap<Box<[u8]>, usize>)>;
-
-fn lpm(table: &Table, rows: &[Row]) -> Result<Lengths, ControlError> {
+fn lpm(table: &Table, rows: &[Row]) -> Result<Vec<(Box<[u8]>, ByKey)>, ControlError> {
     let bits: u32 = table
         .key
         .iter()
@@ -323,7 +326,7 @@ fn lpm(table: &Table, rows: &[Row]) -> Result<Lengths, ControlError> {
             KeyPart::Bytes(count) => count * 8,
         })
         .sum();
-    let mut lengths: std::collections::BTreeMap<u32, HashMap<Box<[u8]>, usize>> = Default::default();
+    let mut lengths: std::collections::BTreeMap<u32, ByKey> = Default::default();
     for (index, row) in rows.iter().enumerate() {
         let (data, len) = match &row.key {
             EntryKey::Prefix(data, len) => (data, *len),
@@ -353,8 +356,6 @@ fn lpm(table: &Table, rows: &[Row]) -> Result<Lengths, ControlError> {
         .map(|(len, rows)| (prefix_mask(&table.key, len), rows))
         .collect())
 }
-
-type Masked = (Box<[u8]>, Box<[u8]>, usize);
 
 fn ternary(table: &Table, rows: &[Row]) -> Result<Vec<Masked>, ControlError> {
     let mut out: Vec<Masked> = Vec::with_capacity(rows.len());

@@ -220,7 +220,7 @@ impl FnEmitter<'_, '_, '_> {
             self.b.ins().ushr_imm_u(all, below as i64)
         };
         let value = self.resize(shifted, ty(width));
-        if bit == 0 && end.is_multiple_of(8) || (bit == 0 && u64::from(ty(width).bits()) >= count * 8) {
+        if bit == 0 {
             return value;
         }
         self.mask_to(value, width)

@@ -24,6 +24,9 @@ pub(crate) struct LabelTarget {
 /// The largest `while` condition, in statements, that is made twice so that the loop tests at its end.
 const SMALL_CONDITION: usize = 12;
 
+/// Half-open ranges of a switch, and what they lead to.
+type Arm = (Vec<(u64, Option<u64>)>, Region);
+
 /// Blocks of a `while` loop.
 #[derive(Clone, Copy)]
 struct While {
@@ -139,13 +142,7 @@ impl FnEmitter<'_, '_, '_> {
         Ok(())
     }
 
-    fn switch(
-        &mut self,
-        results: &[Value],
-        on: Value,
-        arms: &[(Vec<(u64, Option<u64>)>, Region)],
-        default: &Region,
-    ) -> Result<()> {
+    fn switch(&mut self, results: &[Value], on: Value, arms: &[Arm], default: &Region) -> Result<()> {
         let join = self.block_for(results);
         let blocks: Vec<ir::Block> = arms.iter().map(|_| self.b.create_block()).collect();
         let otherwise = self.b.create_block();
@@ -227,6 +224,7 @@ impl FnEmitter<'_, '_, '_> {
         else {
             return self.invalid("not a counted loop");
         };
+        let loc = self.loc;
         let width = self.width(*var);
         let less = if *signed { CmpOp::Slt } else { CmpOp::Ult };
         let (first, end) = (self.value(*from)?, self.value(*to)?);
@@ -288,6 +286,7 @@ impl FnEmitter<'_, '_, '_> {
         let last = self.b.block_params(done).to_vec();
         if !proved {
             // No trip at all is a true end as well, and then the limit is the end.
+            self.loc = loc;
             let ended = self.b.ins().icmp(IntCC::Equal, limit, end);
             self.check(ended, TrapCause::LoopMax);
         }
@@ -331,6 +330,7 @@ impl FnEmitter<'_, '_, '_> {
 
     /// A loop with a condition. Where `max` is not proved, the trips that are left travel as the last parameter.
     fn while_(&mut self, results: &[Value], inner: &Loop, cond: &Region) -> Result<()> {
+        let loc = self.loc;
         let params: Vec<Value> = inner.params.iter().map(|(param, _)| *param).collect();
         let initial: Vec<Value> = inner.params.iter().map(|(_, initial)| *initial).collect();
         let mut entering = self.values_of(&initial)?;
@@ -361,6 +361,7 @@ impl FnEmitter<'_, '_, '_> {
             .checked
             .then(|| self.b.block_params(blocks.trip)[params.len()]);
         if let Some(left) = left {
+            self.loc = loc;
             self.check(left, TrapCause::LoopMax);
         }
         self.region(&inner.body, None)?;
