@@ -219,7 +219,11 @@ impl Continuation {
         }
         let start = Start {
             part: saved.part,
-            answer: answer_of(answer),
+            answer: answer_of(match answer {
+                // Code copies the value into a slot of just this size.
+                Answer::Value(value) if value.len() > saved.call.limit as usize => Answer::Failed,
+                answer => answer,
+            }),
         };
         let mut invocation = Invocation {
             workload: &workload,

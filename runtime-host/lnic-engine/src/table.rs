@@ -44,13 +44,15 @@ struct Snapshot {
 
 /// Rows by key in its encoding.
 type ByKey = HashMap<Box<[u8]>, usize>;
+/// The mask of a prefix length, and the rows by masked key.
+type Length = (Box<[u8]>, ByKey);
 /// Value, mask and row.
 type Masked = (Box<[u8]>, Box<[u8]>, usize);
 
 enum Index {
     Exact(ByKey),
-    /// Longest first: the mask of a prefix length, and the rows by masked key.
-    Lpm(Vec<(Box<[u8]>, ByKey)>),
+    /// Longest first.
+    Lpm(Vec<Length>),
     /// Value, mask and row, in order of precedence.
     Ternary(Vec<Masked>),
 }
@@ -317,7 +319,7 @@ fn prefix_mask(parts: &[KeyPart], mut len: u32) -> Box<[u8]> {
     out.into()
 }
 
-fn lpm(table: &Table, rows: &[Row]) -> Result<Vec<(Box<[u8]>, ByKey)>, ControlError> {
+fn lpm(table: &Table, rows: &[Row]) -> Result<Vec<Length>, ControlError> {
     let bits: u32 = table
         .key
         .iter()
