@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_checksum_by_eights_is_the_one_by_single_bytes() {
-        let bytes: Vec<u8> = (0..1000u32).map(|n| (n * 37 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..1000u32).map(|n| ((n * 37) >> 3) as u8).collect();
         let slow = bytes.iter().fold(!0u32, |mut crc, byte| {
             crc ^= u32::from(*byte);
             (0..8).fold(crc, |crc, _| {

@@ -16,7 +16,7 @@ pub struct MessageFacts {
     pub chunk: Option<u32>,
     /// Payload bytes of all packets of a message but the last: for a stream the most whole chunks that fit a packet and
     /// whose replies do.
-    pub fragment: u16,
+    pub fragment: u32,
     /// Whether an invocation can wait for a service.
     pub awaits: bool,
 }
@@ -42,7 +42,7 @@ impl MessageFacts {
             request,
             reply,
             chunk,
-            fragment: fragment.min(PACKET) as u16,
+            fragment: fragment.min(PACKET),
             awaits,
         }
     }

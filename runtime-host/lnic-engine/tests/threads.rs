@@ -80,13 +80,13 @@ fn atomics_lose_nothing_at_any_width() {
         let workload = &image.workloads()[0];
         assert_eq!(
             int(&workload.read("n", &[], 0).unwrap()),
-            THREADS * CALLS * step & mask,
+            (THREADS * CALLS * step) & mask,
             "u{width}"
         );
         let exchanged = int(&workload.read("hits", &[], 0).unwrap());
         assert_eq!(
             int(&workload.read("row", &["1"], 0).unwrap()),
-            exchanged * step & mask,
+            (exchanged * step) & mask,
             "u{width}"
         );
         assert_eq!(int(&workload.read("row", &["0"], 0).unwrap()), 0);
