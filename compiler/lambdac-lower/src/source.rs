@@ -175,6 +175,9 @@ impl BodyCx<'_, '_> {
         match (source, ty) {
             (source, Type::Array(elem, n)) => {
                 self.check_index(index, *n, span);
+                // Where the check is known to trap, what follows is never reached; it must still lie in the message.
+                let outside = self.constant(index).is_some_and(|i| i >= u64::from(*n));
+                let index = if outside { self.int32(0) } else { index };
                 self.array_element(source, elem, index)
             }
             (Source::Place(place), Type::Bytes(_) | Type::BytesView) => {

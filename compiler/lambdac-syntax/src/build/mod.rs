@@ -65,7 +65,10 @@ impl<'a> Builder<'a> {
         let end = last
             .checked_sub(1)
             .map_or(end, |i| self.tokens.list[i].end.min(end));
-        Span::new(self.file, start, end.max(start))
+        // The mark of a broken statement is one byte; the character that it was painted over may be longer.
+        let text = self.tokens.text;
+        let whole = (end.max(start)..).find(|&end| text.is_char_boundary(end as usize));
+        Span::new(self.file, start, whole.unwrap_or(end))
     }
 
     fn ident(&self, pair: &P) -> ast::Ident {
