@@ -76,6 +76,9 @@ fn call(module: &Module) -> Vec<End> {
 pub fn mutated(dice: &mut Dice, corpus: &[Vec<u8>]) -> Vec<u8> {
     let mut text = dice.pick(corpus).clone();
     let other = dice.pick(corpus).clone();
-    mutate::text(dice, &mut text, &other);
+    match dice.chance(80) {
+        true => mutate::gently(dice, &mut text, &other),
+        false => mutate::text(dice, &mut text, &other),
+    }
     text
 }

@@ -99,6 +99,47 @@ pub fn text(dice: &mut Dice, text: &mut Vec<u8>, other: &[u8]) {
     }
 }
 
+/// Changes one or two tokens or lines in ways that often still parse: ids, numbers and words become others of the text.
+pub fn gently(dice: &mut Dice, text: &mut Vec<u8>, other: &[u8]) {
+    for _ in 0..=dice.below(2) {
+        match dice.below(10) {
+            0..=3 => nudge(dice, text),
+            4..=5 => like_token(dice, text),
+            6..=8 => line(dice, text),
+            _ => token(dice, text, other),
+        }
+    }
+}
+
+/// Makes the number in a token, such as `7`, `v7` or `i32`, a little larger or smaller.
+fn nudge(dice: &mut Dice, text: &mut Vec<u8>) {
+    let digits = |at: &std::ops::Range<usize>| text[at.clone()].iter().position(u8::is_ascii_digit);
+    let numbered: Vec<_> =
+        tokens(text).into_iter().filter_map(|(_, at)| Some(at.start + digits(&at)?..at.end)).collect();
+    if numbered.is_empty() {
+        return;
+    }
+    let at = dice.pick(&numbered).clone();
+    let number = std::str::from_utf8(&text[at.clone()]).ok().and_then(|text| text.parse::<u64>().ok());
+    let Some(number) = number else { return };
+    let by = 1 + dice.below(3) as u64;
+    let number = if dice.chance(50) { number.wrapping_add(by) } else { number.saturating_sub(by) };
+    text.splice(at, number.to_string().into_bytes());
+}
+
+/// Puts another token that starts alike in a token's place: a value's id for a value's id, a width for a width.
+fn like_token(dice: &mut Dice, text: &mut Vec<u8>) {
+    let all: Vec<_> = tokens(text).into_iter().filter(|(kind, _)| *kind != Kind::Space).collect();
+    if all.is_empty() {
+        return;
+    }
+    let (kind, at) = dice.pick(&all).clone();
+    let alike: Vec<_> = all.iter().filter(|(k, other)| *k == kind && text[other.start] == text[at.start]).collect();
+    let from = alike[dice.below(alike.len())].1.clone();
+    let piece = text[from].to_vec();
+    text.splice(at, piece);
+}
+
 /// Changes bytes in one to four places: flips, deletes, doubles, cuts.
 pub fn bytes(dice: &mut Dice, bytes: &mut Vec<u8>) {
     for _ in 0..=dice.below(4) {
