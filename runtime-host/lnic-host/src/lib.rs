@@ -43,6 +43,8 @@ mod metrics;
 mod prefix;
 mod server;
 mod sys;
+#[doc(hidden)]
+pub mod testing;
 mod worker;
 
 pub use config::Config;

@@ -178,7 +178,8 @@ fn info(workload: &engine::Workload, id: u32) -> WorkloadInfo {
         max_request: facts.request.max as usize,
         max_reply: workload.max_reply(),
         chunk: facts.chunk.map(|chunk| chunk as usize),
-        fragment: facts.fragment,
+        // It is at most a packet.
+        fragment: u16::try_from(facts.fragment).unwrap_or(u16::MAX),
         awaits: facts.awaits,
     }
 }

@@ -128,6 +128,7 @@ pub(crate) struct ThreadMetrics {
     pub(crate) no_workload: Counter,
     /// What became of service answers.
     pub(crate) services: [Counter; Event::ALL.len()],
+    stored: Counter,
     duplicates: Counter,
     disagreements: Counter,
     refused: Counter,
@@ -138,6 +139,7 @@ pub(crate) struct ThreadMetrics {
 
 impl ThreadMetrics {
     pub(crate) fn set_reassembly(&self, stats: ReassemblyStats) {
+        self.stored.set(stats.stored);
         self.duplicates.set(stats.duplicates);
         self.disagreements.set(stats.disagreeing);
         self.refused.set(stats.refused);
@@ -245,6 +247,13 @@ impl Metrics {
                 count,
             );
         }
+        head(
+            out,
+            "lnic_stored_fragments_total",
+            "counter",
+            "Fragments kept for messages of several packets.",
+        );
+        line(out, "lnic_stored_fragments_total", "", self.sum(|t| &t.stored));
         head(
             out,
             "lnic_reassembly_total",

@@ -131,7 +131,20 @@ impl Server {
             let _context = runtime.enter();
             TcpListener::from_std(listener).map_err(http_error)?
         };
-        let http = runtime.spawn(http::serve(listener, Arc::clone(&shared), stopped));
+        if let Some(names) = names_listener(&runtime, wire_addr) {
+            runtime.spawn(http::serve(
+                names,
+                Arc::clone(&shared),
+                http::Door::Names,
+                stopped.clone(),
+            ));
+        }
+        let http = runtime.spawn(http::serve(
+            listener,
+            Arc::clone(&shared),
+            http::Door::All,
+            stopped,
+        ));
         let timeout = shared.config.fallback_timeout;
         runtime.spawn(fallback::serve(jobs, timeout, shared.metrics.http_shard()));
         runtime.spawn(write_events(shared.events.clone()));
@@ -147,6 +160,15 @@ impl Server {
             }),
         })
     }
+}
+
+/// TCP on the wire's own port, where names are looked up by callers that know only the wire. Another program may have
+/// the port; then callers need the HTTP address.
+fn names_listener(runtime: &tokio::runtime::Runtime, wire: SocketAddr) -> Option<TcpListener> {
+    let listener = std::net::TcpListener::bind(wire).ok()?;
+    listener.set_nonblocking(true).ok()?;
+    let _context = runtime.enter();
+    TcpListener::from_std(listener).ok()
 }
 
 fn spawn_worker(

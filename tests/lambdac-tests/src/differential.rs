@@ -60,12 +60,18 @@ pub type RuleHits = Vec<u64>;
 /// What does not compile, or differs.
 pub fn compare(source: &str, requests: &[Request]) -> Result<RuleHits, Mismatch> {
     let mut session = Session::new(Box::new(NoSources));
-    let input = Input { name: "generated.lnic".into(), bytes: source.as_bytes().to_vec() };
+    let input = Input {
+        name: "generated.lnic".into(),
+        bytes: source.as_bytes().to_vec(),
+    };
     let checked = session.check(&input);
     let Some(workload) = checked.workload else {
         let errors = checked.diagnostics.iter().filter(|d| d.code.starts_with('E'));
         let text = errors.map(|d| render::render(render::MessageFormat::Human, false, session.map(), d));
-        return Err(Mismatch(format!("it does not compile:\n{}", text.collect::<String>())));
+        return Err(Mismatch(format!(
+            "it does not compile:\n{}",
+            text.collect::<String>()
+        )));
     };
     let modules = stages(&session, &workload)?;
     let map: &SourceMap = session.map();
@@ -82,15 +88,24 @@ pub fn compare(source: &str, requests: &[Request]) -> Result<RuleHits, Mismatch>
 }
 
 /// The MIR as lowered, after the await split, and after all passes, each validated.
-fn stages(session: &Session, workload: &CheckedWorkload) -> Result<Vec<(&'static str, Arc<Module>)>, Mismatch> {
+fn stages(
+    session: &Session,
+    workload: &CheckedWorkload,
+) -> Result<Vec<(&'static str, Arc<Module>)>, Mismatch> {
     let lowered = session.lower(workload);
     let mut split = lowered.clone();
     lambdac_lower::split_awaits(&mut split);
     for (name, module) in [("lowering", &lowered), ("the await split", &split)] {
-        lambdac_mir::validate(module).map_err(|e| Mismatch(format!("{name} made invalid MIR: {e:?}\n{module}")))?;
+        lambdac_mir::validate(module)
+            .map_err(|e| Mismatch(format!("{name} made invalid MIR: {e:?}\n{module}")))?;
     }
-    let options = Options { validate: true, ..Options::default() };
-    let compiled = session.compile(workload, &options).map_err(|e| Mismatch(e.to_string()))?;
+    let options = Options {
+        validate: true,
+        ..Options::default()
+    };
+    let compiled = session
+        .compile(workload, &options)
+        .map_err(|e| Mismatch(e.to_string()))?;
     Ok(vec![
         ("lowered MIR", Arc::new(lowered)),
         ("split MIR", Arc::new(split)),
@@ -98,7 +113,11 @@ fn stages(session: &Session, workload: &CheckedWorkload) -> Result<Vec<(&'static
     ])
 }
 
-fn run(reference: &mut HirRunner, others: &mut [Box<dyn Runner>], requests: &[Request]) -> Result<(), Mismatch> {
+fn run(
+    reference: &mut HirRunner,
+    others: &mut [Box<dyn Runner>],
+    requests: &[Request],
+) -> Result<(), Mismatch> {
     for (number, request) in requests.iter().enumerate() {
         let expected = reference.call(request);
         for other in others.iter_mut() {

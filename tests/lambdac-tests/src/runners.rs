@@ -92,7 +92,10 @@ impl Runner for HirRunner {
         env.pkt = pkt;
         env.now = request.now;
         env.random = request.random;
-        match self.interpreter.call(hir::Callee::Workload, &request.bytes, &env, &mut Oracle) {
+        match self
+            .interpreter
+            .call(hir::Callee::Workload, &request.bytes, &env, &mut Oracle)
+        {
             lambdac_interp::Outcome::Reply(bytes) => Outcome::Reply(bytes),
             lambdac_interp::Outcome::Drop => Outcome::Drop,
             lambdac_interp::Outcome::Punt => Outcome::Punt,
@@ -106,9 +109,11 @@ impl Runner for HirRunner {
         let lines = |dump: &lambdac_interp::StateDump| match dump {
             lambdac_interp::StateDump::Value(value) => vec![hir_text(value)],
             lambdac_interp::StateDump::Counters(counts) => counts.iter().map(u64::to_string).collect(),
-            lambdac_interp::StateDump::Entries(entries) => {
-                sorted(entries.iter().map(|(key, value)| format!("{}: {}", hir_text(key), hir_text(value))))
-            }
+            lambdac_interp::StateDump::Entries(entries) => sorted(
+                entries
+                    .iter()
+                    .map(|(key, value)| format!("{}: {}", hir_text(key), hir_text(value))),
+            ),
         };
         let state = self.interpreter.state(now);
         by_name(state.iter().map(|(name, dump)| (name.to_string(), lines(dump))))
@@ -150,12 +155,17 @@ pub(crate) fn mir_text(shape: &Shape, data: &Data) -> String {
         (Shape::Bytes(_) | Shape::View, Data::Bytes(bytes)) => hex(bytes),
         (_, Data::Bytes(bytes)) => bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(" "),
         (_, Data::Int(value)) => value.to_string(),
-        (Shape::Array(elem, _), Data::List(list)) => {
-            list.iter().map(|data| mir_text(elem, data)).collect::<Vec<_>>().join(" ")
-        }
+        (Shape::Array(elem, _), Data::List(list)) => list
+            .iter()
+            .map(|data| mir_text(elem, data))
+            .collect::<Vec<_>>()
+            .join(" "),
         (Shape::Struct(fields), Data::List(list)) => {
             let parts = fields.iter().zip(list.iter());
-            parts.map(|(shape, data)| mir_text(shape, data)).collect::<Vec<_>>().join(" ")
+            parts
+                .map(|(shape, data)| mir_text(shape, data))
+                .collect::<Vec<_>>()
+                .join(" ")
         }
         (shape, Data::List(_)) => format!("a list for {shape:?}"),
     }
@@ -193,7 +203,11 @@ impl MirRunner {
             mir::MirInterp::new(module.clone()).map_err(|e| Mismatch(format!("{name} is invalid: {e:?}")))?;
         interpreter.seed(SEED);
         interpreter.limit_steps(BUDGET);
-        Ok(Self { name, module, interpreter })
+        Ok(Self {
+            name,
+            module,
+            interpreter,
+        })
     }
 }
 
@@ -215,15 +229,19 @@ impl Runner for MirRunner {
             random: request.random,
             params: self.interpreter.default_params(),
         };
-        let mut services = |_: &lambdac_mir::Service, op, key: &[u8], _: Option<&[u8]>| {
-            match service_answer(op == lambdac_mir::ServiceOp::Get, key) {
-                ServiceAnswer::Value(value) => mir::Answer::Value(value),
-                ServiceAnswer::Done => mir::Answer::Done,
-                ServiceAnswer::Missing => mir::Answer::Missing,
-                ServiceAnswer::Failed => mir::Answer::Failed,
-            }
+        let mut services = |_: &lambdac_mir::Service, op, key: &[u8], _: Option<&[u8]>| match service_answer(
+            op == lambdac_mir::ServiceOp::Get,
+            key,
+        ) {
+            ServiceAnswer::Value(value) => mir::Answer::Value(value),
+            ServiceAnswer::Done => mir::Answer::Done,
+            ServiceAnswer::Missing => mir::Answer::Missing,
+            ServiceAnswer::Failed => mir::Answer::Failed,
         };
-        match self.interpreter.call(mir::Callee::Dispatch, &request.bytes, &env, &mut services) {
+        match self
+            .interpreter
+            .call(mir::Callee::Dispatch, &request.bytes, &env, &mut services)
+        {
             mir::Outcome::Reply(bytes) => Outcome::Reply(bytes),
             mir::Outcome::Drop => Outcome::Drop,
             mir::Outcome::Punt => Outcome::Punt,
@@ -237,7 +255,10 @@ impl Runner for MirRunner {
     fn state(&mut self, now: u64) -> State {
         let shape = |name: &str| {
             let object = self.module.objects.iter().find(|object| &*object.name == name);
-            object.and_then(|object| value_shape(&object.kind)).cloned().unwrap_or(Shape::View)
+            object
+                .and_then(|object| value_shape(&object.kind))
+                .cloned()
+                .unwrap_or(Shape::View)
         };
         let lines = |name: &str, dump: &mir::StateDump| match dump {
             mir::StateDump::Value(value) => vec![mir_text(&shape(name), value)],
@@ -251,6 +272,10 @@ impl Runner for MirRunner {
             }
         };
         let state = self.interpreter.state(now);
-        by_name(state.iter().map(|(name, dump)| (name.to_string(), lines(name, dump))))
+        by_name(
+            state
+                .iter()
+                .map(|(name, dump)| (name.to_string(), lines(name, dump))),
+        )
     }
 }

@@ -31,9 +31,29 @@ const MAX_HEADERS: usize = 1 << 20;
 /// Pause after an accept that failed, for want of descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Most connections at a time at one door; further ones are closed at once.
+const MAX_CONNECTIONS: usize = 16_384;
+
+/// What a listener gives access to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// Everything.
+    All,
+    /// The list of workloads alone: for callers that know the wire's address and nothing else.
+    Names,
+}
+
 /// Accepts connections until `stopped`, then lets their requests finish.
-pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stopped: watch::Receiver<bool>) {
-    let router = router(Arc::clone(&shared));
+pub(crate) async fn serve(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    door: Door,
+    stopped: watch::Receiver<bool>,
+) {
+    let router = match door {
+        Door::All => router(Arc::clone(&shared)),
+        Door::Names => names(Arc::clone(&shared)),
+    };
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(told(stopped.clone()));
     loop {
@@ -41,9 +61,10 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stopped: w
             () = &mut stop => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
+                Ok(_) if connections.len() >= MAX_CONNECTIONS => {}
                 Ok((stream, peer)) => {
                     _ = stream.set_nodelay(true);
-                    let context = (Arc::clone(&shared), router.clone());
+                    let context = (Arc::clone(&shared), router.clone(), door);
                     connections.spawn(connection(stream, peer, context, stopped.clone()));
                 }
                 Err(error) => {
@@ -61,7 +82,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stopped: w
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    (shared, router): (Arc<Shared>, Router),
+    (shared, router, door): (Arc<Shared>, Router, Door),
     stopped: watch::Receiver<bool>,
 ) {
     let timeout = shared.config.http_timeout;
@@ -69,7 +90,7 @@ async fn connection(
         let (shared, mut router) = (Arc::clone(&shared), router.clone());
         async move {
             // The busy path goes straight to its function; the router has the others.
-            if function::is_called_by(&request) {
+            if door == Door::All && function::is_called_by(&request) {
                 Ok(function::call(&shared, peer, request).await)
             } else {
                 router.call(request).await
@@ -98,6 +119,14 @@ async fn connection(
 async fn told(mut stopped: watch::Receiver<bool>) {
     // An error means that the server is gone, which is a stop too.
     _ = stopped.wait_for(|stopped| *stopped).await.is_ok();
+}
+
+/// The list of workloads.
+fn names(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/system/workloads", get(system::workloads))
+        .fallback(async || text(StatusCode::NOT_FOUND, "only /system/workloads is served here"))
+        .with_state(shared)
 }
 
 /// Everything but functions.

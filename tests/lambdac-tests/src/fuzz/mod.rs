@@ -17,7 +17,7 @@ pub mod bundle;
 pub mod corpus;
 pub mod dice;
 pub mod guard;
-//pub mod memcached;
+pub mod memcached;
 pub mod mir_text;
 pub mod mutate;
 pub mod source;

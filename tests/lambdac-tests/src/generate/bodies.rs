@@ -12,7 +12,10 @@ impl Generator {
     pub fn function(&mut self) {
         let name = self.name("f");
         let pure = self.c.chance(60);
-        let mut s = Scope { impure: !pure, ..Scope::default() };
+        let mut s = Scope {
+            impure: !pure,
+            ..Scope::default()
+        };
         let mut params = Vec::new();
         let mut heads = Vec::new();
         let count = self.c.below(4);
@@ -30,7 +33,11 @@ impl Generator {
                 self.used("fn with aggregate");
             }
             heads.push(format!("{param}: {}", self.ty_text(&ty)));
-            s.locals.push(Local { name: param, ty: ty.clone(), mutable: false });
+            s.locals.push(Local {
+                name: param,
+                ty: ty.clone(),
+                mutable: false,
+            });
             params.push(FnParam::Value(ty));
         }
         let ret = self.fn_ret();
@@ -60,8 +67,17 @@ impl Generator {
             self.used("@inline");
             self.out.push_str("@inline\n");
         }
-        let _ = writeln!(self.out, "fn {name}({}){ret_text} {{\n{body}{last}\n}}", heads.join(", "));
-        self.fns.push(FnDef { name, params, ret, pure });
+        let _ = writeln!(
+            self.out,
+            "fn {name}({}){ret_text} {{\n{body}{last}\n}}",
+            heads.join(", ")
+        );
+        self.fns.push(FnDef {
+            name,
+            params,
+            ret,
+            pure,
+        });
     }
 
     fn fn_ret(&mut self) -> FnRet {
@@ -69,7 +85,11 @@ impl Generator {
             0 => FnRet::Value(Ty::Bool),
             1 => {
                 self.used("fn giving option");
-                FnRet::Option(if self.c.chance(60) { self.int_ty() } else { Ty::Bytes(16) })
+                FnRet::Option(if self.c.chance(60) {
+                    self.int_ty()
+                } else {
+                    Ty::Bytes(16)
+                })
             }
             2 => {
                 self.used("fn giving aggregate");
@@ -92,7 +112,11 @@ impl Generator {
         for number in 0..lambdas {
             self.lambda(&format!("l{number}"), &request, slow.as_deref());
         }
-        let ops = if staged { self.match_stage(&request, lambdas) } else { Vec::new() };
+        let ops = if staged {
+            self.match_stage(&request, lambdas)
+        } else {
+            Vec::new()
+        };
         if !staged && slow.is_some() {
             // Without a match there is one lambda only; the slow one makes two, so a match is needed.
             self.out.push_str("match (req: bytes<1>) { _ => l0, }\n");
@@ -130,7 +154,10 @@ impl Generator {
             }
             3 => {
                 self.used("R is an array");
-                Ty::Array(Box::new(Ty::Int(*self.c.pick(&[8, 16, 32]), false)), self.c.range(1, 4))
+                Ty::Array(
+                    Box::new(Ty::Int(*self.c.pick(&[8, 16, 32]), false)),
+                    self.c.range(1, 4),
+                )
             }
             _ => {
                 self.used("R is a header");
@@ -154,12 +181,19 @@ impl Generator {
             impure: true,
             pkt: true,
             awaits: true,
-            lambda: Some(LambdaScope { reply: reply.clone(), stream: false }),
+            lambda: Some(LambdaScope {
+                reply: reply.clone(),
+                stream: false,
+            }),
             ..Scope::default()
         };
         let parameter = !self.c.chance(6);
         let head = if parameter {
-            s.locals.push(Local { name: "req".into(), ty: request.clone(), mutable: false });
+            s.locals.push(Local {
+                name: "req".into(),
+                ty: request.clone(),
+                mutable: false,
+            });
             format!("req: {}", self.ty_text(request))
         } else {
             self.used("lambda without parameter");
@@ -189,7 +223,10 @@ impl Generator {
             self.used("doc comment");
             self.out.push_str("/// A lambda.\n");
         }
-        let _ = writeln!(self.out, "lambda {name}({head}) -> {reply_text} {{\n{body}reply {value};\n}}");
+        let _ = writeln!(
+            self.out,
+            "lambda {name}({head}) -> {reply_text} {{\n{body}reply {value};\n}}"
+        );
     }
 
     /// Punts stand first: none may follow a write or an await.
@@ -222,15 +259,26 @@ impl Generator {
         let live = self.name("w");
         let value = self.expr(s, &super::types::U64, 1);
         let _ = writeln!(body, "let {live}: u64 = {value};");
-        s.locals.push(Local { name: live, ty: super::types::U64, mutable: false });
+        s.locals.push(Local {
+            name: live,
+            ty: super::types::U64,
+            mutable: false,
+        });
         self.used("live across await");
         let name = self.name("r");
         match self.c.below(4) {
             0 | 1 => {
                 self.used("await get");
                 let leave = self.leave_after(s, &service);
-                let _ = writeln!(body, "let {name} = await {service}.get({key}) else {{ {leave} }};");
-                s.locals.push(Local { name, ty: Ty::Bytes(1024), mutable: false });
+                let _ = writeln!(
+                    body,
+                    "let {name} = await {service}.get({key}) else {{ {leave} }};"
+                );
+                s.locals.push(Local {
+                    name,
+                    ty: Ty::Bytes(1024),
+                    mutable: false,
+                });
             }
             2 => {
                 self.used("await set");
@@ -246,8 +294,15 @@ impl Generator {
             _ => {
                 self.used("await delete");
                 let leave = self.leave_after(s, &service);
-                let _ = writeln!(body, "let {name} = await {service}.delete({key}) else {{ {leave} }};");
-                s.locals.push(Local { name, ty: Ty::Bool, mutable: false });
+                let _ = writeln!(
+                    body,
+                    "let {name} = await {service}.delete({key}) else {{ {leave} }};"
+                );
+                s.locals.push(Local {
+                    name,
+                    ty: Ty::Bool,
+                    mutable: false,
+                });
             }
         }
     }
@@ -270,8 +325,16 @@ impl Generator {
             Ty::Struct(_) => (request.clone(), "req.op".to_owned()),
             _ => (Ty::Bytes(1), String::new()),
         };
-        let mut s = Scope { condition: true, pkt: true, ..Scope::default() };
-        s.locals.push(Local { name: "req".into(), ty: ty.clone(), mutable: false });
+        let mut s = Scope {
+            condition: true,
+            pkt: true,
+            ..Scope::default()
+        };
+        s.locals.push(Local {
+            name: "req".into(),
+            ty: ty.clone(),
+            mutable: false,
+        });
         let mut rules = String::new();
         let mut ops = Vec::new();
         for number in 0..lambdas {
@@ -332,7 +395,12 @@ impl Generator {
                 self.used("rule not");
                 format!("{main} && !(pkt.port == 7)")
             }
-            2 => match self.tables.iter().find(|def| def.key == U8).map(|def| def.name.clone()) {
+            2 => match self
+                .tables
+                .iter()
+                .find(|def| def.key == U8)
+                .map(|def| def.name.clone())
+            {
                 Some(table) => {
                     self.used("rule has");
                     format!("{main} || {table}.has({op}) && {op} == 3")
@@ -341,7 +409,9 @@ impl Generator {
             },
             3 => {
                 let pure = |def: &&FnDef| {
-                    def.pure && def.ret == FnRet::Value(Ty::Bool) && def.params.iter().all(|p| *p != FnParam::View)
+                    def.pure
+                        && def.ret == FnRet::Value(Ty::Bool)
+                        && def.params.iter().all(|p| *p != FnParam::View)
                 };
                 match self.fns.iter().find(pure).cloned() {
                     Some(def) => {
@@ -375,10 +445,17 @@ impl Generator {
         let mut s = Scope {
             impure: true,
             pkt: true,
-            lambda: Some(LambdaScope { reply: reply.clone(), stream: true }),
+            lambda: Some(LambdaScope {
+                reply: reply.clone(),
+                stream: true,
+            }),
             ..Scope::default()
         };
-        s.locals.push(Local { name: "req".into(), ty: chunk.clone(), mutable: false });
+        s.locals.push(Local {
+            name: "req".into(),
+            ty: chunk.clone(),
+            mutable: false,
+        });
         let mut body = String::new();
         let count = self.c.range(1, 4);
         for _ in 0..count {
@@ -386,8 +463,10 @@ impl Generator {
         }
         let value = self.expr(&s, &reply, 0);
         let (chunk_text, reply_text) = (self.ty_text(&chunk), self.ty_text(&reply));
-        let _ =
-            writeln!(self.out, "stream lambda l0(req: {chunk_text}) -> {reply_text} {{\n{body}reply {value};\n}}");
+        let _ = writeln!(
+            self.out,
+            "stream lambda l0(req: {chunk_text}) -> {reply_text} {{\n{body}reply {value};\n}}"
+        );
         let (min, max) = self.message_size(&chunk);
         let mut requests = self.requests(&chunk, &[]);
         for request in &mut requests {
@@ -396,7 +475,11 @@ impl Generator {
             if whole {
                 request.bytes = request.bytes.repeat(chunks);
             }
-            request.fits = if min == max { request.bytes.len() % max as usize == 0 && !request.bytes.is_empty() } else { true };
+            request.fits = if min == max {
+                request.bytes.len() % max as usize == 0 && !request.bytes.is_empty()
+            } else {
+                true
+            };
         }
         requests
     }

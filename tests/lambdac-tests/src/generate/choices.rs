@@ -11,12 +11,20 @@ pub struct Choices {
 impl Choices {
     /// New choices from a seed.
     pub fn random(seed: u64) -> Self {
-        Self { drawn: Vec::new(), recorded: None, state: seed ^ 0x5eed_1234_abcd_9876 }
+        Self {
+            drawn: Vec::new(),
+            recorded: None,
+            state: seed ^ 0x5eed_1234_abcd_9876,
+        }
     }
 
     /// Recorded choices; zeros after their end.
     pub fn replay(recorded: Vec<u32>) -> Self {
-        Self { drawn: Vec::new(), recorded: Some(recorded), state: 0 }
+        Self {
+            drawn: Vec::new(),
+            recorded: Some(recorded),
+            state: 0,
+        }
     }
 
     /// All that were drawn so far.

@@ -20,8 +20,16 @@ impl Generator {
 
     /// A path of exactly this type, if there is one.
     fn path(&mut self, s: &Scope, ty: &Ty) -> Option<String> {
-        let paths: Vec<_> = s.paths(&self.structs).into_iter().filter(|(_, t)| t == ty).collect();
-        if paths.is_empty() { None } else { Some(self.c.pick(&paths).0.clone()) }
+        let paths: Vec<_> = s
+            .paths(&self.structs)
+            .into_iter()
+            .filter(|(_, t)| t == ty)
+            .collect();
+        if paths.is_empty() {
+            None
+        } else {
+            Some(self.c.pick(&paths).0.clone())
+        }
     }
 
     /// An element of an array in scope, or of state, of this type.
@@ -68,12 +76,25 @@ impl Generator {
     }
 
     fn consts_of(&mut self, s: &Scope, ty: &Ty) -> Option<String> {
-        let mut names: Vec<String> =
-            self.consts.iter().filter(|(_, t)| t == ty).map(|(name, _)| name.clone()).collect();
+        let mut names: Vec<String> = self
+            .consts
+            .iter()
+            .filter(|(_, t)| t == ty)
+            .map(|(name, _)| name.clone())
+            .collect();
         if !s.condition {
-            names.extend(self.params.iter().filter(|(_, t)| t == ty).map(|(name, _)| name.clone()));
+            names.extend(
+                self.params
+                    .iter()
+                    .filter(|(_, t)| t == ty)
+                    .map(|(name, _)| name.clone()),
+            );
         }
-        if names.is_empty() { None } else { Some(self.c.pick(&names).clone()) }
+        if names.is_empty() {
+            None
+        } else {
+            Some(self.c.pick(&names).clone())
+        }
     }
 
     /// A call of a fn that gives this type.
@@ -106,14 +127,20 @@ impl Generator {
             7 => self.shift(s, &ty, depth),
             8 => self.cast(s, &ty, depth),
             9 => {
-                let (word, feature) = if self.c.chance(50) { ("max", "max") } else { ("min", "min") };
+                let (word, feature) = if self.c.chance(50) {
+                    ("max", "max")
+                } else {
+                    ("min", "min")
+                };
                 self.used(feature);
                 let (a, b) = (self.expr(s, &ty, depth + 1), self.expr(s, &ty, depth + 1));
                 format!("{word}({a}, {b})")
             }
             10 => self.if_expr(s, &ty, depth),
             11 => self.unary(s, &ty, signed, depth),
-            12 => self.call(s, &FnRet::Value(ty.clone()), depth).unwrap_or_else(|| self.int_leaf(s, &ty, depth)),
+            12 => self
+                .call(s, &FnRet::Value(ty.clone()), depth)
+                .unwrap_or_else(|| self.int_leaf(s, &ty, depth)),
             _ => self.builtin(s, &ty, depth),
         }
     }
@@ -162,8 +189,11 @@ impl Generator {
         if !matches!(ty, Ty::Int(..)) || self.c.chance(40) {
             return Some(place);
         }
-        let (op, feature) =
-            *self.c.pick(&[("fetch_add", "fetch_add"), ("fetch_sub", "fetch_sub"), ("swap", "swap")]);
+        let (op, feature) = *self.c.pick(&[
+            ("fetch_add", "fetch_add"),
+            ("fetch_sub", "fetch_sub"),
+            ("swap", "swap"),
+        ]);
         self.used(feature);
         let value = self.expr(s, ty, depth + 1);
         Some(format!("{place}.{op}({value})"))
@@ -334,14 +364,18 @@ impl Generator {
         match self.c.below(4) {
             0 => self.enum_variant(id),
             1 if depth < MAX_DEPTH => self.if_expr(s, &ty, depth),
-            2 if s.impure => self.state_place(s, &ty, depth).unwrap_or_else(|| self.enum_variant(id)),
+            2 if s.impure => self
+                .state_place(s, &ty, depth)
+                .unwrap_or_else(|| self.enum_variant(id)),
             _ => self.path(s, &ty).unwrap_or_else(|| self.enum_variant(id)),
         }
     }
 
     pub fn bool_expr(&mut self, s: &Scope, depth: u32) -> String {
         if depth >= MAX_DEPTH {
-            return self.path(s, &Ty::Bool).unwrap_or_else(|| (*self.c.pick(&["true", "false"])).into());
+            return self
+                .path(s, &Ty::Bool)
+                .unwrap_or_else(|| (*self.c.pick(&["true", "false"])).into());
         }
         match self.c.below(12) {
             0 | 1 => self.path(s, &Ty::Bool).unwrap_or_else(|| {
@@ -359,11 +393,17 @@ impl Generator {
             6 => {
                 self.used("in prefix");
                 let x = self.expr(s, &U32, depth + 1);
-                let prefix = *self.c.pick(&["10.0.0.0/8", "192.168.0.0/16", "0.0.0.0/0", "10.1.2.3/32"]);
+                let prefix = *self
+                    .c
+                    .pick(&["10.0.0.0/8", "192.168.0.0/16", "0.0.0.0/0", "10.1.2.3/32"]);
                 format!("({x} in {prefix})")
             }
             7 => {
-                let (op, feature) = if self.c.chance(50) { ("||", "||") } else { ("&&", "&&") };
+                let (op, feature) = if self.c.chance(50) {
+                    ("||", "||")
+                } else {
+                    ("&&", "&&")
+                };
                 self.used(feature);
                 let (a, b) = (self.bool_expr(s, depth + 1), self.bool_expr(s, depth + 1));
                 format!("({a} {op} {b})")
@@ -373,14 +413,24 @@ impl Generator {
                 format!("(!{})", self.bool_expr(s, depth + 1))
             }
             9 => self.equality(s, depth),
-            10 => self.state_bool(s, depth).unwrap_or_else(|| self.comparison(s, depth)),
-            _ => self.table_has(s, depth).unwrap_or_else(|| self.comparison(s, depth)),
+            10 => self
+                .state_bool(s, depth)
+                .unwrap_or_else(|| self.comparison(s, depth)),
+            _ => self
+                .table_has(s, depth)
+                .unwrap_or_else(|| self.comparison(s, depth)),
         }
     }
 
     fn comparison(&mut self, s: &Scope, depth: u32) -> String {
-        let (op, feature) =
-            *self.c.pick(&[("==", "eq"), ("!=", "ne"), ("<", "lt"), ("<=", "le"), (">", "gt"), (">=", "ge")]);
+        let (op, feature) = *self.c.pick(&[
+            ("==", "eq"),
+            ("!=", "ne"),
+            ("<", "lt"),
+            ("<=", "le"),
+            (">", "gt"),
+            (">=", "ge"),
+        ]);
         self.used(feature);
         let ty = self.int_ty();
         let a = self.expr(s, &ty, depth + 1);
@@ -404,7 +454,10 @@ impl Generator {
             Ty::Array(Box::new(if elem == U8 { U32 } else { elem }), 2)
         };
         self.used("aggregate equality");
-        let (a, b) = (self.aggregate_expr(s, &ty, depth + 1), self.aggregate_expr(s, &ty, depth + 1));
+        let (a, b) = (
+            self.aggregate_expr(s, &ty, depth + 1),
+            self.aggregate_expr(s, &ty, depth + 1),
+        );
         format!("(({a}) {op} ({b}))")
     }
 
@@ -506,13 +559,21 @@ impl Generator {
                 let e = self.expr(s, &U64, depth + 1);
                 format!("text::{word}({e})")
             }
-            3 if depth < MAX_DEPTH => self.call(s, &FnRet::Value(ty.clone()), depth).unwrap_or_else(|| self.bytes_literal(1.min(n))),
-            4 => self.consts_of(s, &ty).unwrap_or_else(|| self.bytes_literal(2.min(n))),
+            3 if depth < MAX_DEPTH => self
+                .call(s, &FnRet::Value(ty.clone()), depth)
+                .unwrap_or_else(|| self.bytes_literal(1.min(n))),
+            4 => self
+                .consts_of(s, &ty)
+                .unwrap_or_else(|| self.bytes_literal(2.min(n))),
             _ => {
                 let (text, capacity) = self.any_bytes(s, depth);
                 if capacity > n || text.contains("..") {
                     self.used("narrow");
-                    let cut = if self.c.chance(10) { text } else { self.cut(&text, n) };
+                    let cut = if self.c.chance(10) {
+                        text
+                    } else {
+                        self.cut(&text, n)
+                    };
                     format!("({cut} as bytes<{n}>)")
                 } else {
                     self.used("widen");
@@ -534,9 +595,17 @@ impl Generator {
         let found = match self.c.below(6) {
             0 | 1 => self.path(s, ty),
             2 if s.impure => {
-                let states: Vec<String> =
-                    self.states.iter().filter(|def| def.ty == *ty).map(|def| def.name.clone()).collect();
-                if states.is_empty() { None } else { Some(self.c.pick(&states).clone()) }
+                let states: Vec<String> = self
+                    .states
+                    .iter()
+                    .filter(|def| def.ty == *ty)
+                    .map(|def| def.name.clone())
+                    .collect();
+                if states.is_empty() {
+                    None
+                } else {
+                    Some(self.c.pick(&states).clone())
+                }
             }
             3 if depth < MAX_DEPTH => self.call(s, &FnRet::Value(ty.clone()), depth),
             4 => self.consts_of(s, ty),
@@ -603,7 +672,9 @@ impl Generator {
                 .collect();
             if !options.is_empty() {
                 let ty = self.c.pick(&options).clone();
-                return self.call(s, &FnRet::Option(ty.clone()), depth).map(|text| (text, ty));
+                return self
+                    .call(s, &FnRet::Option(ty.clone()), depth)
+                    .map(|text| (text, ty));
             }
         }
         if kind == 2 && self.text {

@@ -7,26 +7,183 @@ use super::Program;
 
 /// Every construct that the generator must use in at least 1 % of programs.
 pub const FEATURES: &[&str] = &[
-    "enum", "struct", "header", "const", "param", "use", "doc comment", "bool field", "enum field", "array field",
-    "bytes field", "fields across bytes", "bool", "unsigned", "odd width", "signed", "array", "nested array", "bytes",
-    "option", "literal suffix", "literal without suffix", "hex literal", "binary literal", "byte literal",
-    "address literal", "duration literal", "bytes literal", "add", "sub", "mul", "div", "rem", "and", "or", "xor",
-    "shl", "shr", "eq", "ne", "lt", "le", "gt", "ge", "in range", "in prefix", "&&", "||", "!", "~", "neg", "cast",
-    "cast of bool", "cast of enum", "widen", "narrow", "index", "slice", "bytes index", "array literal",
-    "repeat literal", "struct literal", "if expression", "bytes equality", "aggregate equality", "len", "push",
-    "append", "clear", "pad", "bytes()", "min", "max", "crc32", "crc16", "now", "random", "log", "text", "net", "let",
-    "let mut", "let zero", "assign", "assign field", "assign element", "assign op", "if", "else", "else if", "match",
-    "match range", "match alternatives", "match enum", "for", "for max", "while", "break", "continue", "let else",
-    "if let", "return", "fn", "fn with bytes view", "fn with aggregate", "fn giving option", "fn giving aggregate",
-    "fn touching state", "@inline", "lambda without parameter", "reply", "drop", "punt", "punt name", "pkt", "stream",
-    "whole message", "match stage", "rule compares", "rule range", "rule prefix", "rule mask", "rule has",
-    "rule calls", "rule and", "rule or", "rule not", "rule any", "rule drop", "rule punt", "T is bytes",
-    "T is a header", "T is an array", "R is bytes", "R is a header", "R is an array", "state scalar", "state array",
-    "state struct", "state initial", "state bool", "state enum", "fetch_add", "fetch_sub", "swap", "cas", "counter",
-    "counter array", "counter read", "lru", "lru ttl", "lru get", "lru put", "lru remove", "lru fetch_add", "map",
-    "map get", "map insert", "map remove", "map fetch_add", "struct key", "bytes value", "table exact", "table lpm",
-    "table ternary", "table get", "table has", "service", "await get", "await set", "await delete", "failed",
-    "if let await", "live across await", "@memory", "@deadline", "@on",
+    "enum",
+    "struct",
+    "header",
+    "const",
+    "param",
+    "use",
+    "doc comment",
+    "bool field",
+    "enum field",
+    "array field",
+    "bytes field",
+    "fields across bytes",
+    "bool",
+    "unsigned",
+    "odd width",
+    "signed",
+    "array",
+    "nested array",
+    "bytes",
+    "option",
+    "literal suffix",
+    "literal without suffix",
+    "hex literal",
+    "binary literal",
+    "byte literal",
+    "address literal",
+    "duration literal",
+    "bytes literal",
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "rem",
+    "and",
+    "or",
+    "xor",
+    "shl",
+    "shr",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "in range",
+    "in prefix",
+    "&&",
+    "||",
+    "!",
+    "~",
+    "neg",
+    "cast",
+    "cast of bool",
+    "cast of enum",
+    "widen",
+    "narrow",
+    "index",
+    "slice",
+    "bytes index",
+    "array literal",
+    "repeat literal",
+    "struct literal",
+    "if expression",
+    "bytes equality",
+    "aggregate equality",
+    "len",
+    "push",
+    "append",
+    "clear",
+    "pad",
+    "bytes()",
+    "min",
+    "max",
+    "crc32",
+    "crc16",
+    "now",
+    "random",
+    "log",
+    "text",
+    "net",
+    "let",
+    "let mut",
+    "let zero",
+    "assign",
+    "assign field",
+    "assign element",
+    "assign op",
+    "if",
+    "else",
+    "else if",
+    "match",
+    "match range",
+    "match alternatives",
+    "match enum",
+    "for",
+    "for max",
+    "while",
+    "break",
+    "continue",
+    "let else",
+    "if let",
+    "return",
+    "fn",
+    "fn with bytes view",
+    "fn with aggregate",
+    "fn giving option",
+    "fn giving aggregate",
+    "fn touching state",
+    "@inline",
+    "lambda without parameter",
+    "reply",
+    "drop",
+    "punt",
+    "punt name",
+    "pkt",
+    "stream",
+    "whole message",
+    "match stage",
+    "rule compares",
+    "rule range",
+    "rule prefix",
+    "rule mask",
+    "rule has",
+    "rule calls",
+    "rule and",
+    "rule or",
+    "rule not",
+    "rule any",
+    "rule drop",
+    "rule punt",
+    "T is bytes",
+    "T is a header",
+    "T is an array",
+    "R is bytes",
+    "R is a header",
+    "R is an array",
+    "state scalar",
+    "state array",
+    "state struct",
+    "state initial",
+    "state bool",
+    "state enum",
+    "fetch_add",
+    "fetch_sub",
+    "swap",
+    "cas",
+    "counter",
+    "counter array",
+    "counter read",
+    "lru",
+    "lru ttl",
+    "lru get",
+    "lru put",
+    "lru remove",
+    "lru fetch_add",
+    "map",
+    "map get",
+    "map insert",
+    "map remove",
+    "map fetch_add",
+    "struct key",
+    "bytes value",
+    "table exact",
+    "table lpm",
+    "table ternary",
+    "table get",
+    "table has",
+    "service",
+    "await get",
+    "await set",
+    "await delete",
+    "failed",
+    "if let await",
+    "live across await",
+    "@memory",
+    "@deadline",
+    "@on",
 ];
 
 /// How often constructs were used, and how requests fared.
@@ -75,12 +232,20 @@ impl UseCounts {
     /// Constructs that fewer than 1 % of the programs use.
     pub fn rare(&self) -> Vec<&'static str> {
         let count = |feature: &&&str| self.uses.get(**feature).copied().unwrap_or(0);
-        FEATURES.iter().filter(|feature| count(feature) * 100 < self.programs).copied().collect()
+        FEATURES
+            .iter()
+            .filter(|feature| count(feature) * 100 < self.programs)
+            .copied()
+            .collect()
     }
 
     /// Uses that are not in [`FEATURES`]: a mistake of the generator.
     pub fn unlisted(&self) -> Vec<&'static str> {
-        self.uses.keys().filter(|feature| !FEATURES.contains(feature)).copied().collect()
+        self.uses
+            .keys()
+            .filter(|feature| !FEATURES.contains(feature))
+            .copied()
+            .collect()
     }
 
     /// Requests of 100 that fit what the workload takes.
@@ -96,7 +261,9 @@ impl UseCounts {
     /// Places in a match, from 0, that no program's request reached below the highest that exists.
     pub fn places_never_hit(&self) -> Vec<u32> {
         let last = self.hit_by_index.keys().next_back().copied().unwrap_or(0);
-        (0..last).filter(|index| !self.hit_by_index.contains_key(index)).collect()
+        (0..last)
+            .filter(|index| !self.hit_by_index.contains_key(index))
+            .collect()
     }
 }
 
@@ -105,11 +272,19 @@ impl fmt::Display for UseCounts {
         writeln!(
             f,
             "{} programs, {} requests, {} % of them fit T, {} of {} match rules reached",
-            self.programs, self.requests, self.fitting_percent(), self.rules_hit, self.rules
+            self.programs,
+            self.requests,
+            self.fitting_percent(),
+            self.rules_hit,
+            self.rules
         )?;
         for feature in FEATURES {
             let count = self.uses.get(feature).copied().unwrap_or(0);
-            writeln!(f, "{:>7.1} %  {feature}", count as f64 * 100.0 / self.programs.max(1) as f64)?;
+            writeln!(
+                f,
+                "{:>7.1} %  {feature}",
+                count as f64 * 100.0 / self.programs.max(1) as f64
+            )?;
         }
         Ok(())
     }

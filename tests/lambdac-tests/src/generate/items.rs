@@ -146,7 +146,10 @@ impl Generator {
             7 if !self.structs.is_empty() => Ty::Struct(self.c.below(self.structs.len() as u32) as usize),
             8 => {
                 self.used("nested array");
-                Ty::Array(Box::new(Ty::Array(Box::new(self.int_ty()), 2)), self.c.range(1, 3))
+                Ty::Array(
+                    Box::new(Ty::Array(Box::new(self.int_ty()), 2)),
+                    self.c.range(1, 3),
+                )
             }
             _ => Ty::Array(Box::new(self.int_ty()), self.c.range(1, 6)),
         }
@@ -198,7 +201,9 @@ impl Generator {
         for i in 0..count {
             // Values ascend, so none stands twice; the first may start above 0.
             let gap = if i == 0 { self.c.below(2) } else { 0 };
-            let value = variants.last().map_or(u64::from(gap), |(_, last): &(String, u64)| last + 1);
+            let value = variants
+                .last()
+                .map_or(u64::from(gap), |(_, last): &(String, u64)| last + 1);
             if value >> bits != 0 {
                 break;
             }
@@ -223,10 +228,17 @@ impl Generator {
             };
             fields.push((format!("f{i}"), ty));
         }
-        let text: Vec<String> =
-            fields.clone().iter().map(|(name, ty)| format!("{name}: {}", self.ty_text(ty))).collect();
+        let text: Vec<String> = fields
+            .clone()
+            .iter()
+            .map(|(name, ty)| format!("{name}: {}", self.ty_text(ty)))
+            .collect();
         let _ = writeln!(self.out, "struct {name} {{ {} }}", text.join(", "));
-        self.structs.push(StructDef { name, header: false, fields });
+        self.structs.push(StructDef {
+            name,
+            header: false,
+            fields,
+        });
     }
 
     fn constants(&mut self) {
@@ -250,7 +262,11 @@ impl Generator {
         if self.c.chance(30) {
             let name = self.name("p");
             self.used("param");
-            let ty = if self.c.chance(20) { Ty::Bytes(8) } else { self.int_ty() };
+            let ty = if self.c.chance(20) {
+                Ty::Bytes(8)
+            } else {
+                self.int_ty()
+            };
             let value = self.constant(&ty);
             let text = self.ty_text(&ty);
             let _ = writeln!(self.out, "param {name}: {text} = {value};");
@@ -266,7 +282,11 @@ impl Generator {
         if self.c.chance(40) {
             let name = self.name("c");
             let count = self.c.chance(50).then_some(4);
-            self.used(if count.is_some() { "counter array" } else { "counter" });
+            self.used(if count.is_some() {
+                "counter array"
+            } else {
+                "counter"
+            });
             let text = count.map_or(String::new(), |n: u32| format!("[{n}]"));
             let _ = writeln!(self.out, "state {name}: counter{text};");
             self.counters.push((name, count));
@@ -281,7 +301,10 @@ impl Generator {
         if self.c.chance(30) {
             let name = self.name("svc");
             self.used("service");
-            let _ = writeln!(self.out, "service {name} = memcached(\"127.0.0.1:11211\", timeout = 5ms);");
+            let _ = writeln!(
+                self.out,
+                "service {name} = memcached(\"127.0.0.1:11211\", timeout = 5ms);"
+            );
             self.services.push(name);
         }
     }
@@ -318,7 +341,10 @@ impl Generator {
             0 => Ty::Int(*self.c.pick(&[8, 16, 32, 3]), false),
             1 => Ty::Array(Box::new(U8), 4),
             2 => {
-                let fits = self.structs.iter().position(|def| def.fields.iter().all(|(_, ty)| matches!(ty, Ty::Int(_, false))));
+                let fits = self
+                    .structs
+                    .iter()
+                    .position(|def| def.fields.iter().all(|(_, ty)| matches!(ty, Ty::Int(_, false))));
                 fits.map_or(U8, |id| {
                     self.used("struct key");
                     Ty::Struct(id)
@@ -356,8 +382,16 @@ impl Generator {
         };
         self.used(if lru { "lru" } else { "map" });
         let kind = if lru { "lru" } else { "map" };
-        let _ = writeln!(self.out, "state {name}: {kind}<{key_text}, {value_text}>({capacity}{ttl});");
-        self.keyed.push(KeyedDef { name, lru, key, value });
+        let _ = writeln!(
+            self.out,
+            "state {name}: {kind}<{key_text}, {value_text}>({capacity}{ttl});"
+        );
+        self.keyed.push(KeyedDef {
+            name,
+            lru,
+            key,
+            value,
+        });
     }
 
     fn table(&mut self) {
@@ -369,7 +403,11 @@ impl Generator {
             _ => ("ternary", "table ternary", super::types::U16),
         };
         self.used(feature);
-        let value = if self.c.chance(30) { Ty::Bytes(8) } else { self.int_ty() };
+        let value = if self.c.chance(30) {
+            Ty::Bytes(8)
+        } else {
+            self.int_ty()
+        };
         let (key_text, value_text) = (self.ty_text(&key), self.ty_text(&value));
         let mut entries = String::new();
         let count = self.c.below(4);
@@ -386,8 +424,15 @@ impl Generator {
                 break;
             }
         }
-        let body = if entries.is_empty() { ";".to_owned() } else { format!(" {{\n{entries}}}") };
-        let _ = writeln!(self.out, "table {name}: {word}<{key_text}, {value_text}>(16){body}");
+        let body = if entries.is_empty() {
+            ";".to_owned()
+        } else {
+            format!(" {{\n{entries}}}")
+        };
+        let _ = writeln!(
+            self.out,
+            "table {name}: {word}<{key_text}, {value_text}>(16){body}"
+        );
         self.tables.push(TableDef { name, key, value });
     }
 
@@ -413,8 +458,11 @@ impl Generator {
             Ty::Struct(id) => {
                 self.used("struct literal");
                 let def = self.structs[*id].clone();
-                let fields: Vec<String> =
-                    def.fields.iter().map(|(name, ty)| format!("{name}: {}", self.constant(ty))).collect();
+                let fields: Vec<String> = def
+                    .fields
+                    .iter()
+                    .map(|(name, ty)| format!("{name}: {}", self.constant(ty)))
+                    .collect();
                 format!("{} {{ {} }}", def.name, fields.join(", "))
             }
         }
@@ -446,7 +494,9 @@ impl Generator {
 
     /// A literal of an integer type with its suffix; negative ones in parentheses.
     pub fn int_literal(&mut self, ty: &Ty) -> String {
-        let Ty::Int(bits, signed) = *ty else { return "0".into() };
+        let Ty::Int(bits, signed) = *ty else {
+            return "0".into();
+        };
         if signed {
             let magnitude = self.c.number(bits - 1);
             if self.c.chance(40) && magnitude > 0 {

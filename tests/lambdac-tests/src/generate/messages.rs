@@ -30,7 +30,10 @@ impl Generator {
                 }
                 1 => {
                     self.used("array field");
-                    Ty::Array(Box::new(Ty::Int(*self.c.pick(&[8, 16, 12, 3]), false)), self.c.range(1, 4))
+                    Ty::Array(
+                        Box::new(Ty::Int(*self.c.pick(&[8, 16, 12, 3]), false)),
+                        self.c.range(1, 4),
+                    )
                 }
                 2 if !self.enums.is_empty() => {
                     self.used("enum field");
@@ -52,10 +55,18 @@ impl Generator {
             self.used("bytes field");
             fields.push(("rest".to_owned(), Ty::Bytes(*self.c.pick(&[8, 32]))));
         }
-        let text: Vec<String> =
-            fields.clone().iter().map(|(name, ty)| format!("{name}: {}", self.ty_text(ty))).collect();
-        self.out.push_str(&format!("header {name} {{ {} }}\n", text.join(", ")));
-        self.structs.push(StructDef { name, header: true, fields });
+        let text: Vec<String> = fields
+            .clone()
+            .iter()
+            .map(|(name, ty)| format!("{name}: {}", self.ty_text(ty)))
+            .collect();
+        self.out
+            .push_str(&format!("header {name} {{ {} }}\n", text.join(", ")));
+        self.structs.push(StructDef {
+            name,
+            header: true,
+            fields,
+        });
         Ty::Struct(self.structs.len() - 1)
     }
 
@@ -65,7 +76,11 @@ impl Generator {
             Ty::Bytes(n) => (0, *n),
             Ty::Struct(id) => {
                 let fields = &self.structs[*id].fields;
-                let fixed = fields.iter().map(|(_, ty)| wire_bits(&self.enums, ty)).sum::<u32>() / 8;
+                let fixed = fields
+                    .iter()
+                    .map(|(_, ty)| wire_bits(&self.enums, ty))
+                    .sum::<u32>()
+                    / 8;
                 match fields.last() {
                     Some((_, Ty::Bytes(n))) => (fixed, fixed + n),
                     _ => (fixed, fixed),

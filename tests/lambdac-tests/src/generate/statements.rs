@@ -121,7 +121,10 @@ impl Generator {
             let def = self.enums[0].clone();
             let body = self.block(s, depth);
             let rest = self.block(s, depth);
-            return format!("match ({value}) {{ {}::{} => {body} _ => {rest} }}", def.name, def.variants[0].0);
+            return format!(
+                "match ({value}) {{ {}::{} => {body} _ => {rest} }}",
+                def.name, def.variants[0].0
+            );
         }
         self.used("match");
         let ty = if self.c.chance(50) { U8 } else { self.int_ty() };
@@ -167,13 +170,21 @@ impl Generator {
             self.used("for max");
             let to = self.expr(s, &U32, 1);
             let bound = self.c.range(1, TRIPS);
-            if self.c.chance(10) { format!("0..{to} max {bound}") } else { format!("0..({to} % {}) max {bound}", bound + 1) }
+            if self.c.chance(10) {
+                format!("0..{to} max {bound}")
+            } else {
+                format!("0..({to} % {}) max {bound}", bound + 1)
+            }
         } else {
             self.used("for");
             let from = self.c.below(3);
             format!("{from}..{}", from + self.c.below(TRIPS))
         };
-        s.locals.push(Local { name: var.clone(), ty, mutable: false });
+        s.locals.push(Local {
+            name: var.clone(),
+            ty,
+            mutable: false,
+        });
         let body = self.loop_body(s, depth);
         s.locals.pop();
         format!("for {var} in {head} {body}")
@@ -183,18 +194,34 @@ impl Generator {
         self.used("while");
         let count = self.name("n");
         let bound = self.c.range(1, TRIPS);
-        let extra = if self.c.chance(40) { format!(" && {}", self.bool_expr(s, 2)) } else { String::new() };
-        s.locals.push(Local { name: count.clone(), ty: U32, mutable: false });
+        let extra = if self.c.chance(40) {
+            format!(" && {}", self.bool_expr(s, 2))
+        } else {
+            String::new()
+        };
+        s.locals.push(Local {
+            name: count.clone(),
+            ty: U32,
+            mutable: false,
+        });
         let body = self.loop_body(s, depth);
         s.locals.pop();
-        let trips = if self.c.chance(8) { bound + 1 } else { self.c.below(bound + 1) };
+        let trips = if self.c.chance(8) {
+            bound + 1
+        } else {
+            self.c.below(bound + 1)
+        };
         let step = format!("{count} += 1;\n");
         let body = body.replacen("{\n", &format!("{{\n{step}"), 1);
         format!("let mut {count}: u32 = 0;\nwhile {count} < {trips}{extra} max {bound} {body}")
     }
 
     fn leave_loop(&mut self, s: &mut Scope) -> String {
-        let (word, feature) = if self.c.chance(50) { ("break", "break") } else { ("continue", "continue") };
+        let (word, feature) = if self.c.chance(50) {
+            ("break", "break")
+        } else {
+            ("continue", "continue")
+        };
         self.used(feature);
         let cond = self.bool_expr(s, 1);
         format!("if {cond} {{ {word}; }}")
@@ -204,14 +231,24 @@ impl Generator {
         let strings: Vec<(String, u32)> = s
             .places(&self.structs)
             .into_iter()
-            .filter_map(|(path, ty)| if let Ty::Bytes(n) = ty { Some((path, n)) } else { None })
+            .filter_map(|(path, ty)| {
+                if let Ty::Bytes(n) = ty {
+                    Some((path, n))
+                } else {
+                    None
+                }
+            })
             .collect();
         if strings.is_empty() {
             let name = self.name("b");
             self.used("let mut");
             let n = *self.c.pick(&[16, 40]);
             let value = self.expr(s, &Ty::Bytes(n), 1);
-            s.locals.push(Local { name: name.clone(), ty: Ty::Bytes(n), mutable: true });
+            s.locals.push(Local {
+                name: name.clone(),
+                ty: Ty::Bytes(n),
+                mutable: true,
+            });
             return format!("let mut {name}: bytes<{n}> = {value};");
         }
         let (name, n) = self.c.pick(&strings).clone();
@@ -239,7 +276,10 @@ impl Generator {
                 if self.c.chance(10) {
                     return format!("{name}.append({text});");
                 }
-                format!("if {name}.len() + {} <= {n} {{ {name}.append({text}); }}", capacity.min(64))
+                format!(
+                    "if {name}.len() + {} <= {n} {{ {name}.append({text}); }}",
+                    capacity.min(64)
+                )
             }
         }
     }
@@ -300,25 +340,43 @@ impl Generator {
     }
 
     fn if_let(&mut self, s: &mut Scope, depth: u32) -> String {
-        let Some((option, ty)) = self.option(s, 1) else { return self.assign(s) };
+        let Some((option, ty)) = self.option(s, 1) else {
+            return self.assign(s);
+        };
         self.used("if let");
         self.used("option");
         let name = self.name("o");
         let name_text = name.clone();
-        s.locals.push(Local { name, ty, mutable: false });
+        s.locals.push(Local {
+            name,
+            ty,
+            mutable: false,
+        });
         let body = self.block(s, depth.max(1));
         s.locals.pop();
-        let els = if self.c.chance(50) { format!(" else {}", self.block(s, depth.max(1))) } else { String::new() };
+        let els = if self.c.chance(50) {
+            format!(" else {}", self.block(s, depth.max(1)))
+        } else {
+            String::new()
+        };
         format!("if let {name_text} = {option} {body}{els}")
     }
 
     fn let_else(&mut self, s: &mut Scope) -> String {
-        let Some((option, ty)) = self.option(s, 1) else { return self.let_statement(s) };
-        let Some(leave) = self.leave(s) else { return self.let_statement(s) };
+        let Some((option, ty)) = self.option(s, 1) else {
+            return self.let_statement(s);
+        };
+        let Some(leave) = self.leave(s) else {
+            return self.let_statement(s);
+        };
         self.used("let else");
         self.used("option");
         let name = self.name("o");
-        s.locals.push(Local { name: name.clone(), ty, mutable: false });
+        s.locals.push(Local {
+            name: name.clone(),
+            ty,
+            mutable: false,
+        });
         format!("let {name} = {option} else {{ {leave} }};")
     }
 

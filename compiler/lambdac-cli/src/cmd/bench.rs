@@ -1,0 +1,54 @@
+//! `lambdac bench`
+
+use std::io::{IsTerminal, Write};
+use std::num::NonZero;
+
+use lnic_client::{BenchConfig, Load, Progress};
+
+use super::invoke::{failed, lookup, payload};
+use crate::args::{Bench, Output};
+use crate::exit::{Exit, Result};
+use crate::report;
+
+/// Loads a workload and prints what was measured.
+pub fn run(args: &Bench) -> Result {
+    let workload = lookup(&args.worker, &args.name)?;
+    let concurrency = NonZero::new(args.connections as usize).unwrap_or(NonZero::<usize>::MIN);
+    let load = match args.rate {
+        Some(rate) => Load::Open { rate: rate as f64 },
+        None => Load::Closed { concurrency },
+    };
+    let mut config = BenchConfig::new(args.worker.to, workload, payload(&args.payload)?, load);
+    config.requests = args.requests;
+    config.duration = args.requests.is_none().then_some(args.duration);
+    let terminal = std::io::stderr().is_terminal();
+    let measured = lnic_client::bench(&config, |progress| {
+        if terminal {
+            show(progress);
+        }
+    });
+    if terminal {
+        eprint!("\r\x1b[K");
+    }
+    let measured = measured.map_err(|error| failed(&error))?;
+    match args.format {
+        Output::Table => report::print(measured.table()),
+        Output::Json => {
+            let json = serde_json::to_string_pretty(&measured).map_err(|e| Exit::Failed(e.to_string()))?;
+            report::print(json + "\n")
+        }
+    }
+}
+
+/// One line that is written over again.
+fn show(progress: &Progress) {
+    let time = progress
+        .elapsed
+        .map_or_else(|| "warm-up".to_owned(), |t| format!("{:.0} s", t.as_secs_f64()));
+    eprint!(
+        "\r\x1b[K{time}: {:.0} requests/s, {} replies, {} lost, {} errors",
+        progress.per_second, progress.replies, progress.lost, progress.errors
+    );
+    // Progress that can't be shown is not missed.
+    let _ = std::io::stderr().flush();
+}

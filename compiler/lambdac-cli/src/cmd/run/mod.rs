@@ -1,0 +1,147 @@
+//! `lambdac run`: compile, load, serve, and with `--watch` do it again.
+
+mod settings;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lambdac_driver::Image;
+use lnic_engine::ParamOverride;
+use lnic_host::{EventLog, LoadedImage, Running, Server};
+
+use crate::args::{Format, Run};
+use crate::exit::{Exit, Result};
+use crate::{compile, report};
+
+/// Serves until SIGINT or SIGTERM.
+pub fn run(args: Run, format: Format) -> Result {
+    start_log();
+    let config = settings::config(&args)?;
+    let events = EventLog::new();
+    let mut loader = Loader {
+        args,
+        format,
+        ids: Ids::default(),
+        events: events.clone(),
+        loaded: None,
+    };
+    let paths = compile::paths(&loader.args.sources)?;
+    let engine = loader.load(&paths)?;
+    let running = Server::start(config, engine, events)
+        .map_err(|error| Exit::Environment(settings::with_sources(&error)))?;
+    report::print(format!(
+        "ready wire={} http={}\n",
+        running.wire_addr(),
+        running.http_addr()
+    ))?;
+    watch::until_stopped(&mut loader, &running)?;
+    running.stop();
+    Ok(())
+}
+
+/// The worker's log goes to stderr; RUST_LOG says how much of it.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let color = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    // A log that is already there stays.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(color)
+        .with_writer(std::io::stderr)
+        .try_init();
+}
+
+/// Workload ids that stay the same from image to image, and are not given to another name.
+#[derive(Default)]
+struct Ids {
+    by_name: BTreeMap<String, u32>,
+}
+
+impl Ids {
+    /// The id of a name: its own, or the next free one. None when all are used.
+    fn of(&mut self, name: &str) -> Option<u32> {
+        if let Some(id) = self.by_name.get(name) {
+            return Some(*id);
+        }
+        let index = u16::try_from(self.by_name.len() + 1).ok()?;
+        let id = lnic_wire::workload_id(index, name)?;
+        self.by_name.insert(name.to_owned(), id);
+        Some(id)
+    }
+}
+
+/// Compiles and loads images one after the other.
+struct Loader {
+    args: Run,
+    format: Format,
+    ids: Ids,
+    events: EventLog,
+    loaded: Option<Arc<LoadedImage>>,
+}
+
+impl Loader {
+    /// Compiles the files and loads them over the last image, whose state goes on where its type is unchanged.
+    fn load(&mut self, paths: &[PathBuf]) -> Result<Arc<LoadedImage>> {
+        let image = compile::image(paths, &self.args.passes, self.format)?;
+        let overrides = settings::params(&self.args, &image)?;
+        let engine = self.engine(&image, &overrides)?;
+        self.loaded = Some(engine.clone());
+        Ok(engine)
+    }
+
+    fn engine(&mut self, image: &Image, overrides: &[ParamOverride]) -> Result<Arc<LoadedImage>> {
+        let previous = self.loaded.as_ref().map(|loaded| loaded.image());
+        let loaded = lnic_engine::Image::load(&image.modules(), overrides, previous)
+            .map_err(|error| Exit::Failed(settings::with_sources(&error)))?;
+        let mut ids = Vec::new();
+        for workload in loaded.workloads() {
+            let id = self.ids.of(workload.name());
+            ids.push(
+                id.ok_or_else(|| Exit::Failed("all workload ids are used; start the worker anew".into()))?,
+            );
+        }
+        Ok(Arc::new(LoadedImage::new(loaded, &ids, self.events.clone())))
+    }
+
+    /// Compiles again and swaps; what is wrong is reported, and the old image goes on.
+    fn reload(&mut self, running: &Running) {
+        let start = std::time::Instant::now();
+        let before = self.loaded.clone();
+        let swapped = compile::paths(&self.args.sources)
+            .and_then(|paths| self.load(&paths))
+            .and_then(|engine| {
+                running
+                    .swap(engine)
+                    .map_err(|error| Exit::Failed(settings::with_sources(&error)))
+            });
+        match swapped {
+            Ok(()) => tracing::info!(ms = start.elapsed().as_millis() as u64, "swapped"),
+            Err(exit) => {
+                self.loaded = before;
+                exit.report();
+                tracing::warn!("the image before goes on");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ids;
+
+    #[test]
+    fn a_name_keeps_its_id_and_no_other_name_gets_it() {
+        let mut ids = Ids::default();
+        let a = ids.of("a");
+        let b = ids.of("b");
+        assert_ne!(a, b);
+        assert_eq!(ids.of("a"), a);
+        assert!(
+            ids.of("c")
+                .is_some_and(|c| Some(c) != a && Some(c) != b && c & 0xffff == 3)
+        );
+    }
+}

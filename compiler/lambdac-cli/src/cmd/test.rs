@@ -1,0 +1,98 @@
+//! `lambdac test`
+
+use lambdac_driver::diag::Diagnostic;
+use lambdac_driver::testing::{self, Failure, Ran, TestResult};
+use lambdac_driver::{CheckedWorkload, Session, targets};
+
+use crate::args::{Format, Test};
+use crate::exit::{Exit, Result};
+use crate::{compile, report};
+
+/// Counts of a run.
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+/// Runs the tests of each file on each target, a line a test and target.
+pub fn run(args: &Test, format: Format) -> Result {
+    let targets: Vec<String> = match args.target.as_slice() {
+        [] => testing::TARGETS.map(str::to_owned).to_vec(),
+        given => given.to_vec(),
+    };
+    if let Some(unknown) = targets.iter().find(|name| targets::find(name).is_none()) {
+        return Err(Exit::Usage(format!(
+            "there is no target {unknown:?}; `lambdac targets` lists them"
+        )));
+    }
+    let mut tally = Tally::default();
+    let mut wrong = false;
+    for file in compile::check_each(&args.sources, format)? {
+        wrong |= file.failed;
+        if let Some(workload) = &file.checked.workload {
+            run_file(args, format, &targets, &file.session, workload, &mut tally)?;
+        }
+    }
+    report::print(format!(
+        "{} passed, {} failed, {} skipped\n",
+        tally.passed, tally.failed, tally.skipped
+    ))?;
+    if wrong || tally.failed > 0 {
+        Err(Exit::Reported)
+    } else {
+        Ok(())
+    }
+}
+
+fn run_file(
+    args: &Test,
+    format: Format,
+    targets: &[String],
+    session: &Session,
+    workload: &CheckedWorkload,
+    tally: &mut Tally,
+) -> Result {
+    let compiled = compile::compile_one(session, workload, &compile::options(&args.passes))?;
+    let mut result = Ok(());
+    testing::run(
+        workload,
+        &compiled.module,
+        targets,
+        args.filter.as_deref(),
+        &mut |ran| {
+            let line = line(&ran, tally);
+            if let (TestResult::Failed(failures), Ok(())) = (&ran.result, &result) {
+                report::diagnostics(format, session.map(), &diagnostics(&ran, failures));
+            }
+            if result.is_ok() {
+                result = report::print(line);
+            }
+        },
+    );
+    result
+}
+
+fn line(ran: &Ran, tally: &mut Tally) -> String {
+    let (word, count, reason) = match &ran.result {
+        TestResult::Passed => ("passed", &mut tally.passed, String::new()),
+        TestResult::Failed(_) => ("failed", &mut tally.failed, String::new()),
+        TestResult::Skipped(reason) => ("skipped", &mut tally.skipped, format!(": {reason}")),
+    };
+    *count += 1;
+    format!(
+        "{word:<7} {:<6} {}: {}{reason}\n",
+        ran.target, ran.workload, ran.test
+    )
+}
+
+/// A failure is shown like an error, at its step.
+fn diagnostics(ran: &Ran, failures: &[Failure]) -> Vec<Diagnostic> {
+    let one = |failure: &Failure| {
+        let message = format!("test `{}` fails on {}", ran.test, ran.target);
+        let label = format!("expected {}, got {}", failure.expected, failure.got);
+        Diagnostic::error("E0850", message, failure.span, label)
+    };
+    failures.iter().map(one).collect()
+}

@@ -1,0 +1,102 @@
+//! From paths on the command line to checked, compiled and linked workloads, with diagnostics written on the way.
+
+use std::path::PathBuf;
+
+use lambdac_driver::diag::Severity;
+use lambdac_driver::{Checked, Compiled, Image, Options, Session, link};
+
+use crate::args::{Format, Passes, Sources};
+use crate::exit::{Exit, Result};
+use crate::{files, report};
+
+/// A file that was checked.
+pub struct File {
+    /// The session that holds its text.
+    pub session: Session,
+    /// What checking gave.
+    pub checked: Checked,
+    /// Whether it is wrong.
+    pub failed: bool,
+}
+
+/// Checks each file alone and writes its diagnostics.
+pub fn check_each(sources: &Sources, format: Format) -> Result<Vec<File>> {
+    paths(sources)?
+        .into_iter()
+        .map(|path| check_file(path, format))
+        .collect()
+}
+
+fn check_file(path: PathBuf, format: Format) -> Result<File> {
+    let input = files::read(&path).map_err(Exit::Environment)?;
+    let mut session = Session::new(Box::new(files::Disk));
+    let checked = session.check(&input);
+    report::diagnostics(format, session.map(), &checked.diagnostics);
+    let failed = checked.failed();
+    Ok(File {
+        session,
+        checked,
+        failed,
+    })
+}
+
+/// The files that the arguments name.
+pub fn paths(sources: &Sources) -> Result<Vec<PathBuf>> {
+    files::find(&sources.files).map_err(Exit::Environment)
+}
+
+/// Checks all files in one session, compiles and links them. Libraries among them are only checked.
+pub fn image(paths: &[PathBuf], passes: &Passes, format: Format) -> Result<Image> {
+    let mut session = Session::new(Box::new(files::Disk));
+    let options = options(passes);
+    let mut compiled = Vec::new();
+    let mut failed = false;
+    for path in paths {
+        let input = files::read(path).map_err(Exit::Environment)?;
+        let checked = session.check(&input);
+        report::diagnostics(format, session.map(), &checked.diagnostics);
+        failed |= checked.diagnostics.iter().any(|d| d.severity == Severity::Error);
+        if let Some(workload) = &checked.workload {
+            compiled.push(compile_one(&session, workload, &options)?);
+        }
+    }
+    if failed {
+        return Err(Exit::Reported);
+    }
+    if compiled.is_empty() {
+        return Err(Exit::Failed("there is no workload in these files".into()));
+    }
+    match link(compiled) {
+        Ok(image) => Ok(image),
+        Err(errors) => {
+            report::diagnostics(format, session.map(), &errors);
+            Err(Exit::Reported)
+        }
+    }
+}
+
+/// Compiles one workload, and writes the dumps that were asked for to stderr.
+pub fn compile_one(
+    session: &Session,
+    workload: &lambdac_driver::CheckedWorkload,
+    options: &Options,
+) -> Result<Compiled> {
+    let compiled = session
+        .compile(workload, options)
+        .map_err(|e| Exit::Usage(e.to_string()))?;
+    for pass in &compiled.report.passes {
+        if let Some(text) = &pass.dump {
+            eprintln!("// {} after {}\n{text}", compiled.module.name, pass.name);
+        }
+    }
+    Ok(compiled)
+}
+
+/// What the flags mean for the driver.
+pub fn options(passes: &Passes) -> Options {
+    Options {
+        disabled: passes.no_pass.clone(),
+        dump_after: passes.dump_after.clone(),
+        validate: false,
+    }
+}

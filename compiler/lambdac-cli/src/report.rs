@@ -1,0 +1,36 @@
+//! Writing: diagnostics to stderr (JSON to stdout would mix with results, so it goes to stderr too), results to stdout.
+
+use std::io::{self, IsTerminal, Write};
+
+use lambdac_driver::diag::render::{MessageFormat, render};
+use lambdac_driver::diag::{Diagnostic, SourceMap};
+
+use crate::args::Format;
+use crate::exit::{Exit, Result};
+
+/// Writes diagnostics to stderr.
+pub fn diagnostics(format: Format, map: &SourceMap, diagnostics: &[Diagnostic]) {
+    let format = match format {
+        Format::Human => MessageFormat::Human,
+        Format::Json => MessageFormat::Json,
+        Format::Short => MessageFormat::Short,
+    };
+    let mut stderr = io::stderr().lock();
+    let color = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    for diagnostic in diagnostics {
+        let text = render(format, color, map, diagnostic);
+        // Nobody is left to tell when stderr is closed.
+        let _ = writeln!(stderr, "{}", text.trim_end_matches('\n'));
+    }
+}
+
+/// Writes a result to stdout. A closed pipe is success: the reader has what it wanted.
+pub fn print(bytes: impl AsRef<[u8]>) -> Result {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes.as_ref()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Exit::Environment(format!("cannot write: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,47 @@
+//! Building a bundle in memory: portable MIR, artifacts per target, and the manifest.
+
+use lnic_bundle::Files;
+
+use crate::manifest::manifest;
+use crate::{Image, emit};
+
+/// Why an artifact could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A target that nothing is built for.
+    #[error("{0:?} is no target that can be built for; `lambdac targets` lists them")]
+    UnknownTarget(String),
+    /// The host's code generator refused.
+    #[error("host: {0}")]
+    Host(#[from] lambdac_backend_host::Error),
+}
+
+/// All files of a bundle. The same image and targets give the same bytes.
+///
+/// # Errors
+/// If a target isn't known, or its code generator refuses the image.
+pub fn build(image: &Image, targets: &[String]) -> Result<Files, Error> {
+    let mut names: Vec<&str> = targets.iter().map(String::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut files = Files::new();
+    for linked in &image.workloads {
+        let module = &linked.compiled.module;
+        files.insert(
+            format!("workloads/{}.mir", module.name),
+            emit::mir(module).into_bytes(),
+        );
+    }
+    for name in &names {
+        match *name {
+            "host" => {
+                let object = emit::host_object(image)?;
+                files.insert("host/image.o".into(), object.object);
+                files.insert("host/image.h".into(), object.header.into_bytes());
+            }
+            other => return Err(Error::UnknownTarget(other.to_owned())),
+        }
+    }
+    Ok(lnic_bundle::with_hashes(manifest(image, &names), files))
+}

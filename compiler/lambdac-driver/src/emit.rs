@@ -1,0 +1,39 @@
+//! Stages of the compiler as text, and the host's object file.
+
+use lambdac_backend_host::Object;
+use lambdac_hir::Workload;
+use lambdac_mir::Module;
+use lambdac_syntax::ast;
+
+use crate::Image;
+
+/// The AST, as its data structures print.
+pub fn ast(file: &ast::File) -> String {
+    format!("{file:#?}\n")
+}
+
+/// Typed HIR, as its data structures print.
+pub fn hir(workload: &Workload) -> String {
+    format!("{workload:#?}\n")
+}
+
+/// MIR in its text form, which parses back.
+pub fn mir(module: &Module) -> String {
+    module.to_string()
+}
+
+/// Cranelift IR of the host code.
+///
+/// # Errors
+/// If the code generator refuses the module.
+pub fn clif(module: &Module) -> Result<String, lambdac_backend_host::Error> {
+    lambdac_backend_host::clif_text(module)
+}
+
+/// The object file of an image, with its C header.
+///
+/// # Errors
+/// If the code generator refuses the image.
+pub fn host_object(image: &Image) -> Result<Object, lambdac_backend_host::Error> {
+    lambdac_backend_host::compile_object(&image.modules())
+}

@@ -1,0 +1,39 @@
+//! The targets that work in this version.
+
+/// A target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Target {
+    /// Its name on the command line and in bundles.
+    pub name: &'static str,
+    /// `reference` (tests only) or `host`.
+    pub kind: &'static str,
+    /// What it is.
+    pub summary: &'static str,
+    /// Whether `build` makes an artifact for it.
+    pub builds: bool,
+}
+
+const ALL: [Target; 2] = [
+    Target {
+        name: "interp",
+        kind: "reference",
+        summary: "the evaluator over typed HIR: the meaning of the language",
+        builds: false,
+    },
+    Target {
+        name: "host",
+        kind: "host",
+        summary: "Cranelift code on this machine: the fallback that always works",
+        builds: true,
+    },
+];
+
+/// All of them.
+pub fn all() -> &'static [Target] {
+    &ALL
+}
+
+/// The target of a name.
+pub fn find(name: &str) -> Option<&'static Target> {
+    ALL.iter().find(|target| target.name == name)
+}
