@@ -1,0 +1,68 @@
+//! `/function/web` against a bare axum route that reads the body and returns the same bytes.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::body::Bytes;
+use axum::routing::post;
+
+use crate::cores::Cores;
+use crate::http_load::Load;
+use crate::process::Server;
+use crate::report::{Report, Row, Target};
+use crate::udp::{PAGE, REQUEST};
+use crate::{RUNS, Setup};
+
+const BENCH: &str = "http";
+const PATH: &str = "/function/web";
+
+/// Runs worker and bare route in turns.
+pub fn run(setup: &Setup, report: &mut Report) -> Result<()> {
+    let cores = Cores::split()?;
+    let worker = Server::lambdac(
+        &setup.lambdac,
+        &[setup.folder.join("lambdas/web.lnic")],
+        &cores.server,
+    )?;
+    let bare = Server::start(
+        &std::env::current_exe()?,
+        &["--serve-axum", "127.0.0.1:0"],
+        &cores.server,
+    )?;
+    let measure = |server: SocketAddr| {
+        let load = Load {
+            server,
+            path: PATH,
+            body: REQUEST,
+            reply: PAGE,
+            cores: &cores.load,
+            warm_up: Duration::from_millis(300),
+            duration: Duration::from_millis(1000),
+        };
+        load.run()
+    };
+    let (ours, theirs) = (worker.address("http=")?, bare.address("http=")?);
+    let mut runs = Vec::new();
+    for _ in 0..RUNS {
+        runs.push((
+            measure(ours).context("worker")?,
+            measure(theirs).context("bare route")?,
+        ));
+    }
+    report.add(Row::versus(BENCH, "POST /function/web", "/s", &runs).with_target(Target::AtLeast(0.85)));
+    Ok(())
+}
+
+/// Serves the bare route until killed, with a thread for each core that this process may use.
+pub fn serve_axum(listen: SocketAddr) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(listen).await?;
+        println!("ready http={}", listener.local_addr()?);
+        let route = post(|_body: Bytes| async { PAGE });
+        axum::serve(listener, Router::new().route(PATH, route)).await?;
+        Ok(())
+    })
+}

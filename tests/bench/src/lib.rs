@@ -1,1 +1,0 @@
-//! Benches printed as ratios of one run.
