@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{
-    Errors, MAX_CHUNK_BYTES, MAX_ITEMS, MAX_LABELS, MAX_NAME_BYTES, MAX_OBJECT_BYTES, MAX_SLOT_BYTES,
-    MAX_STATE_VALUE_BYTES, MAX_VALUE_BYTES, MAX_VALUES,
+    Errors, MAX_CHUNK_BYTES, MAX_DATA_BYTES, MAX_ITEMS, MAX_LABELS, MAX_NAME_BYTES, MAX_OBJECT_BYTES,
+    MAX_SLOT_BYTES, MAX_STATE_VALUE_BYTES, MAX_VALUE_BYTES, MAX_VALUES,
 };
 use crate::{
     Body, Data, EntryKey, Func, FuncParam, KeyPart, Lambda, MAX_SHAPE_DEPTH, MessageSize, Module, Object,
@@ -23,7 +23,7 @@ pub(super) fn check(module: &Module, errors: &mut Errors) -> bool {
     names(module, errors);
     for (i, item) in module.consts.iter().enumerate() {
         errors.enter(format!("const c{i} {:?}", item.name));
-        if shape(&item.shape, MAX_VALUE_BYTES, errors) {
+        if shape(&item.shape, MAX_DATA_BYTES, errors) {
             errors.require(item.data.fits(&item.shape), || {
                 "its data does not fit its shape".into()
             });
@@ -31,7 +31,7 @@ pub(super) fn check(module: &Module, errors: &mut Errors) -> bool {
     }
     for (i, param) in module.params.iter().enumerate() {
         errors.enter(format!("param p{i} {:?}", param.name));
-        if shape(&param.shape, MAX_VALUE_BYTES, errors)
+        if shape(&param.shape, MAX_DATA_BYTES, errors)
             && let Some(default) = &param.default
         {
             errors.require(default.fits(&param.shape), || {
@@ -197,7 +197,7 @@ fn keyed(key: &[KeyPart], value: &Shape, capacity: u32, errors: &mut Errors) -> 
     errors.require(key_bytes <= MAX_VALUE_BYTES, || {
         format!("a key of {key_bytes} bytes")
     });
-    if shape(value, MAX_VALUE_BYTES, errors) {
+    if shape(value, MAX_DATA_BYTES, errors) {
         let bytes_inside = !matches!(value, Shape::Bytes(_)) && value.has_bytes();
         errors.require(!bytes_inside, || {
             "a stored value holds byte strings inside".into()

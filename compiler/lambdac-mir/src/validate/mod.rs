@@ -27,8 +27,11 @@ pub const MAX_LABELS: u32 = 1 << 20;
 pub const MAX_ITEMS: usize = 1 << 16;
 /// The most packed bytes of a body's slots; of a call chain's, four times that.
 pub const MAX_SLOT_BYTES: u64 = 16 << 20;
-/// The most packed bytes of a constant, a parameter or a key, and of a message.
+/// The most packed bytes of a key, and of a message.
 pub const MAX_VALUE_BYTES: u64 = 1 << 20;
+/// The most packed bytes of a constant, a parameter or a stored value: the language allows 1 MiB of contents, and the
+/// four bytes that hold the length of a byte string may stand beside a single byte.
+pub const MAX_DATA_BYTES: u64 = 5 * MAX_VALUE_BYTES;
 /// The most packed bytes of an object, its whole capacity counted.
 pub const MAX_OBJECT_BYTES: u64 = 1 << 30;
 /// The most packed bytes of an object of kind value.
@@ -74,7 +77,7 @@ impl Display for ValidateError {
 /// - Every id is in range. Names of objects, lambdas, parameters and services are distinct within their group.
 /// - Scalars have 1 to 64 bits. Shapes nest at most [`crate::MAX_SHAPE_DEPTH`] deep and hold no view.
 /// - Data fits its shape ([`crate::Data::fits`]; an array of `i8` is always `Data::Bytes`). Constants and parameters
-///   take at most [`MAX_VALUE_BYTES`].
+///   take at most [`MAX_DATA_BYTES`].
 /// - An object of kind value holds no byte strings. Values of lru, map and table are scalars, byte strings, or aggregates
 ///   without byte strings. Keys have at least one part; capacities and counts are at least 1; a counter that is no array
 ///   counts once; an object takes at most [`MAX_OBJECT_BYTES`] ([`MAX_STATE_VALUE_BYTES`] for kind value).
