@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod differential;
+pub mod fuzz;
 pub mod generate;
 pub mod runners;

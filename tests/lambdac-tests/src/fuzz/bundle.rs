@@ -1,8 +1,8 @@
 //! Files of a bundle that nobody vouches for.
 
 use lnic_bundle::{
-    Files, Lambda, MANIFEST, Manifest, Message, Object, Param, Placement, SCHEMA, Service, Workload, from_files,
-    with_hashes,
+    Files, Lambda, MANIFEST, Manifest, Message, Object, Param, Placement, SCHEMA, Service, Workload,
+    from_files, with_hashes,
 };
 
 use super::dice::Dice;
@@ -18,14 +18,23 @@ pub fn run(files: Files) -> bool {
         return false;
     };
     assert_eq!(bundle.files.len() + 1, count, "a file was lost");
-    assert!(bundle.files.keys().eq(bundle.manifest.files.keys()), "files and manifest differ");
+    assert!(
+        bundle.files.keys().eq(bundle.manifest.files.keys()),
+        "files and manifest differ"
+    );
     for name in bundle.files.keys() {
         let plain = !name.is_empty() && !name.starts_with('/') && !name.split('/').any(|part| part == "..");
         assert!(plain, "{name:?} leaves the bundle");
     }
     for workload in &bundle.manifest.workloads {
-        assert!(bundle.files.contains_key(&format!("workloads/{}.mir", workload.name)));
-        assert!(workload.id & 0xffff != 0 && workload.request.max <= 1 << 20 && workload.reply.max <= 1 << 20);
+        assert!(
+            bundle
+                .files
+                .contains_key(&format!("workloads/{}.mir", workload.name))
+        );
+        assert!(
+            workload.id & 0xffff != 0 && workload.request.max <= 1 << 20 && workload.reply.max <= 1 << 20
+        );
     }
     // What was taken is written and read again as it is.
     let again = from_files(with_hashes(bundle.manifest.clone(), bundle.files.clone()));
@@ -46,7 +55,11 @@ pub fn run_manifest(bytes: &[u8]) -> bool {
 
 /// A small whole bundle that uses every part of the manifest.
 pub fn sample() -> Files {
-    let message = |ty: &str, max| Message { ty: ty.into(), min: 0, max };
+    let message = |ty: &str, max| Message {
+        ty: ty.into(),
+        min: 0,
+        max,
+    };
     let lambda = Lambda {
         name: "get".into(),
         stream: false,
@@ -58,7 +71,12 @@ pub fn sample() -> Files {
         worst_case_steps: 12,
         placement: [
             ("host".to_owned(), Placement::Native),
-            ("xdp".to_owned(), Placement::Host { reason: "its reply is larger than a packet".into() }),
+            (
+                "xdp".to_owned(),
+                Placement::Host {
+                    reason: "its reply is larger than a packet".into(),
+                },
+            ),
         ]
         .into(),
     };
@@ -69,14 +87,20 @@ pub fn sample() -> Files {
         reply: message("bytes<1344>", 1344),
         fragment: 1344,
         lambdas: vec![lambda.clone()],
-        state: vec![Object { name: "seen".into(), ty: "counter[2]".into() }],
+        state: vec![Object {
+            name: "seen".into(),
+            ty: "counter[2]".into(),
+        }],
         services: vec![Service {
             name: "cache".into(),
             protocol: "memcached".into(),
             address: "127.0.0.1:11211".into(),
             timeout_ns: 5_000_000,
         }],
-        params: vec![Param { name: "ttl".into(), required: true }],
+        params: vec![Param {
+            name: "ttl".into(),
+            required: true,
+        }],
     };
     let manifest = Manifest {
         schema: SCHEMA,
@@ -84,8 +108,15 @@ pub fn sample() -> Files {
         targets: vec!["host".into(), "xdp".into()],
         files: Default::default(),
     };
-    let files = [("workloads/kv.mir", "module \"kv\"\n"), ("workloads/web.mir", "module \"web\"\n"), ("host/image.o", "")];
-    with_hashes(manifest, files.map(|(name, text)| (name.to_owned(), text.into())).into())
+    let files = [
+        ("workloads/kv.mir", "module \"kv\"\n"),
+        ("workloads/web.mir", "module \"web\"\n"),
+        ("host/image.o", ""),
+    ];
+    with_hashes(
+        manifest,
+        files.map(|(name, text)| (name.to_owned(), text.into())).into(),
+    )
 }
 
 /// A mutated bundle: its manifest as text, its contents, or its names.
@@ -117,15 +148,29 @@ fn rehashed(dice: &mut Dice, files: &mut Files) {
     let Ok(mut manifest) = serde_json::from_slice::<Manifest>(&json) else {
         return;
     };
-    let names = ["", "..", "../x", "/etc/passwd", "a//b", "workloads/kv.mir/x", ".hidden", "é", "a\0b", "kv", "ok"];
+    let names = [
+        "",
+        "..",
+        "../x",
+        "/etc/passwd",
+        "a//b",
+        "workloads/kv.mir/x",
+        ".hidden",
+        "é",
+        "a\0b",
+        "kv",
+        "ok",
+    ];
     let name = (*dice.pick(&names)).to_owned();
     match dice.below(5) {
         0 => drop(files.insert(name, b"x".to_vec())),
         1 => manifest.workloads[0].name = name,
         2 => manifest.workloads.swap(0, 1),
         3 => manifest.workloads[1].id = dice.next() as u32 & 0xffff_0001,
-        _ => (manifest.workloads[0].request.min, manifest.workloads[1].reply.max) =
-            (dice.below(12) as u32, dice.below(1 << 21) as u32),
+        _ => {
+            (manifest.workloads[0].request.min, manifest.workloads[1].reply.max) =
+                (dice.below(12) as u32, dice.below(1 << 21) as u32)
+        }
     }
     *files = with_hashes(manifest, std::mem::take(files));
 }

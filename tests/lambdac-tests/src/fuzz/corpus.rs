@@ -28,7 +28,10 @@ pub fn sources() -> Vec<Vec<u8>> {
     found.extend(std.map(|text| text.as_bytes().to_vec()));
     let pages = lang_spec::error_codes().filter_map(lang_spec::error_page);
     for page in pages {
-        let blocks = page.split("```lnic\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let blocks = page
+            .split("```lnic\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next());
         found.extend(blocks.map(|block| block.as_bytes().to_vec()));
     }
     found.extend((0..GENERATED).map(|seed| generate::program(seed).source.into_bytes()));
@@ -39,7 +42,10 @@ pub fn sources() -> Vec<Vec<u8>> {
 pub fn mir_texts() -> Vec<Vec<u8>> {
     let compiled = sources().into_iter().filter_map(|text| source::compile(&text));
     let texts = compiled.flat_map(|stages| [stages.lowered.to_string(), stages.optimised.to_string()]);
-    texts.filter(|text| text.len() <= MAX_MIR).map(String::into_bytes).collect()
+    texts
+        .filter(|text| text.len() <= MAX_MIR)
+        .map(String::into_bytes)
+        .collect()
 }
 
 /// The inputs of `regressions/KIND` by name, each of which once broke a promise.
@@ -49,12 +55,17 @@ pub fn regressions(kind: &str) -> Vec<(PathBuf, Vec<u8>)> {
         Err(_) => Vec::new(),
     };
     files.sort();
-    files.into_iter().map(|path| (path.clone(), read(&path))).collect()
+    files
+        .into_iter()
+        .map(|path| (path.clone(), read(&path)))
+        .collect()
 }
 
 /// Where a new input that breaks a promise is kept.
 pub fn regression_folder(kind: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions").join(kind)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("regressions")
+        .join(kind)
 }
 
 fn search(folder: &Path, files: &mut Vec<PathBuf>) {

@@ -74,8 +74,14 @@ impl Guard {
         self.since.store(IDLE, Ordering::Relaxed);
         self.slowest = self.slowest.max(self.started.elapsed() - began);
         result.unwrap_or_else(|_| {
-            let small = minimise(input, |input| catch_unwind(AssertUnwindSafe(|| check(input))).is_err());
-            panic!("{} input broke a promise; it is kept in {}", self.kind, self.keep(&small).display())
+            let small = minimise(input, |input| {
+                catch_unwind(AssertUnwindSafe(|| check(input))).is_err()
+            });
+            panic!(
+                "{} input broke a promise; it is kept in {}",
+                self.kind,
+                self.keep(&small).display()
+            )
         })
     }
 

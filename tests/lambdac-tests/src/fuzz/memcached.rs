@@ -77,8 +77,15 @@ impl Session {
         match self.client.receive(socket, peer, datagram) {
             Ok((token, value)) => {
                 self.counts.taken += 1;
-                assert!(value.is_none_or(|value| value.len() <= 1024), "a value over the limit");
-                assert_eq!(peer, MemcachedClient::server(), "an answer of a stranger was taken");
+                assert!(
+                    value.is_none_or(|value| value.len() <= 1024),
+                    "a value over the limit"
+                );
+                assert_eq!(
+                    peer,
+                    MemcachedClient::server(),
+                    "an answer of a stranger was taken"
+                );
                 assert!(self.waiting.remove(&token), "an answer was taken twice");
             }
             Err(_) => self.counts.ignored += 1,
@@ -123,7 +130,11 @@ pub fn run(bytes: &[u8]) -> Counts {
         session.ask(op, b"key");
         let (socket, request) = session.asked[session.asked.len() - 1].clone();
         session.take(socket, MemcachedClient::server(), bytes);
-        session.take(socket, MemcachedClient::server(), &[&request[..8], bytes].concat());
+        session.take(
+            socket,
+            MemcachedClient::server(),
+            &[&request[..8], bytes].concat(),
+        );
         session.pass(TIMEOUT_NS / 4);
     }
     session.end()
@@ -156,7 +167,10 @@ pub fn run_mutated(seed: u64, datagrams: u64) -> Counts {
     for _ in 0..datagrams {
         if dice.chance(50) {
             let op = *dice.pick(&[ServiceOp::Get, ServiceOp::Get, ServiceOp::Set, ServiceOp::Delete]);
-            session.ask(op, *dice.pick(&[&b"key"[..], b"other", b"a b", b"", b"k\r\nflush_all"]));
+            session.ask(
+                op,
+                *dice.pick(&[&b"key"[..], b"other", b"a b", b"", b"k\r\nflush_all"]),
+            );
         }
         let mut datagram = vec![0, 0, 0, 0, 0, 1, 0, 0];
         let mut socket = dice.below(4) as u16;
@@ -168,14 +182,18 @@ pub fn run_mutated(seed: u64, datagrams: u64) -> Counts {
         if dice.chance(20) {
             (datagram[3], datagram[5]) = (dice.below(5) as u8, dice.below(6) as u8);
         }
-        datagram.extend_from_slice(dice.pick(ANSWERS));
+        datagram.extend_from_slice(ANSWERS[dice.below(ANSWERS.len())]);
         if dice.chance(40) {
             mutate::bytes(&mut dice, &mut datagram);
         }
         let stranger = SocketAddr::from((Ipv4Addr::LOCALHOST, 11212));
-        let peer = if dice.chance(95) { MemcachedClient::server() } else { stranger };
+        let peer = if dice.chance(95) {
+            MemcachedClient::server()
+        } else {
+            stranger
+        };
         session.take(socket, peer, &datagram);
-        if dice.chance(30) {
+        if dice.chance(10) {
             session.pass(dice.below(TIMEOUT_NS as usize) as u64);
         }
     }

@@ -38,11 +38,18 @@ pub fn run(bytes: &[u8]) -> Outcome {
         return Outcome::Invalid;
     }
     let printed = module.to_string();
-    assert_eq!(parse(&printed).as_ref(), Ok(&module), "it reads back as another module:\n{printed}");
+    assert_eq!(
+        parse(&printed).as_ref(),
+        Ok(&module),
+        "it reads back as another module:\n{printed}"
+    );
     call(&module);
     lambdac_lower::split_awaits(&mut module);
     assert_valid("the await split", &module);
-    let validate = lambdac_opt::Options { validate: true, ..Default::default() };
+    let validate = lambdac_opt::Options {
+        validate: true,
+        ..Default::default()
+    };
     lambdac_opt::optimize(&mut module, &validate);
     call(&module);
     Outcome::Valid
@@ -59,13 +66,19 @@ fn call(module: &Module) -> Vec<End> {
     let mut ends = Vec::new();
     for (number, request) in requests.into_iter().enumerate() {
         let now = 1_000_000_000 * (number as u64 + 1);
-        let env = Env { pkt: [0x0a00_0001, 4000, 4369, 1, number as u64], now, random: None, params: params.clone() };
-        let mut services = |_: &lambdac_mir::Service, op, key: &[u8], _: Option<&[u8]>| match (key.len() % 4, op) {
-            (0, _) => Answer::Missing,
-            (1, _) => Answer::Failed,
-            (_, ServiceOp::Get) => Answer::Value(key.repeat(3)),
-            _ => Answer::Done,
+        let env = Env {
+            pkt: [0x0a00_0001, 4000, 4369, 1, number as u64],
+            now,
+            random: None,
+            params: params.clone(),
         };
+        let mut services =
+            |_: &lambdac_mir::Service, op, key: &[u8], _: Option<&[u8]>| match (key.len() % 4, op) {
+                (0, _) => Answer::Missing,
+                (1, _) => Answer::Failed,
+                (_, ServiceOp::Get) => Answer::Value(key.repeat(3)),
+                _ => Answer::Done,
+            };
         ends.push(interp.call(Callee::Dispatch, request, &env, &mut services));
     }
     interp.state(u64::MAX);

@@ -4,14 +4,49 @@ use super::dice::Dice;
 
 /// Numbers at the edges of widths and limits.
 const NUMBERS: &[&str] = &[
-    "0", "1", "2", "7", "8", "63", "64", "65", "127", "128", "255", "256", "1344", "1345", "32767", "65535", "65536",
-    "1048576", "1048577", "2147483648", "4294967295", "4294967296", "9223372036854775807", "9223372036854775808",
-    "18446744073709551615", "18446744073709551616", "0x", "0b2", "1_", "99999999999999999999999999999999999999999",
+    "0",
+    "1",
+    "2",
+    "7",
+    "8",
+    "63",
+    "64",
+    "65",
+    "127",
+    "128",
+    "255",
+    "256",
+    "1344",
+    "1345",
+    "32767",
+    "65535",
+    "65536",
+    "1048576",
+    "1048577",
+    "2147483648",
+    "4294967295",
+    "4294967296",
+    "9223372036854775807",
+    "9223372036854775808",
+    "18446744073709551615",
+    "18446744073709551616",
+    "0x",
+    "0b2",
+    "1_",
+    "99999999999999999999999999999999999999999",
 ];
 
 /// Bytes that are not UTF-8, or not ASCII.
-const ODD_BYTES: &[&[u8]] =
-    &[b"\xff", b"\xc3", b"\xe2\x82", b"\xed\xa0\x80", b"\0", "é".as_bytes(), "\u{feff}".as_bytes(), "\u{fffd}".as_bytes()];
+const ODD_BYTES: &[&[u8]] = &[
+    b"\xff",
+    b"\xc3",
+    b"\xe2\x82",
+    b"\xed\xa0\x80",
+    b"\0",
+    "é".as_bytes(),
+    "\u{feff}".as_bytes(),
+    "\u{fffd}".as_bytes(),
+];
 
 /// What nests: opening, what may stand inside, closing.
 const NESTS: &[(&str, &str, &str)] = &[
@@ -62,7 +97,11 @@ fn tokens(text: &[u8]) -> Vec<(Kind, std::ops::Range<usize>)> {
         match kind {
             Kind::Word | Kind::Number => at += run(&text[at..], |b| b.is_ascii_alphanumeric() || b == b'_'),
             Kind::Space => at += run(&text[at..], |b| b.is_ascii_whitespace()),
-            Kind::Text => at = text.len().min(at + run(&text[at..], |b| b != b'"' && b != b'\n') + 1),
+            Kind::Text => {
+                at = text
+                    .len()
+                    .min(at + run(&text[at..], |b| b != b'"' && b != b'\n') + 1)
+            }
             Kind::Mark => {}
         }
         found.push((kind, start..at));
@@ -114,27 +153,41 @@ pub fn gently(dice: &mut Dice, text: &mut Vec<u8>, other: &[u8]) {
 /// Makes the number in a token, such as `7`, `v7` or `i32`, a little larger or smaller.
 fn nudge(dice: &mut Dice, text: &mut Vec<u8>) {
     let digits = |at: &std::ops::Range<usize>| text[at.clone()].iter().position(u8::is_ascii_digit);
-    let numbered: Vec<_> =
-        tokens(text).into_iter().filter_map(|(_, at)| Some(at.start + digits(&at)?..at.end)).collect();
+    let numbered: Vec<_> = tokens(text)
+        .into_iter()
+        .filter_map(|(_, at)| Some(at.start + digits(&at)?..at.end))
+        .collect();
     if numbered.is_empty() {
         return;
     }
     let at = dice.pick(&numbered).clone();
-    let number = std::str::from_utf8(&text[at.clone()]).ok().and_then(|text| text.parse::<u64>().ok());
+    let number = std::str::from_utf8(&text[at.clone()])
+        .ok()
+        .and_then(|text| text.parse::<u64>().ok());
     let Some(number) = number else { return };
     let by = 1 + dice.below(3) as u64;
-    let number = if dice.chance(50) { number.wrapping_add(by) } else { number.saturating_sub(by) };
+    let number = if dice.chance(50) {
+        number.wrapping_add(by)
+    } else {
+        number.saturating_sub(by)
+    };
     text.splice(at, number.to_string().into_bytes());
 }
 
 /// Puts another token that starts alike in a token's place: a value's id for a value's id, a width for a width.
 fn like_token(dice: &mut Dice, text: &mut Vec<u8>) {
-    let all: Vec<_> = tokens(text).into_iter().filter(|(kind, _)| *kind != Kind::Space).collect();
+    let all: Vec<_> = tokens(text)
+        .into_iter()
+        .filter(|(kind, _)| *kind != Kind::Space)
+        .collect();
     if all.is_empty() {
         return;
     }
     let (kind, at) = dice.pick(&all).clone();
-    let alike: Vec<_> = all.iter().filter(|(k, other)| *k == kind && text[other.start] == text[at.start]).collect();
+    let alike: Vec<_> = all
+        .iter()
+        .filter(|(k, other)| *k == kind && text[other.start] == text[at.start])
+        .collect();
     let from = alike[dice.below(alike.len())].1.clone();
     let piece = text[from].to_vec();
     text.splice(at, piece);
@@ -179,7 +232,10 @@ fn insert(dice: &mut Dice, text: &mut Vec<u8>, piece: Vec<u8>) {
 
 /// Swaps, doubles, deletes or replaces a token.
 fn token(dice: &mut Dice, text: &mut Vec<u8>, other: &[u8]) {
-    let all: Vec<_> = tokens(text).into_iter().filter(|(kind, _)| *kind != Kind::Space).collect();
+    let all: Vec<_> = tokens(text)
+        .into_iter()
+        .filter(|(kind, _)| *kind != Kind::Space)
+        .collect();
     if all.is_empty() {
         return;
     }
@@ -228,7 +284,10 @@ fn swap(text: &mut Vec<u8>, a: std::ops::Range<usize>, b: std::ops::Range<usize>
 
 /// Puts a number from the edges in a number's place.
 fn number(dice: &mut Dice, text: &mut Vec<u8>) {
-    let numbers: Vec<_> = tokens(text).into_iter().filter(|(kind, _)| *kind == Kind::Number).collect();
+    let numbers: Vec<_> = tokens(text)
+        .into_iter()
+        .filter(|(kind, _)| *kind == Kind::Number)
+        .collect();
     if !numbers.is_empty() {
         let at = dice.pick(&numbers).1.clone();
         text.splice(at, dice.pick(NUMBERS).bytes());
@@ -237,7 +296,10 @@ fn number(dice: &mut Dice, text: &mut Vec<u8>) {
 
 /// Deletes, doubles, moves or swaps whole lines.
 fn line(dice: &mut Dice, text: &mut Vec<u8>) {
-    let mut lines: Vec<Vec<u8>> = text.split_inclusive(|&b| b == b'\n').map(<[u8]>::to_vec).collect();
+    let mut lines: Vec<Vec<u8>> = text
+        .split_inclusive(|&b| b == b'\n')
+        .map(<[u8]>::to_vec)
+        .collect();
     if lines.is_empty() {
         return;
     }
@@ -268,7 +330,13 @@ fn nest(dice: &mut Dice, text: &mut Vec<u8>) {
     let (open, inside, close) = *dice.pick(NESTS);
     let depth = *dice.pick(&[2, 10, 40, 63, 64, 65, 300, 5_000]);
     let closing = if dice.chance(70) { depth } else { dice.below(depth) };
-    insert(dice, text, [&open.repeat(depth), inside, &close.repeat(closing)].concat().into_bytes());
+    insert(
+        dice,
+        text,
+        [&open.repeat(depth), inside, &close.repeat(closing)]
+            .concat()
+            .into_bytes(),
+    );
 }
 
 /// Something very long: a number, a name, a string, a line of one token, a comment.

@@ -73,7 +73,10 @@ pub fn run(bytes: &[u8]) -> Outcome {
     {
         lower(workload, &map);
     }
-    assert!(clean.is_some() || errors > 0, "nothing came out, and nothing was said");
+    assert!(
+        clean.is_some() || errors > 0,
+        "nothing came out, and nothing was said"
+    );
     Outcome {
         errors,
         diagnostics: diagnostics.len(),
@@ -127,15 +130,27 @@ pub(super) fn assert_valid(after: &str, module: &Module) {
 }
 
 fn check_diagnostics(map: &SourceMap, diagnostics: &[Diagnostic]) {
-    assert!(diagnostics.is_sorted_by_key(|d| d.span()), "diagnostics are out of order");
+    assert!(
+        diagnostics.is_sorted_by_key(|d| d.span()),
+        "diagnostics are out of order"
+    );
     for diagnostic in diagnostics {
         let primary: Vec<bool> = diagnostic.labels.iter().map(|label| label.primary).collect();
-        assert!(primary[0] && !primary[1..].contains(&true), "not one primary label: {diagnostic:?}");
+        assert!(
+            primary[0] && !primary[1..].contains(&true),
+            "not one primary label: {diagnostic:?}"
+        );
         for label in &diagnostic.labels {
-            assert!(map.files().any(|file| file == label.span.file), "no such file: {diagnostic:?}");
+            assert!(
+                map.files().any(|file| file == label.span.file),
+                "no such file: {diagnostic:?}"
+            );
             let text = map.text(label.span.file);
             let (start, end) = (label.span.start as usize, label.span.end as usize);
-            assert!(text.get(start..end).is_some(), "a span outside the text: {diagnostic:?}");
+            assert!(
+                text.get(start..end).is_some(),
+                "a span outside the text: {diagnostic:?}"
+            );
         }
         check_rendered(map, diagnostic);
     }
@@ -156,6 +171,9 @@ fn check_rendered(map: &SourceMap, diagnostic: &Diagnostic) {
 pub fn mutated(dice: &mut Dice, corpus: &[Vec<u8>]) -> Vec<u8> {
     let mut text = dice.pick(corpus).clone();
     let other = dice.pick(corpus).clone();
-    mutate::text(dice, &mut text, &other);
+    match dice.chance(40) {
+        true => mutate::gently(dice, &mut text, &other),
+        false => mutate::text(dice, &mut text, &other),
+    }
     text
 }

@@ -2,9 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use lnic_wire::{
-    Header, Kind, Limits, MAX_FRAGMENT, MAX_MESSAGE, Malformed, Offer, Reassembler, Status,
-};
+use lnic_wire::{Header, Kind, Limits, MAX_FRAGMENT, MAX_MESSAGE, Malformed, Offer, Reassembler, Status};
 
 use super::dice::Dice;
 
@@ -51,7 +49,12 @@ pub struct Receiver {
 impl Receiver {
     /// One that has seen nothing, with caps on memory.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, reassembler: Reassembler::new(limits), whole: Vec::new(), counts: Counts::default() }
+        Self {
+            limits,
+            reassembler: Reassembler::new(limits),
+            whole: Vec::new(),
+            counts: Counts::default(),
+        }
     }
 
     /// Takes a datagram.
@@ -79,10 +82,16 @@ impl Receiver {
         } else if header.fragments == 1 {
             self.counts.single += 1;
         } else {
-            let offer = self.reassembler.offer(now_ns, source, &header, payload, &mut self.whole);
+            let offer = self
+                .reassembler
+                .offer(now_ns, source, &header, payload, &mut self.whole);
             self.count(offer);
             if offer == Offer::Complete {
-                assert!((least..=most).contains(&self.whole.len()), "{} bytes of {header:?}", self.whole.len());
+                assert!(
+                    (least..=most).contains(&self.whole.len()),
+                    "{} bytes of {header:?}",
+                    self.whole.len()
+                );
             }
         }
         assert!(self.reassembler.bytes() <= self.limits.total, "over the cap");
@@ -105,10 +114,22 @@ impl Receiver {
     pub fn audit(&self) -> Counts {
         let (counts, stats) = (self.counts, self.reassembler.stats());
         assert_eq!(counts.packets, counts.sum(), "{counts:?}");
-        let offers = (counts.stored + counts.complete, counts.duplicate, counts.disagrees, counts.refused);
-        assert_eq!(offers, (stats.stored, stats.duplicates, stats.disagreeing, stats.refused));
+        let offers = (
+            counts.stored + counts.complete,
+            counts.duplicate,
+            counts.disagrees,
+            counts.refused,
+        );
+        assert_eq!(
+            offers,
+            (stats.stored, stats.duplicates, stats.disagreeing, stats.refused)
+        );
         let ended = stats.completed + stats.disagreements + stats.evicted + stats.expired;
-        assert_eq!(stats.started, ended + self.reassembler.waiting() as u64, "{stats:?}");
+        assert_eq!(
+            stats.started,
+            ended + self.reassembler.waiting() as u64,
+            "{stats:?}"
+        );
         assert!(self.reassembler.fragments_held() * MAX_FRAGMENT <= self.reassembler.bytes());
         counts
     }
@@ -119,7 +140,11 @@ impl Receiver {
     /// Where it does.
     pub fn end(mut self) -> Counts {
         self.reassembler.expire(u64::MAX);
-        let left = (self.reassembler.bytes(), self.reassembler.waiting(), self.reassembler.fragments_held());
+        let left = (
+            self.reassembler.bytes(),
+            self.reassembler.waiting(),
+            self.reassembler.fragments_held(),
+        );
         assert_eq!(left, (0, 0, 0), "bytes, messages, fragments");
         self.audit()
     }
@@ -165,8 +190,12 @@ pub fn run_packets(mut bytes: &[u8]) -> Counts {
 }
 
 /// Caps so small that they are often met.
-pub const SMALL: Limits =
-    Limits { total: 1 << 20, per_address: 256 << 10, per_network: 512 << 10, timeout_ns: 1_000_000_000 };
+pub const SMALL: Limits = Limits {
+    total: 1 << 20,
+    per_address: 256 << 10,
+    per_network: 512 << 10,
+    timeout_ns: 1_000_000_000,
+};
 
 /// One of a few hundred callers in a few networks.
 fn address(number: usize) -> SocketAddr {
@@ -197,8 +226,13 @@ impl Packets {
     pub fn new(seed: u64, workloads: &[u32]) -> Self {
         let mut dice = Dice::new(seed);
         let payload = (0..2 * MAX_FRAGMENT).map(|_| dice.next() as u8).collect();
-        let mut packets =
-            Self { dice, sending: Vec::new(), workloads: workloads.to_vec(), payload, now_ns: 1_000_000_000 };
+        let mut packets = Self {
+            dice,
+            sending: Vec::new(),
+            workloads: workloads.to_vec(),
+            payload,
+            now_ns: 1_000_000_000,
+        };
         packets.sending = (0..48).map(|_| packets.message()).collect();
         packets
     }
@@ -220,15 +254,27 @@ impl Packets {
         let workload = *dice.pick(&self.workloads);
         let header = Header::request(workload, dice.next(), 0, fragments, 0);
         let last = (len - usize::from(fragments - 1) * MAX_FRAGMENT) as u16;
-        Sending { source: dice.below(400), header, last }
+        Sending {
+            source: dice.below(400),
+            header,
+            last,
+        }
     }
 
     /// Writes the next datagram, and gives where it comes from.
     pub fn next(&mut self, datagram: &mut Vec<u8>) -> SocketAddr {
         self.now_ns += self.dice.below(200_000) as u64;
         let at = self.dice.below(self.sending.len());
-        let Sending { source, mut header, last } = self.sending[at];
-        header.length = if header.fragment + 1 == header.fragments { last } else { MAX_FRAGMENT as u16 };
+        let Sending {
+            source,
+            mut header,
+            last,
+        } = self.sending[at];
+        header.length = if header.fragment + 1 == header.fragments {
+            last
+        } else {
+            MAX_FRAGMENT as u16
+        };
         datagram.clear();
         datagram.extend_from_slice(&header.encode());
         // The payload follows from the fragment, so that one sent again is a duplicate.
@@ -249,14 +295,27 @@ impl Packets {
     fn mutate(&mut self, datagram: &mut Vec<u8>) {
         let dice = &mut self.dice;
         // The fields of the header by offset and size; numbers in them are mostly at some edge.
-        const FIELDS: [(usize, usize); 9] =
-            [(0, 2), (2, 1), (3, 1), (4, 4), (8, 8), (16, 2), (18, 2), (20, 2), (22, 2)];
+        const FIELDS: [(usize, usize); 9] = [
+            (0, 2),
+            (2, 1),
+            (3, 1),
+            (4, 4),
+            (8, 8),
+            (16, 2),
+            (18, 2),
+            (20, 2),
+            (22, 2),
+        ];
         const EDGES: [u64; 12] = [0, 1, 2, 3, 255, 256, 780, 781, 1343, 1344, 1345, u64::MAX];
         for _ in 0..=dice.below(2) {
             match dice.below(8) {
                 0..3 if datagram.len() >= 24 => {
                     let (at, len) = *dice.pick(&FIELDS);
-                    let value = if dice.chance(70) { *dice.pick(&EDGES) } else { dice.next() };
+                    let value = if dice.chance(70) {
+                        *dice.pick(&EDGES)
+                    } else {
+                        dice.next()
+                    };
                     datagram[at..at + len].copy_from_slice(&value.to_be_bytes()[8 - len..]);
                 }
                 3 => datagram.truncate(dice.below(datagram.len() + 1)),
@@ -267,7 +326,11 @@ impl Packets {
                     datagram.extend((0..len).map(|_| dice.next() as u8));
                 }
                 _ if !datagram.is_empty() => {
-                    let within = if dice.chance(70) { datagram.len().min(24) } else { datagram.len() };
+                    let within = if dice.chance(70) {
+                        datagram.len().min(24)
+                    } else {
+                        datagram.len()
+                    };
                     let at = dice.below(within);
                     datagram[at] ^= 1 << dice.below(8);
                 }
