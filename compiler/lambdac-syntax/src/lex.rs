@@ -105,7 +105,7 @@ impl Lexer<'_> {
             b'0'..=b'9' => self.number(),
             b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
                 let len = word_len(rest);
-                self.token(Kind::Word, len);
+                self.word(len);
             }
             b'(' | b'[' | b'{' => self.token(Kind::Open, 1),
             b')' | b']' | b'}' => self.token(Kind::Close, 1),
@@ -113,6 +113,15 @@ impl Lexer<'_> {
             | b'/' | b'%' | b'&' | b'|' | b'^' | b'~' => self.punct(),
             _ => self.unknown(),
         }
+    }
+
+    fn word(&mut self, len: usize) {
+        if len > MAX_NAME_BYTES {
+            let span = self.span(self.at, self.at + len);
+            let label = format!("{len} bytes; at most {MAX_NAME_BYTES} make a name");
+            self.error(Diagnostic::error("E0103", "the name is too long", span, label));
+        }
+        self.token(Kind::Word, len);
     }
 
     fn token(&mut self, kind: Kind, len: usize) {
@@ -285,6 +294,9 @@ impl Lexer<'_> {
         self.token(Kind::Unknown, len);
     }
 }
+
+/// Bytes in a name, at most: a workload's name is part of a file's name in a bundle.
+const MAX_NAME_BYTES: usize = 200;
 
 fn word_len(bytes: &[u8]) -> usize {
     bytes
