@@ -352,6 +352,12 @@ impl Analysis<'_> {
             self.decisions.unchecked.insert(number);
         }
         let trips = trips.unwrap_or(inner.max);
+        // How often a parameter has grown when it is looked at last: by the last trip's body, but the condition of a
+        // `while` sees what that trip left too.
+        let growths = match inner.kind {
+            LoopKind::For { .. } => trips.saturating_sub(1),
+            LoopKind::While(_) => trips,
+        };
         let widths: Vec<Interval> = params
             .iter()
             .map(|param| Interval::all(self.facts.width(*param)))
@@ -380,9 +386,7 @@ impl Analysis<'_> {
                 }
                 settled = false;
                 let reach = joined.steps[at].filter(|_| round == 0).and_then(|step| {
-                    let most = step
-                        .checked_mul(trips.saturating_sub(1))?
-                        .checked_add(starts[at].hi)?;
+                    let most = step.checked_mul(growths)?.checked_add(starts[at].hi)?;
                     // One step past the last trip is computed too.
                     (most.checked_add(step)? <= widths[at].hi).then_some((step, most))
                 });

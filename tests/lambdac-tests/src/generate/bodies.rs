@@ -42,7 +42,6 @@ impl Generator {
         }
         let ret = self.fn_ret();
         let ret_text = match &ret {
-            FnRet::Nothing => String::new(),
             FnRet::Value(ty) => format!(" -> {}", self.ty_text(ty)),
             FnRet::Option(ty) => format!(" -> {}?", self.ty_text(ty)),
         };

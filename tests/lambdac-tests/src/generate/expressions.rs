@@ -536,7 +536,7 @@ impl Generator {
         let text = match self.c.below(8) {
             0 => format!("{name}[0..{name}.len()]"),
             1 => format!("{name}[{name}.len() / 2..{name}.len()]"),
-            7 => format!("{name}[{}..{}]", self.c.below(3), self.c.below(4) + 2),
+            7 if n >= 5 => format!("{name}[{}..{}]", self.c.below(3), self.c.below(4) + 2),
             _ => {
                 let to = self.int_expr(s, 32, false, depth + 2);
                 format!("{name}[0..min({to}, {name}.len())]")

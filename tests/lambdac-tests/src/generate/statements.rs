@@ -399,7 +399,6 @@ impl Generator {
     pub fn return_statement(&mut self, s: &Scope, ret: &FnRet) -> String {
         self.used("return");
         match ret {
-            FnRet::Nothing => "return;".to_owned(),
             FnRet::Value(ty) => format!("return {};", self.expr(s, ty, 1)),
             FnRet::Option(_) if self.c.chance(40) => "return none;".to_owned(),
             FnRet::Option(ty) => format!("return {};", self.expr(s, ty, 1)),

@@ -56,7 +56,6 @@ pub enum FnParam {
 /// What a fn gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FnRet {
-    Nothing,
     Value(Ty),
     Option(Ty),
 }
