@@ -1,4 +1,5 @@
-//! The conformance programs and the examples: each test item of each is one test, run on the evaluator.
+//! The conformance programs and the examples: each test item of each is one test, run on the evaluator and on the
+//! host's code.
 //!
 //! A program may not have a diagnostic, except those of a line `// warns W0050 W0055`.
 

@@ -7,7 +7,8 @@ use lambdac_check::Sources;
 use lambdac_diag::render::{MessageFormat, render};
 use lambdac_diag::{Diagnostic, Sink, SourceMap};
 use lambdac_hir::{Test, Workload};
-use lambdac_interp::{InterpTarget, TestResult, run_test};
+use lambdac_driver::testing::HostTarget;
+use lambdac_interp::{InterpTarget, Target, TestResult, run_test};
 use libtest_mimic::Failed;
 
 /// A checked source.
@@ -56,18 +57,27 @@ impl Program {
         Err(format!("expected {expected:?}, found {found:?}\n{}", self.rendered()).into())
     }
 
-    /// Runs one of the test items on the evaluator.
+    /// Runs one of the test items on the evaluator and on the host's code after all passes.
     pub fn run(&self, workload: &Arc<Workload>, test: &Test) -> Result<(), Failed> {
-        let mut target = InterpTarget::new(workload.clone());
-        match run_test(workload, test, &mut target) {
+        self.run_on(workload, test, &mut InterpTarget::new(workload.clone()))?;
+        let mut module = lambdac_lower::lower(workload, &self.map);
+        lambdac_lower::split_awaits(&mut module);
+        lambdac_opt::optimize(&mut module, &lambdac_opt::Options::default());
+        let mut host = HostTarget::new(workload.clone(), module.into()).map_err(|e| format!("host: {e}"))?;
+        self.run_on(workload, test, &mut host)
+    }
+
+    fn run_on(&self, workload: &Arc<Workload>, test: &Test, target: &mut dyn Target) -> Result<(), Failed> {
+        let name = target.name().to_owned();
+        match run_test(workload, test, target) {
             TestResult::Passed => Ok(()),
-            TestResult::Skipped(reason) => Err(format!("skipped: {reason}").into()),
+            TestResult::Skipped(reason) => Err(format!("{name}: skipped: {reason}").into()),
             TestResult::Failed(failures) => {
                 let told = failures.iter().map(|failure| {
                     let (line, _) = self.map.line_column(failure.span.file, failure.span.start);
                     let (expected, got) = (&failure.expected, &failure.got);
                     let step = self.map.slice(failure.span);
-                    format!("line {line}: {step}\n  expected {expected}\n  got      {got}\n")
+                    format!("{name}, line {line}: {step}\n  expected {expected}\n  got      {got}\n")
                 });
                 Err(told.collect::<String>().into())
             }
