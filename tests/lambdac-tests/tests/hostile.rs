@@ -323,8 +323,11 @@ fn includes_of_folders_missing_and_huge_files_are_errors_where_they_stand() {
     assert_eq!(*good, Vec::<String>::new());
 }
 
-/// Sources that grow with a number.
-const GROWING: &[(&str, fn(usize) -> String)] = &[
+/// A source that grows with a number.
+type Growing = fn(usize) -> String;
+
+/// What grows, and how.
+const GROWING: &[(&str, Growing)] = &[
     ("items", |n| {
         (0..n).fold(String::from("workload h;\n"), |s, i| {
             s + &format!("const C{i}: u32 = {i};\n")

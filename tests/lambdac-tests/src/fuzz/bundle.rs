@@ -166,7 +166,7 @@ fn rehashed(dice: &mut Dice, files: &mut Files) {
         0 => drop(files.insert(name, b"x".to_vec())),
         1 => manifest.workloads[0].name = name,
         2 => manifest.workloads.swap(0, 1),
-        3 => manifest.workloads[1].id = dice.next() as u32 & 0xffff_0001,
+        3 => manifest.workloads[1].id = dice.roll() as u32 & 0xffff_0001,
         _ => {
             (manifest.workloads[0].request.min, manifest.workloads[1].reply.max) =
                 (dice.below(12) as u32, dice.below(1 << 21) as u32)

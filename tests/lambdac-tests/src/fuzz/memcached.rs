@@ -59,7 +59,7 @@ impl Session {
     pub fn ask(&mut self, op: ServiceOp, key: &[u8]) {
         let token = self.counts.sent as u32;
         let dice = &mut self.dice;
-        if let Some(sent) = self.client.ask(token, (op, key), self.now, || dice.next() as u32) {
+        if let Some(sent) = self.client.ask(token, (op, key), self.now, || dice.roll() as u32) {
             self.counts.sent += 1;
             self.waiting.insert(token);
             self.asked.push(sent);
@@ -167,10 +167,8 @@ pub fn run_mutated(seed: u64, datagrams: u64) -> Counts {
     for _ in 0..datagrams {
         if dice.chance(50) {
             let op = *dice.pick(&[ServiceOp::Get, ServiceOp::Get, ServiceOp::Set, ServiceOp::Delete]);
-            session.ask(
-                op,
-                *dice.pick(&[&b"key"[..], b"other", b"a b", b"", b"k\r\nflush_all"]),
-            );
+            let keys = [&b"key"[..], b"other", b"a b", b"", b"k\r\nflush_all"];
+            session.ask(op, keys[dice.below(keys.len())]);
         }
         let mut datagram = vec![0, 0, 0, 0, 0, 1, 0, 0];
         let mut socket = dice.below(4) as u16;

@@ -216,7 +216,7 @@ fn byte(dice: &mut Dice, text: &mut [u8]) {
     text[at] = match dice.below(3) {
         0 => text[at] ^ (1 << dice.below(8)),
         1 => text[at].wrapping_add(1),
-        _ => dice.next() as u8,
+        _ => dice.roll() as u8,
     };
 }
 

@@ -225,7 +225,7 @@ impl Packets {
     /// The packets of a seed, most for one of these workloads.
     pub fn new(seed: u64, workloads: &[u32]) -> Self {
         let mut dice = Dice::new(seed);
-        let payload = (0..2 * MAX_FRAGMENT).map(|_| dice.next() as u8).collect();
+        let payload = (0..2 * MAX_FRAGMENT).map(|_| dice.roll() as u8).collect();
         let mut packets = Self {
             dice,
             sending: Vec::new(),
@@ -252,7 +252,7 @@ impl Packets {
         };
         let fragments = len.div_ceil(MAX_FRAGMENT).max(1) as u16;
         let workload = *dice.pick(&self.workloads);
-        let header = Header::request(workload, dice.next(), 0, fragments, 0);
+        let header = Header::request(workload, dice.roll(), 0, fragments, 0);
         let last = (len - usize::from(fragments - 1) * MAX_FRAGMENT) as u16;
         Sending {
             source: dice.below(400),
@@ -314,7 +314,7 @@ impl Packets {
                     let value = if dice.chance(70) {
                         *dice.pick(&EDGES)
                     } else {
-                        dice.next()
+                        dice.roll()
                     };
                     datagram[at..at + len].copy_from_slice(&value.to_be_bytes()[8 - len..]);
                 }
@@ -323,7 +323,7 @@ impl Packets {
                 5 => {
                     let len = dice.below(64);
                     datagram.clear();
-                    datagram.extend((0..len).map(|_| dice.next() as u8));
+                    datagram.extend((0..len).map(|_| dice.roll() as u8));
                 }
                 _ if !datagram.is_empty() => {
                     let within = if dice.chance(70) {
