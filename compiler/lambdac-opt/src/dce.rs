@@ -249,7 +249,10 @@ impl<'a> Marker<'a> {
                 }
             }
             if writes {
-                if touch != Touch::SetLen {
+                if touch == Touch::SetLen {
+                    // A length may only take in bytes that were written.
+                    self.edge(node, content);
+                } else {
                     self.edge(content, node);
                 }
                 if touch != Touch::WriteBytes {
@@ -419,6 +422,23 @@ mod tests {
 
     use super::DCE;
     use crate::testing::run_pass;
+
+    #[test]
+    fn bytes_below_a_length_that_is_read_stay_written() {
+        assert_snapshot!(run_pass(&DCE, r#"
+  slot s0 "b": bytes<4>
+  part0() {
+    v0: i32 = const 0
+    v1: i32 = const 1
+    copy_bytes s0, v0, req[v0 +: v1]
+    set_len s0, v1
+    v2: i32 = len s0
+    reply req[v0 +: v2]
+  }
+"#), @"
+        unchanged
+        ");
+    }
 
     #[test]
     fn a_loop_parameter_that_only_feeds_itself_goes() {
