@@ -150,7 +150,7 @@ fn long_flat_things_are_fine() {
         body(&"x = 1;".repeat(n)),
         body(&format!("match x {{ {} }}", "1 | 2 => {}".repeat(n))),
         body(&format!("return b\"{}\";", "x".repeat(1 << 20))),
-        body(&format!("let {} = 1;", "x".repeat(1 << 20))),
+        body(&format!("let {} = 1;", "x".repeat(200))),
         format!("workload w; {}", "const A: u32 = 1; ".repeat(10_000)),
         format!("workload w; {}", "lambda f() -> u8 { reply 1; }\n".repeat(10_000)),
         format!("workload w; enum E: u32 {{ {} }}", "A, ".repeat(n)),
@@ -168,6 +168,13 @@ fn long_flat_things_are_fine() {
         ),
     ] {
         assert_eq!(first_code(&text), "", "{}", &text[..60]);
+    }
+}
+
+#[test]
+fn a_name_too_long_is_an_error() {
+    for len in [201, 1 << 20] {
+        assert_eq!(first_code(&body(&format!("let {} = 1;", "x".repeat(len)))), "E0103");
     }
 }
 
