@@ -31,37 +31,49 @@ pub fn run(setup: &Setup, report: &mut Report) -> Result<()> {
         let folder = setup.scratch.path().join(format!("workloads-{count}"));
         programs::write(&folder, count)?;
         let runs = check_runs(&setup.lambdac, &folder)?;
-        let per_workload: Vec<f64> = runs.iter().map(|seconds| seconds * 1e6 / count as f64).collect();
-        each.push(median(per_workload.iter().copied()));
+        let wall: Vec<f64> = runs.iter().map(|run| run.wall).collect();
+        let cpu: Vec<f64> = runs.iter().map(|run| run.cpu * 1e6 / count as f64).collect();
+        each.push(median(cpu.iter().copied()));
+        let row = Row::value(BENCH, &format!("{count} workloads"), "s", &wall);
+        let limited = count == LIMITED.0;
+        report.add(if limited {
+            row.with_target(Target::AtMost(LIMITED.1))
+        } else {
+            row
+        });
         report.add(Row::value(
             BENCH,
-            &format!("time a workload of {count}"),
+            &format!("processor time a workload of {count}"),
             "us",
-            &per_workload,
+            &cpu,
         ));
-        if count == LIMITED.0 {
-            let row = Row::value(BENCH, &format!("{count} workloads"), "s", &runs);
-            report.add(row.with_target(Target::AtMost(LIMITED.1)));
-        }
     }
     let flat = each[each.len() - 1] / each[0];
-    let name = format!("a workload of {}, of {}", SIZES[SIZES.len() - 1], SIZES[0]);
+    let name = format!("a workload of {} to one of {}", SIZES[SIZES.len() - 1], SIZES[0]);
     report.add(Row::ratio(BENCH, &name, flat).with_target(Target::AtMost(FLAT)));
     ready(setup, report)
 }
 
-/// Seconds that each run took.
-fn check_runs(lambdac: &Path, folder: &Path) -> Result<Vec<f64>> {
+/// What a run took, in seconds: by the clock, and of the processor.
+struct Took {
+    wall: f64,
+    cpu: f64,
+}
+
+fn check_runs(lambdac: &Path, folder: &Path) -> Result<Vec<Took>> {
     let mut runs = Vec::new();
     let begin = Instant::now();
     while runs.len() < RUNS && (runs.is_empty() || begin.elapsed() < BUDGET) {
-        let started = Instant::now();
+        let (started, used) = (Instant::now(), children_seconds());
         let done = Command::new(lambdac)
             .arg("check")
             .arg(folder)
             .stdin(Stdio::null())
             .output()?;
-        runs.push(started.elapsed().as_secs_f64());
+        runs.push(Took {
+            wall: started.elapsed().as_secs_f64(),
+            cpu: children_seconds() - used,
+        });
         ensure!(
             done.status.success(),
             "lambdac check: {}",
@@ -69,6 +81,18 @@ fn check_runs(lambdac: &Path, folder: &Path) -> Result<Vec<f64>> {
         );
     }
     Ok(runs)
+}
+
+/// Processor time of the children that have ended, in seconds.
+fn children_seconds() -> f64 {
+    // SAFETY: the structure is integers, for which all zeros is valid; it lives through the call.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage);
+        usage
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
 fn ready(setup: &Setup, report: &mut Report) -> Result<()> {

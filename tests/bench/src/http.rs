@@ -12,7 +12,7 @@ use crate::cores::Cores;
 use crate::http_load::Load;
 use crate::process::Server;
 use crate::report::{Report, Row, Target};
-use crate::udp::{PAGE, REQUEST};
+use crate::udp::{Measured, PAGE, REQUEST};
 use crate::{RUNS, Setup};
 
 const BENCH: &str = "http";
@@ -31,28 +31,40 @@ pub fn run(setup: &Setup, report: &mut Report) -> Result<()> {
         &["--serve-axum", "127.0.0.1:0"],
         &cores.server,
     )?;
-    let measure = |server: SocketAddr| {
-        let load = Load {
-            server,
-            path: PATH,
-            body: REQUEST,
-            reply: PAGE,
-            cores: &cores.load,
-            warm_up: Duration::from_millis(300),
-            duration: Duration::from_millis(1000),
-        };
-        load.run()
-    };
-    let (ours, theirs) = (worker.address("http=")?, bare.address("http=")?);
     let mut runs = Vec::new();
     for _ in 0..RUNS {
-        runs.push((
-            measure(ours).context("worker")?,
-            measure(theirs).context("bare route")?,
-        ));
+        let ours = measure(&worker, &cores).context("worker")?;
+        let theirs = measure(&bare, &cores).context("bare route")?;
+        runs.push((ours, theirs));
     }
-    report.add(Row::versus(BENCH, "POST /function/web", "/s", &runs).with_target(Target::AtLeast(0.85)));
+    let pairs = |of: fn(&Measured) -> f64| -> Vec<(f64, f64)> {
+        runs.iter().map(|(ours, theirs)| (of(ours), of(theirs))).collect()
+    };
+    let row = Row::versus(BENCH, "POST /function/web", "/s", &pairs(|m| m.per_second));
+    report.add(row.with_target(Target::AtLeast(0.85)));
+    report.add(Row::versus(
+        BENCH,
+        "processor time a request",
+        "ns",
+        &pairs(|m| m.cpu_ns),
+    ));
+    report.add(Row::versus(BENCH, "server's cores busy", "%", &pairs(|m| m.busy)));
     Ok(())
+}
+
+/// A second of load on a server.
+fn measure(server: &Server, cores: &Cores) -> Result<Measured> {
+    let load = Load {
+        server: server.address("http=")?,
+        path: PATH,
+        body: REQUEST,
+        reply: PAGE,
+        cores: &cores.load,
+        warm_up: Duration::from_millis(300),
+        duration: Duration::from_millis(1000),
+    };
+    let (per_second, before, after) = load.run(|| server.cpu_seconds())?;
+    Ok(Measured::new(per_second, after - before, load.duration, cores))
 }
 
 /// Serves the bare route until killed, with a thread for each core that this process may use.

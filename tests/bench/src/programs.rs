@@ -55,7 +55,7 @@ lambda sum(req: Request{index}) -> bytes<32> {{
     seen[2].add(1);
     let before = level.fetch_add(1);
     let mut out: bytes<32>;
-    out.append(text::dec(mix(req.value) as u64));
+    out.append(text::dec(mix(req.value) as u64 + before as u64));
     out.push(b' ');
 "
     );

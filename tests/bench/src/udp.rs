@@ -22,12 +22,25 @@ pub const PAGE: &[u8] =
     b"<!doctype html>\n<title>lambda-nic</title>\n<p>This page was answered by the network card.\n";
 
 /// What one load on one server gave.
-struct Measured {
-    per_second: f64,
+pub struct Measured {
+    /// Replies a second.
+    pub per_second: f64,
     /// Processor time of the server, in nanoseconds a request.
-    cpu_ns: f64,
+    pub cpu_ns: f64,
     /// Share of its cores' time that the server used, in per cent.
-    busy: f64,
+    pub busy: f64,
+}
+
+impl Measured {
+    /// From replies a second and the processor time in seconds that the server used meanwhile.
+    pub fn new(per_second: f64, used: f64, duration: Duration, cores: &Cores) -> Measured {
+        let seconds = duration.as_secs_f64();
+        Measured {
+            per_second,
+            cpu_ns: used * 1e9 / (per_second * seconds),
+            busy: used * 100.0 / (seconds * cores.server.len() as f64),
+        }
+    }
 }
 
 /// Runs worker and echo in turns.
@@ -91,11 +104,5 @@ fn measure(server: &Server, key: &str, cores: &Cores, request: &[u8], reply: &[u
         duration: Duration::from_millis(1000),
     };
     let (per_second, before, after) = load.run(|| server.cpu_seconds())?;
-    let used = after - before;
-    let seconds = load.duration.as_secs_f64();
-    Ok(Measured {
-        per_second,
-        cpu_ns: used * 1e9 / (per_second * seconds),
-        busy: used * 100.0 / (seconds * cores.server.len() as f64),
-    })
+    Ok(Measured::new(per_second, after - before, load.duration, cores))
 }
