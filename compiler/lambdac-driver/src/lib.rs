@@ -24,6 +24,8 @@ mod manifest;
 mod session;
 pub mod targets;
 pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use image::{Image, Linked, link};
 pub use lambdac_check::{NoSources, Sources};

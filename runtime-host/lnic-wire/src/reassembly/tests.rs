@@ -1,3 +1,5 @@
+//! Reassembly: whole messages, caps, and who goes first when a cap is reached.
+
 use super::*;
 
 fn source(last: u8) -> SocketAddr {
