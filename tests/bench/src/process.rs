@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::cores;
 
@@ -104,24 +104,23 @@ impl Server {
             .with_context(|| format!("no {key}ADDRESS in {:?}", self.ready))
     }
 
-    /// Processor time that it has used so far, in seconds.
+    /// Processor time that its threads have used so far, in seconds.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name in parentheses may hold anything; user and system time are the 12th and 13th field after it.
-        let fields: Vec<&str> = text
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .collect();
-        let [Some(user), Some(system)] =
-            [11, 12].map(|at| fields.get(at).and_then(|f| f.parse::<f64>().ok()))
-        else {
-            bail!("/proc/PID/stat has another shape");
-        };
-        // SAFETY: reads a constant of the system.
-        let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-        Ok((user + system) / ticks as f64)
+        let mut nanoseconds = 0;
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // A thread that has ended meanwhile is no error.
+            let text = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+            nanoseconds += text
+                .split_whitespace()
+                .next()
+                .and_then(|n| n.parse::<u64>().ok())
+                .unwrap_or(0);
+        }
+        ensure!(
+            nanoseconds > 0,
+            "the kernel does not tell processor time of threads"
+        );
+        Ok(nanoseconds as f64 / 1e9)
     }
 }
 

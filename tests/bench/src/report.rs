@@ -125,7 +125,7 @@ impl Row {
 
 fn target_text(limit: f64, row: &Row) -> String {
     match row.ratio {
-        Some(_) => limit.to_string(),
+        Some(_) => format!("{}", (limit * 1000.0).round() / 1000.0),
         None => short(limit, row.unit),
     }
 }
