@@ -76,7 +76,7 @@ impl LoadedImage {
         &self.image
     }
 
-    fn new_scratch(&self) -> engine::Scratch {
+    fn new_scratch(&self) -> ThreadScratch {
         let seed = self
             .seeds
             .fetch_add(0x9E37_79B9_7F4A_7C15, std::sync::atomic::Ordering::Relaxed);
@@ -85,11 +85,14 @@ impl LoadedImage {
             events: self.events.clone(),
             started: self.started,
         }));
-        scratch
+        ThreadScratch {
+            engine: scratch,
+            spare: Vec::new(),
+        }
     }
 
-    fn engine_scratch<'s>(&self, scratch: &'s mut Scratch) -> &'s mut engine::Scratch {
-        if !scratch.is::<engine::Scratch>() {
+    fn scratch_of<'s>(&self, scratch: &'s mut Scratch) -> &'s mut ThreadScratch {
+        if !scratch.is::<ThreadScratch>() {
             *scratch = Box::new(self.new_scratch());
         }
         match scratch.downcast_mut() {
@@ -98,7 +101,13 @@ impl LoadedImage {
         }
     }
 
-    fn outcome(&self, workload: usize, outcome: engine::Outcome, call: &mut ServiceCall) -> Outcome {
+    fn outcome(
+        &self,
+        workload: usize,
+        outcome: engine::Outcome,
+        call: &mut ServiceCall,
+        spare: &mut Spare,
+    ) -> Outcome {
         match outcome {
             engine::Outcome::Reply(len) => Outcome::Reply(len),
             engine::Outcome::Drop => Outcome::Drop,
@@ -124,10 +133,12 @@ impl LoadedImage {
                 call.key.extend_from_slice(asked.key);
                 call.value.clear();
                 call.value.extend_from_slice(asked.value);
-                Outcome::Await(Box::new(Waiting {
+                let mut waiting = spare.pop().unwrap_or_default();
+                *waiting = Waiting {
                     workload,
-                    continuation,
-                }))
+                    continuation: Some(continuation),
+                };
+                Outcome::Await(waiting)
             }
         }
     }
@@ -140,9 +151,22 @@ impl LoadedImage {
 }
 
 /// A waiting lambda and its workload's index in the image that it began in.
+#[derive(Default)]
 struct Waiting {
     workload: usize,
-    continuation: engine::Continuation,
+    continuation: Option<engine::Continuation>,
+}
+
+/// Boxes of lambdas that waited, for the next ones.
+type Spare = Vec<Box<Waiting>>;
+
+/// The most that a thread keeps.
+const SPARE: usize = 1024;
+
+/// What one thread uses again and again.
+struct ThreadScratch {
+    engine: engine::Scratch,
+    spare: Spare,
 }
 
 struct Sink {
@@ -301,9 +325,9 @@ impl Engine for LoadedImage {
         request: &[u8],
         io: &mut Io<'_>,
     ) -> Outcome {
-        let scratch = self.engine_scratch(scratch);
-        let outcome = self.image.workloads()[workload].invoke(scratch, &meta(packet), request, io.reply);
-        self.outcome(workload, outcome, io.call)
+        let ThreadScratch { engine, spare } = self.scratch_of(scratch);
+        let outcome = self.image.workloads()[workload].invoke(engine, &meta(packet), request, io.reply);
+        self.outcome(workload, outcome, io.call, spare)
     }
 
     fn resume(
@@ -314,22 +338,25 @@ impl Engine for LoadedImage {
         now: u64,
         io: &mut Io<'_>,
     ) -> Outcome {
-        let Ok(waiting) = continuation.downcast::<Waiting>() else {
+        let Ok(mut waiting) = continuation.downcast::<Waiting>() else {
             unreachable!("the worker gives a continuation back to the engine that made it")
         };
-        let Waiting {
-            workload,
-            continuation,
-        } = *waiting;
+        let workload = waiting.workload;
+        let Some(continuation) = waiting.continuation.take() else {
+            unreachable!("a continuation is resumed once: it is moved")
+        };
         let answer = match answer {
             Answer::Value(value) => engine::Answer::Value(value),
             Answer::Done => engine::Answer::Done,
             Answer::Missing => engine::Answer::Missing,
             Answer::Failed => engine::Answer::Failed,
         };
-        let scratch = self.engine_scratch(scratch);
-        let outcome = continuation.resume(scratch, answer, now, None, io.reply);
-        self.outcome(workload, outcome, io.call)
+        let ThreadScratch { engine, spare } = self.scratch_of(scratch);
+        if spare.len() < SPARE {
+            spare.push(waiting);
+        }
+        let outcome = continuation.resume(engine, answer, now, None, io.reply);
+        self.outcome(workload, outcome, io.call, spare)
     }
 
     fn state(
