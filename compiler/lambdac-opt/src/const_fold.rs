@@ -35,6 +35,7 @@ fn run(code: &mut Code<'_>, cx: &Context) -> Changed {
     let request = code.request;
     let args = code.args.clone();
     let fixed_request = (request.min == request.max).then_some(u64::from(request.min));
+    let longest_request = u64::from(request.max);
     let mut changed = Changed::No;
     code.for_each_region(|body, region| {
         let values = body.values.len();
@@ -43,6 +44,7 @@ fn run(code: &mut Code<'_>, cx: &Context) -> Changed {
             cx,
             args: &args,
             fixed_request,
+            longest_request,
             defs: Defs::new(values),
             subst: Subst::new(values),
             changed: false,
@@ -74,6 +76,8 @@ struct Folder<'a> {
     args: &'a [FuncParam],
     /// The request's length where it has only one.
     fixed_request: Option<u64>,
+    /// The most bytes that the request can have.
+    longest_request: u64,
     defs: Defs,
     subst: Subst,
     changed: bool,
@@ -439,7 +443,10 @@ impl Folder<'_> {
 
     /// Whether a bit field lies in a place; one in code that is never reached may not.
     fn has_bits(&self, place: &Place, bit: u64, width: u8) -> bool {
-        let capacity = byte_capacity(&self.body.slots, self.args, self.cx, place).unwrap_or(0);
+        let capacity = match place.base {
+            Base::Request if place.path.is_empty() => self.longest_request,
+            _ => byte_capacity(&self.body.slots, self.args, self.cx, place).unwrap_or(0),
+        };
         bit.saturating_add(width.into()) <= capacity.saturating_mul(8)
     }
 
@@ -547,6 +554,32 @@ mod tests {
 
     use super::CONST_FOLD;
     use crate::testing::run_pass;
+
+    #[test]
+    fn a_constant_index_past_the_request_stays_an_index() {
+        assert_snapshot!(run_pass(&CONST_FOLD, "
+  part0() {
+    v0: i32 = const 64
+    v1: i32 = const 4
+    v2: i1 = ult v0, v1
+    check v2, index
+    v3: i8 = load_bits req, bit 0 + v0 * 8
+    log b\"x\" (unsigned v3)
+    drop
+  }
+"), @r#"
+            part0() {
+              v0: i32 = const 64
+              v1: i32 = const 4
+        -     v2: i1 = ult v0, v1
+        +     v2: i1 = const 0
+              check v2, index
+              v3: i8 = load_bits req, bit 0 + v0 * 8
+              log b"x" (unsigned v3)
+              drop
+            }
+        "#);
+    }
 
     #[test]
     fn a_product_with_a_power_of_two_becomes_a_shift() {
