@@ -212,7 +212,7 @@ pub struct Worker {
     /// Its λ wire.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4369")]
     pub to: SocketAddr,
-    /// Its HTTP, where names are looked up (default: the wire's address at port 8081, then at the wire's own port).
+    /// Its HTTP, where names are looked up (default: the wire's own port, then port 8081 at its address).
     #[arg(long, value_name = "ADDR:PORT", env = "LNIC_HTTP")]
     pub http: Option<SocketAddr>,
 }

@@ -8,6 +8,11 @@ use lambdac_driver::diag::{Diagnostic, SourceMap};
 use crate::args::Format;
 use crate::exit::{Exit, Result};
 
+/// Whether to write colours there: only to a terminal, and not where NO_COLOR is set.
+pub fn color(to: &impl IsTerminal) -> bool {
+    to.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// Writes diagnostics to stderr.
 pub fn diagnostics(format: Format, map: &SourceMap, diagnostics: &[Diagnostic]) {
     let format = match format {
@@ -16,7 +21,7 @@ pub fn diagnostics(format: Format, map: &SourceMap, diagnostics: &[Diagnostic]) 
         Format::Short => MessageFormat::Short,
     };
     let mut stderr = io::stderr().lock();
-    let color = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let color = color(&stderr);
     for diagnostic in diagnostics {
         let text = render(format, color, map, diagnostic);
         // Nobody is left to tell when stderr is closed.

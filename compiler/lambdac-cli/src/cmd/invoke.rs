@@ -30,8 +30,8 @@ pub fn run(args: &Invoke) -> Result {
 pub fn lookup(worker: &Worker, name: &str) -> Result<Workload> {
     let candidates = match worker.http {
         Some(http) => vec![http],
-        // Where only the wire is given: the default port there, else the wire's own number on TCP.
-        None => vec![SocketAddr::new(worker.to.ip(), 8081), worker.to],
+        // Where only the wire is given: its own number on TCP, which no other worker has, else the default port there.
+        None => vec![worker.to, SocketAddr::new(worker.to.ip(), 8081)],
     };
     let mut first = None;
     for http in candidates {

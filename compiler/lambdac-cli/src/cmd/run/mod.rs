@@ -41,11 +41,14 @@ pub fn run(args: Run, format: Format) -> Result {
     Ok(())
 }
 
+/// What is logged unless RUST_LOG says otherwise. Cranelift tells of each function that it defines.
+const LOGGED: &str = "info,cranelift_jit=warn,cranelift_codegen=warn";
+
 /// The worker's log goes to stderr; RUST_LOG says how much of it.
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let color = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(LOGGED));
+    let color = report::color(&std::io::stderr());
     // A log that is already there stays.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
