@@ -5,4 +5,5 @@
 pub mod differential;
 pub mod fuzz;
 pub mod generate;
+pub mod peers;
 pub mod runners;
