@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Request;
 use super::items::Generator;
 use super::scope::{LambdaScope, Local, Scope};
-use super::types::{FnDef, FnParam, FnRet, Ty, U8};
+use super::types::{FnDef, FnParam, FnRet, Ty, U8, U32};
 
 impl Generator {
     /// One fn, which later bodies can call.
@@ -28,6 +28,18 @@ impl Generator {
                 params.push(FnParam::View);
                 continue;
             }
+            if self.c.chance(12) {
+                self.used("option parameter");
+                let ty = self.int_ty();
+                heads.push(format!("{param}: {}?", self.ty_text(&ty)));
+                s.options.push(Local {
+                    name: param,
+                    ty: ty.clone(),
+                    mutable: false,
+                });
+                params.push(FnParam::Option(ty));
+                continue;
+            }
             let ty = self.var_ty();
             if !ty.is_scalar() {
                 self.used("fn with aggregate");
@@ -44,6 +56,7 @@ impl Generator {
         let ret_text = match &ret {
             FnRet::Value(ty) => format!(" -> {}", self.ty_text(ty)),
             FnRet::Option(ty) => format!(" -> {}?", self.ty_text(ty)),
+            FnRet::Nothing => String::new(),
         };
         let mut body = String::new();
         let count = self.c.below(4);
@@ -80,8 +93,12 @@ impl Generator {
     }
 
     fn fn_ret(&mut self) -> FnRet {
-        match self.c.below(6) {
+        match self.c.below(7) {
             0 => FnRet::Value(Ty::Bool),
+            6 => {
+                self.used("fn giving nothing");
+                FnRet::Nothing
+            }
             1 => {
                 self.used("fn giving option");
                 FnRet::Option(if self.c.chance(60) {
@@ -120,8 +137,7 @@ impl Generator {
             // Without a match there is one lambda only; the slow one makes two, so a match is needed.
             self.out.push_str("match (req: bytes<1>) { _ => l0, }\n");
         }
-        let requests = self.requests(&request, &ops);
-        requests
+        self.requests(&request, &ops)
     }
 
     fn request_ty(&mut self) -> Ty {
@@ -394,22 +410,22 @@ impl Generator {
                 self.used("rule not");
                 format!("{main} && !(pkt.port == 7)")
             }
-            2 => match self
-                .tables
-                .iter()
-                .find(|def| def.key == U8)
-                .map(|def| def.name.clone())
-            {
-                Some(table) => {
+            2 => match self.tables.first().map(|def| (def.name.clone(), def.key.clone())) {
+                Some((table, key)) => {
                     self.used("rule has");
-                    format!("{main} || {table}.has({op}) && {op} == 3")
+                    let key = match key {
+                        U8 => op,
+                        U32 => "pkt.src_ip",
+                        _ => "pkt.src_port",
+                    };
+                    format!("{main} || {table}.has({key}) && {op} == 3")
                 }
                 None => main,
             },
             3 => {
                 let pure = |def: &&FnDef| {
                     def.pure
-                        && def.ret == FnRet::Value(Ty::Bool)
+                        && matches!(def.ret, FnRet::Value(Ty::Bool | Ty::Int(..)))
                         && def.params.iter().all(|p| *p != FnParam::View)
                 };
                 match self.fns.iter().find(pure).cloned() {
@@ -420,10 +436,19 @@ impl Generator {
                             .iter()
                             .map(|param| match param {
                                 FnParam::Value(ty) => self.expr(s, ty, 3),
+                                FnParam::Option(_) => "none".to_owned(),
                                 FnParam::View => "b\"\"".to_owned(),
                             })
                             .collect();
-                        format!("{main} || {}({}) && {op} == 77", def.name, args.join(", "))
+                        let equals = match &def.ret {
+                            FnRet::Value(ty @ Ty::Int(..)) => format!(" == {}", self.int_literal(ty)),
+                            _ => String::new(),
+                        };
+                        format!(
+                            "{main} || {}({}){equals} && {op} == 77",
+                            def.name,
+                            args.join(", ")
+                        )
                     }
                     None => main,
                 }

@@ -35,13 +35,35 @@ impl Generator {
     /// An element of an array in scope, or of state, of this type.
     fn element(&mut self, s: &Scope, ty: &Ty, depth: u32) -> Option<String> {
         let mut arrays: Vec<(String, u32)> = Vec::new();
+        let mut nested: Vec<(String, u32, u32)> = Vec::new();
         for (path, t) in s.paths(&self.structs) {
-            if let Ty::Array(elem, n) = t
-                && *elem == *ty
-            {
-                arrays.push((path, n));
+            match t {
+                Ty::Array(elem, n) if *elem == *ty => arrays.push((path, n)),
+                Ty::Array(elem, n) => {
+                    if let Ty::Array(inner, m) = *elem
+                        && *inner == *ty
+                    {
+                        nested.push((path, n, m));
+                    }
+                }
+                _ => {}
             }
         }
+        if !nested.is_empty() && self.c.chance(60) {
+            self.used("nested index");
+            let (array, n, m) = self.c.pick(&nested).clone();
+            let (outer, inner) = (self.index(s, n, depth), self.index(s, m, depth));
+            return Some(format!("{array}[{outer}][{inner}]"));
+        }
+        let constants = arrays.len();
+        for (name, t) in &self.consts {
+            if let Ty::Array(elem, n) = t
+                && **elem == *ty
+            {
+                arrays.push((name.clone(), *n));
+            }
+        }
+        let constants = constants..arrays.len();
         if s.impure {
             for def in &self.states {
                 if let Ty::Array(elem, n) = &def.ty
@@ -54,8 +76,13 @@ impl Generator {
         if arrays.is_empty() {
             return None;
         }
-        let (array, n) = self.c.pick(&arrays).clone();
-        self.used("index");
+        let chosen = self.c.below(arrays.len() as u32) as usize;
+        let (array, n) = arrays[chosen].clone();
+        self.used(if constants.contains(&chosen) {
+            "index of a constant"
+        } else {
+            "index"
+        });
         let index = self.index(s, n, depth);
         Some(format!("{array}[{index}]"))
     }
@@ -98,7 +125,7 @@ impl Generator {
     }
 
     /// A call of a fn that gives this type.
-    fn call(&mut self, s: &Scope, ret: &FnRet, depth: u32) -> Option<String> {
+    pub fn call(&mut self, s: &Scope, ret: &FnRet, depth: u32) -> Option<String> {
         let fits = |def: &&FnDef| def.ret == *ret && (s.impure || def.pure);
         let fns: Vec<FnDef> = self.fns.iter().filter(fits).cloned().collect();
         if fns.is_empty() {
@@ -110,6 +137,7 @@ impl Generator {
             .iter()
             .map(|param| match param {
                 FnParam::Value(ty) => self.expr(s, ty, depth + 1),
+                FnParam::Option(ty) => self.optional(s, ty, depth + 1),
                 FnParam::View => self.any_bytes(s, depth + 1).0,
             })
             .collect();
@@ -201,14 +229,26 @@ impl Generator {
 
     /// A scalar place of state of this type.
     pub fn state_place(&mut self, s: &Scope, ty: &Ty, depth: u32) -> Option<String> {
-        let mut places: Vec<(String, Option<u32>)> = Vec::new();
+        let mut places: Vec<(String, Option<u32>, String)> = Vec::new();
         for def in &self.states {
             match &def.ty {
-                t if t == ty => places.push((def.name.clone(), None)),
-                Ty::Array(elem, n) if **elem == *ty => places.push((def.name.clone(), Some(*n))),
+                t if t == ty => places.push((def.name.clone(), None, String::new())),
+                Ty::Array(elem, n) if **elem == *ty => {
+                    places.push((def.name.clone(), Some(*n), String::new()));
+                }
+                Ty::Array(elem, n) => {
+                    if let Ty::Struct(id) = **elem {
+                        let fields = self.structs[id].fields.iter().filter(|(_, t)| t == ty);
+                        places.extend(
+                            fields.map(|(field, _)| (def.name.clone(), Some(*n), format!(".{field}"))),
+                        );
+                    }
+                }
                 Ty::Struct(id) => {
                     let fields = self.structs[*id].fields.iter().filter(|(_, t)| t == ty);
-                    places.extend(fields.map(|(field, _)| (format!("{}.{field}", def.name), None)));
+                    places.extend(
+                        fields.map(|(field, _)| (format!("{}.{field}", def.name), None, String::new())),
+                    );
                 }
                 _ => {}
             }
@@ -216,9 +256,9 @@ impl Generator {
         if places.is_empty() {
             return None;
         }
-        let (place, n) = self.c.pick(&places).clone();
+        let (place, n, field) = self.c.pick(&places).clone();
         Some(match n {
-            Some(n) => format!("{place}[{}]", self.index(s, n, depth + 1)),
+            Some(n) => format!("{place}[{}]{field}", self.index(s, n, depth + 1)),
             None => place,
         })
     }
@@ -292,7 +332,7 @@ impl Generator {
 
     fn builtin(&mut self, s: &Scope, ty: &Ty, depth: u32) -> String {
         match *ty {
-            U32 => match self.c.below(5) {
+            U32 => match self.c.below(7) {
                 0 => {
                     self.used("len");
                     let (bytes, _) = self.any_bytes(s, depth + 1);
@@ -314,6 +354,13 @@ impl Generator {
                     let needle = self.bytes_literal(needle);
                     format!("(if let at = text::find({hay}, {needle}) {{ at }} else {{ 99u32 }})")
                 }
+                4 => {
+                    self.used("hash of an integer");
+                    let (bits, signed) = *self.c.pick(&[(32, false), (8, false), (64, false), (16, true)]);
+                    let value = self.expr(s, &Ty::Int(bits, signed), depth + 1);
+                    format!("hash::crc32({value})")
+                }
+                5 => self.array_len(s, depth),
                 _ => self.int_leaf(s, ty, depth),
             },
             U16 => match self.c.below(3) {
@@ -336,6 +383,20 @@ impl Generator {
             U8 => self.byte_of(s, depth),
             _ => self.int_leaf(s, ty, depth),
         }
+    }
+
+    /// The length of an array in scope.
+    fn array_len(&mut self, s: &Scope, depth: u32) -> String {
+        let paths = s.paths(&self.structs).into_iter();
+        let arrays: Vec<String> = paths
+            .filter(|(_, ty)| matches!(ty, Ty::Array(..)))
+            .map(|(path, _)| path)
+            .collect();
+        if arrays.is_empty() {
+            return self.int_leaf(s, &U32, depth);
+        }
+        self.used("array len");
+        format!("{}.len()", self.c.pick(&arrays))
     }
 
     /// A byte of a byte string, mostly inside it.
@@ -443,6 +504,11 @@ impl Generator {
         if self.c.chance(50) {
             self.used("bytes equality");
             let (a, b) = (self.any_bytes(s, depth + 1).0, self.any_bytes(s, depth + 1).0);
+            return format!("({a} {op} {b})");
+        }
+        if !self.enums.is_empty() && self.c.chance(30) {
+            self.used("enum equality");
+            let (a, b) = (self.enum_expr(s, 0, depth + 1), self.enum_expr(s, 0, depth + 1));
             return format!("({a} {op} {b})");
         }
         let ty = if self.structs.iter().any(|def| !def.header) && self.c.chance(50) {
@@ -650,49 +716,5 @@ impl Generator {
             }
             _ => self.expr(s, ty, depth),
         }
-    }
-
-    /// Something that gives a `T?`, with T.
-    pub fn option(&mut self, s: &Scope, depth: u32) -> Option<(String, Ty)> {
-        let kind = self.c.below(5);
-        if kind == 0 && !self.tables.is_empty() {
-            let def = self.c.pick(&self.tables.clone()).clone();
-            self.used("table get");
-            let key = self.expr(s, &def.key, depth + 1);
-            return Some((format!("{}.get({key})", def.name), def.value));
-        }
-        if kind == 1 {
-            let options: Vec<Ty> = self
-                .fns
-                .iter()
-                .filter_map(|def| match &def.ret {
-                    FnRet::Option(ty) if s.impure || def.pure => Some(ty.clone()),
-                    _ => None,
-                })
-                .collect();
-            if !options.is_empty() {
-                let ty = self.c.pick(&options).clone();
-                return self
-                    .call(s, &FnRet::Option(ty.clone()), depth)
-                    .map(|text| (text, ty));
-            }
-        }
-        if kind == 2 && self.text {
-            self.used("text");
-            let (text, _) = self.any_bytes(s, depth + 1);
-            return Some((format!("text::parse_dec({text})"), U64));
-        }
-        if !s.impure || self.keyed.is_empty() {
-            return None;
-        }
-        let def = self.c.pick(&self.keyed.clone()).clone();
-        let key = self.key(s, &def.key, depth);
-        if matches!(def.value, Ty::Int(..)) && self.c.chance(40) {
-            self.used(if def.lru { "lru fetch_add" } else { "map fetch_add" });
-            let n = self.expr(s, &def.value, depth + 1);
-            return Some((format!("{}.fetch_add({key}, {n})", def.name), def.value));
-        }
-        self.used(if def.lru { "lru get" } else { "map get" });
-        Some((format!("{}.get({key})", def.name), def.value))
     }
 }

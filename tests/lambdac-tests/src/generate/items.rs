@@ -46,6 +46,8 @@ pub struct Generator {
     pub fns: Vec<FnDef>,
     pub text: bool,
     pub net: bool,
+    /// There is a constant 4, `FOUR`.
+    pub four: bool,
     pub(super) names: u32,
     pub(super) out: String,
 }
@@ -67,6 +69,7 @@ impl Generator {
             fns: Vec::new(),
             text: false,
             net: false,
+            four: false,
             names: 0,
             out: String::new(),
         }
@@ -94,6 +97,13 @@ impl Generator {
         if self.c.chance(20) {
             self.out.push_str("use net;\n");
             self.net = true;
+        }
+        if self.c.chance(30) {
+            self.used("size by a constant");
+            self.used("comment");
+            self.out
+                .push_str("const FOUR: u32 = 2 * 2; // a size\n/* of arrays */\n");
+            self.four = true;
         }
         self.types();
         self.constants();
@@ -170,7 +180,11 @@ impl Generator {
             Ty::Enum(id) => self.enums[*id].name.clone(),
             Ty::Array(elem, n) => {
                 self.used("array");
-                format!("[{}; {n}]", self.ty_text(elem))
+                let elem = self.ty_text(elem);
+                if *n == 4 && self.four {
+                    return format!("[{elem}; FOUR]");
+                }
+                format!("[{elem}; {n}]")
             }
             Ty::Bytes(n) => {
                 self.used("bytes");
@@ -194,21 +208,30 @@ impl Generator {
     fn enumeration(&mut self) {
         self.used("enum");
         let name = self.name("E");
-        let bits = *self.c.pick(&[8, 2, 3, 12]);
+        let bits = *self.c.pick(&[8, 2, 3, 12, 32, 64]);
         let count = self.c.range(1, 4);
+        // The last ones of a wide enum have its highest bit.
+        let first = if bits >= 32 && self.c.chance(50) {
+            self.used("wide enum");
+            (u64::MAX >> (64 - bits)) - 3
+        } else {
+            u64::from(self.c.below(2))
+        };
         let mut variants = Vec::new();
         let mut text = String::new();
         for i in 0..count {
-            // Values ascend, so none stands twice; the first may start above 0.
-            let gap = if i == 0 { self.c.below(2) } else { 0 };
-            let value = variants
-                .last()
-                .map_or(u64::from(gap), |(_, last): &(String, u64)| last + 1);
-            if value >> bits != 0 {
+            // Values ascend, so none stands twice.
+            let value = first + u64::from(i);
+            if value > u64::MAX >> (64 - bits) {
                 break;
             }
             let variant = format!("V{i}");
-            let _ = write!(text, "{variant} = {value}, ");
+            if (i > 0 || value == 0) && self.c.chance(30) {
+                self.used("variant without a number");
+                let _ = write!(text, "{variant}, ");
+            } else {
+                let _ = write!(text, "{variant} = {value}, ");
+            }
             variants.push((variant, value));
         }
         let _ = writeln!(self.out, "enum {name}: u{bits} {{ {text}}}");
@@ -316,6 +339,10 @@ impl Generator {
             3 => Ty::Bool,
             4 if !self.enums.is_empty() => Ty::Enum(0),
             5 if !self.structs.is_empty() => Ty::Struct(self.c.below(self.structs.len() as u32) as usize),
+            6 if !self.structs.is_empty() => {
+                self.used("state array of structs");
+                Ty::Array(Box::new(Ty::Struct(0)), self.c.range(1, 4))
+            }
             _ => Ty::Array(Box::new(self.int_ty()), self.c.range(1, 5)),
         };
         self.used(match ty {

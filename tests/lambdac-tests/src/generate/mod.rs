@@ -13,6 +13,7 @@ mod expressions;
 mod features;
 mod items;
 mod messages;
+mod optional;
 mod scope;
 mod shrink;
 mod statements;

@@ -14,6 +14,8 @@ pub struct Local {
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     pub locals: Vec<Local>,
+    /// Variables of type `T?`; their `ty` is T.
+    pub options: Vec<Local>,
     /// Plain `bytes` parameters.
     pub views: Vec<String>,
     /// Inside a loop of this body.

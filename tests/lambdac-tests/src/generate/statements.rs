@@ -10,16 +10,17 @@ const TRIPS: u32 = 6;
 impl Generator {
     /// A few statements; variables that they declare are in scope of the later ones only.
     pub fn statements(&mut self, s: &mut Scope, out: &mut String, count: u32, depth: u32) {
-        let before = s.locals.len();
+        let (before, options) = (s.locals.len(), s.options.len());
         for _ in 0..count {
             self.statement(s, out, depth);
         }
         s.locals.truncate(before);
+        s.options.truncate(options);
     }
 
     /// One statement; a declared variable is added to the scope.
     pub fn statement(&mut self, s: &mut Scope, out: &mut String, depth: u32) {
-        let text = match self.c.below(19) {
+        let text = match self.c.below(21) {
             0 | 1 => self.let_statement(s),
             2..=4 => self.assign(s),
             5 | 6 if depth < 3 => self.if_statement(s, depth),
@@ -34,13 +35,15 @@ impl Generator {
             16 if s.in_loop => self.leave_loop(s),
             17 if s.impure => self.counter_add(s),
             18 if s.lambda.is_some() => self.log(s),
+            19 => self.option_statement(s),
+            20 => self.call_statement(s),
             _ => self.let_statement(s),
         };
         out.push_str(&text);
         out.push('\n');
     }
 
-    fn let_statement(&mut self, s: &mut Scope) -> String {
+    pub fn let_statement(&mut self, s: &mut Scope) -> String {
         let ty = self.var_ty();
         let name = self.name("v");
         let text = self.ty_text(&ty);
@@ -58,7 +61,7 @@ impl Generator {
         line
     }
 
-    fn assign(&mut self, s: &mut Scope) -> String {
+    pub fn assign(&mut self, s: &mut Scope) -> String {
         let places = s.places(&self.structs);
         if places.is_empty() {
             return self.let_statement(s);
@@ -90,7 +93,7 @@ impl Generator {
         format!("{place} = {value};")
     }
 
-    fn block(&mut self, s: &mut Scope, depth: u32) -> String {
+    pub fn block(&mut self, s: &mut Scope, depth: u32) -> String {
         let mut body = String::from("{\n");
         let count = self.c.range(1, 3);
         self.statements(s, &mut body, count, depth + 1);
@@ -165,8 +168,18 @@ impl Generator {
 
     fn for_statement(&mut self, s: &mut Scope, depth: u32) -> String {
         let var = self.name("i");
-        let ty = U32;
-        let head = if self.c.chance(40) {
+        let mut ty = U32;
+        let head = if self.c.chance(20) {
+            self.used("for of another type");
+            ty = self.int_ty();
+            let (from, to) = (self.expr(s, &ty, 2), self.expr(s, &ty, 2));
+            let bound = self.c.range(1, TRIPS);
+            if matches!(ty, Ty::Int(4..=64, _)) && !self.c.chance(15) {
+                format!("({from} % {bound})..({to} % {}) max {}", bound + 1, 2 * bound)
+            } else {
+                format!("{from}..{to} max {bound}")
+            }
+        } else if self.c.chance(40) {
             self.used("for max");
             let to = self.expr(s, &U32, 1);
             let bound = self.c.range(1, TRIPS);
@@ -293,8 +306,17 @@ impl Generator {
             Ty::Array(elem, _) if self.c.chance(70) => (**elem).clone(),
             ty => ty.clone(),
         };
+        let ty = match &ty {
+            Ty::Struct(id) if self.c.chance(60) => self.structs[*id].fields[0].1.clone(),
+            _ => ty,
+        };
         match self.state_place(s, &ty, 1) {
             Some(place) => {
+                self.used(match place.contains('.') {
+                    true => "assign state field",
+                    false if place.ends_with(']') => "assign state element",
+                    false => "assign state",
+                });
                 let value = self.expr(s, &ty, 0);
                 format!("{place} = {value};")
             }
@@ -322,6 +344,17 @@ impl Generator {
         }
     }
 
+    /// A call of a fn that gives nothing.
+    fn call_statement(&mut self, s: &mut Scope) -> String {
+        match self.call(s, &FnRet::Nothing, 1) {
+            Some(call) => {
+                self.used("call statement");
+                format!("{call};")
+            }
+            None => self.assign(s),
+        }
+    }
+
     fn counter_add(&mut self, s: &mut Scope) -> String {
         if self.counters.is_empty() {
             return self.state_statement(s);
@@ -334,50 +367,15 @@ impl Generator {
 
     fn log(&mut self, s: &mut Scope) -> String {
         self.used("log");
-        let ty = self.int_ty();
+        let ty = self.scalar_ty();
+        let ty = if matches!(ty, Ty::Enum(_)) { Ty::Bool } else { ty };
         let value = self.expr(s, &ty, 1);
+        if self.c.chance(30) {
+            self.used("log bytes");
+            let (bytes, _) = self.any_bytes(s, 2);
+            return format!("log(b\"seen\", {value}, {bytes});");
+        }
         format!("log(b\"seen\", {value});")
-    }
-
-    fn if_let(&mut self, s: &mut Scope, depth: u32) -> String {
-        let Some((option, ty)) = self.option(s, 1) else {
-            return self.assign(s);
-        };
-        self.used("if let");
-        self.used("option");
-        let name = self.name("o");
-        let name_text = name.clone();
-        s.locals.push(Local {
-            name,
-            ty,
-            mutable: false,
-        });
-        let body = self.block(s, depth.max(1));
-        s.locals.pop();
-        let els = if self.c.chance(50) {
-            format!(" else {}", self.block(s, depth.max(1)))
-        } else {
-            String::new()
-        };
-        format!("if let {name_text} = {option} {body}{els}")
-    }
-
-    fn let_else(&mut self, s: &mut Scope) -> String {
-        let Some((option, ty)) = self.option(s, 1) else {
-            return self.let_statement(s);
-        };
-        let Some(leave) = self.leave(s) else {
-            return self.let_statement(s);
-        };
-        self.used("let else");
-        self.used("option");
-        let name = self.name("o");
-        s.locals.push(Local {
-            name: name.clone(),
-            ty,
-            mutable: false,
-        });
-        format!("let {name} = {option} else {{ {leave} }};")
     }
 
     /// A statement that leaves the loop or the lambda.
@@ -401,7 +399,8 @@ impl Generator {
         match ret {
             FnRet::Value(ty) => format!("return {};", self.expr(s, ty, 1)),
             FnRet::Option(_) if self.c.chance(40) => "return none;".to_owned(),
-            FnRet::Option(ty) => format!("return {};", self.expr(s, ty, 1)),
+            FnRet::Option(ty) => format!("return {};", self.optional(s, ty, 1)),
+            FnRet::Nothing => "return;".to_owned(),
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct FnDef {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FnParam {
     Value(Ty),
+    /// `T?`
+    Option(Ty),
     /// Plain `bytes`.
     View,
 }
@@ -58,6 +60,7 @@ pub enum FnParam {
 pub enum FnRet {
     Value(Ty),
     Option(Ty),
+    Nothing,
 }
 
 impl Ty {
