@@ -28,6 +28,7 @@ pub fn run(args: Run, format: Format) -> Result {
         loaded: None,
     };
     let paths = compile::paths(&loader.args.sources)?;
+    let changes = watch::Events::listen(&loader.args)?;
     let engine = loader.load(&paths)?;
     let running = Server::start(config, engine, events)
         .map_err(|error| Exit::Environment(settings::with_sources(&error)))?;
@@ -36,7 +37,7 @@ pub fn run(args: Run, format: Format) -> Result {
         running.wire_addr(),
         running.http_addr()
     ))?;
-    watch::until_stopped(&mut loader, &running)?;
+    changes.until_stopped(&mut loader, &running);
     running.stop();
     Ok(())
 }

@@ -8,6 +8,7 @@ use lnic_host::Running;
 use notify::{RecursiveMode, Watcher};
 
 use super::Loader;
+use crate::args::Run;
 use crate::exit::{Exit, Result};
 
 /// Editors write in several steps; a change counts when nothing more has come for this long.
@@ -19,24 +20,32 @@ enum Event {
     Changed,
 }
 
-/// Reloads on changes until a signal comes.
-pub fn until_stopped(loader: &mut Loader, running: &Running) -> Result {
-    let (sender, events) = mpsc::channel();
-    on_signal(sender.clone())?;
-    let _watcher = if loader.args.watch {
-        Some(watch(&loader.args.sources.files, sender)?)
-    } else {
-        None
-    };
-    loop {
-        match events.recv() {
-            Ok(Event::Changed) => {
-                if settle(&events) {
-                    return Ok(());
-                }
-                loader.reload(running);
+/// Signals and changes, from before the sources are first read: none that follows is missed.
+pub struct Events {
+    receiver: Receiver<Event>,
+    /// Tells as long as it lives.
+    _watcher: Option<notify::RecommendedWatcher>,
+}
+
+impl Events {
+    /// Listens for signals, and watches the sources if that was asked for.
+    pub fn listen(args: &Run) -> Result<Self> {
+        let (sender, receiver) = mpsc::channel();
+        on_signal(sender.clone())?;
+        let watcher = args.watch.then(|| watch(&args.sources.files, sender));
+        Ok(Self {
+            receiver,
+            _watcher: watcher.transpose()?,
+        })
+    }
+
+    /// Reloads on changes until a signal comes.
+    pub fn until_stopped(&self, loader: &mut Loader, running: &Running) {
+        while let Ok(Event::Changed) = self.receiver.recv() {
+            if settle(&self.receiver) {
+                return;
             }
-            Ok(Event::Stop) | Err(_) => return Ok(()),
+            loader.reload(running);
         }
     }
 }
