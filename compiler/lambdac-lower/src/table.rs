@@ -84,32 +84,71 @@ fn entry_key(cx: &ModuleCx<'_>, ty: &Type, key: &hir::EntryKey) -> EntryKey {
     }
 }
 
-/// The declared type of a state as the language writes it.
+/// The declared type of a state as the language writes it, and what the structs in it are made of.
 fn declared_type(workload: &Workload, kind: &StateKind) -> String {
     let name = |ty| workload.type_name(ty);
     match kind {
-        StateKind::Value { ty, .. } => name(ty),
+        StateKind::Value { ty, .. } => name(ty) + &structs_of(workload, &[ty]),
         StateKind::Counter { count: None } => "counter".into(),
         StateKind::Counter { count: Some(n) } => format!("counter[{n}]"),
         StateKind::Lru {
             key,
             value,
             capacity,
-            ttl: None,
+            ttl,
         } => {
-            format!("lru<{}, {}>({capacity})", name(key), name(value))
-        }
-        StateKind::Lru {
-            key,
-            value,
-            capacity,
-            ttl: Some(ttl),
-        } => {
-            format!("lru<{}, {}>({capacity}, ttl = {ttl})", name(key), name(value))
+            let ttl = ttl.map(|ttl| format!(", ttl = {ttl}")).unwrap_or_default();
+            let structs = structs_of(workload, &[key, value]);
+            format!("lru<{}, {}>({capacity}{ttl}){structs}", name(key), name(value))
         }
         StateKind::Map { key, value, capacity } => {
-            format!("map<{}, {}>({capacity})", name(key), name(value))
+            let structs = structs_of(workload, &[key, value]);
+            format!("map<{}, {}>({capacity}){structs}", name(key), name(value))
         }
+    }
+}
+
+/// The longest list of structs that is written out; a longer one is hashed.
+const MAX_STRUCTS_BYTES: usize = 1024;
+
+/// ` where Pair { a: u32, b: u32 }`: the structs that types name, directly or in fields, each once. The name alone would
+/// not tell that a struct has changed.
+fn structs_of(workload: &Workload, types: &[&Type]) -> String {
+    let mut found = Vec::new();
+    for ty in types {
+        note_struct(ty, &mut found);
+    }
+    let mut text = String::new();
+    let mut at = 0;
+    while let Some(&id) = found.get(at) {
+        let item = workload.strukt(id);
+        let field = |field: &hir::Field| {
+            note_struct(&field.ty, &mut found);
+            format!("{}: {}", field.name, workload.type_name(&field.ty))
+        };
+        let fields: Vec<_> = item.fields.iter().map(field).collect();
+        let word = if at == 0 { " where" } else { "," };
+        text.push_str(&format!("{word} {} {{ {} }}", item.name, fields.join(", ")));
+        at += 1;
+    }
+    if text.len() <= MAX_STRUCTS_BYTES {
+        return text;
+    }
+    // FNV-1a of 64 bits.
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!(" where structs have hash {hash:016x}")
+}
+
+fn note_struct(mut ty: &Type, found: &mut Vec<hir::StructId>) {
+    while let Type::Array(elem, _) = ty {
+        ty = elem;
+    }
+    if let Type::Struct(id) = ty
+        && !found.contains(id)
+    {
+        found.push(*id);
     }
 }
 
@@ -168,7 +207,8 @@ pub(crate) fn table_object(cx: &ModuleCx<'_>, table: &hir::Table) -> Object {
         cx.workload.type_name(&table.key),
         cx.workload.type_name(&table.value),
     );
-    let decl: Arc<str> = format!("{word}<{k}, {v}>({})", table.capacity).into();
+    let structs = structs_of(cx.workload, &[&table.key, &table.value]);
+    let decl: Arc<str> = format!("{word}<{k}, {v}>({}){structs}", table.capacity).into();
     Object {
         name: table.name.clone(),
         kind: ObjectKind::Table {
