@@ -126,6 +126,7 @@ impl Report {
         row("requests", self.sent.to_string());
         row("replies", self.replies.to_string());
         row("lost", self.lost.to_string());
+        row("errors", self.errors.values().sum::<u64>().to_string());
         for (status, count) in &self.errors {
             row(status, count.to_string());
         }
