@@ -1,0 +1,65 @@
+//! Small workloads that do what the examples don't: trap, punt, log, and wait for long.
+
+use tempfile::TempDir;
+
+const SLICER: &str = "workload slicer;
+
+lambda cut(req: [u8; 1]) -> bytes<1> {
+    let text = b\"\\x00\";
+    let at = req[0] as u32;
+    reply text[at..at + 1];
+}
+";
+
+const UPWARD: &str = "workload upward;
+
+lambda upward(req: bytes<64>) -> bytes<64> {
+    punt;
+}
+";
+
+const TALKER: &str = "workload talker;
+
+lambda talker(req: [u8; 1]) -> [u8; 1] {
+    log(b\"said\", req[0]);
+    reply req;
+}
+";
+
+const PATIENT: &str = "workload patient;
+
+service cache = memcached(\"127.0.0.1:11211\", timeout = 30s);
+
+lambda patient(key: bytes<64>) -> bytes<1024> {
+    let value = await cache.get(key) else {
+        reply b\"nothing\";
+    };
+    reply value;
+}
+";
+
+/// The workloads in a folder of their own.
+pub struct Programs {
+    dir: TempDir,
+}
+
+impl Programs {
+    /// Writes them.
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("slicer", SLICER),
+            ("upward", UPWARD),
+            ("talker", TALKER),
+            ("patient", PATIENT),
+        ] {
+            std::fs::write(dir.path().join(format!("{name}.lnic")), text).unwrap();
+        }
+        Self { dir }
+    }
+
+    /// Path of all of them.
+    pub fn all(&self) -> String {
+        self.dir.path().display().to_string()
+    }
+}
