@@ -92,6 +92,15 @@ fn help(tokens: &Tokens, index: usize) -> Option<String> {
         (field, ":") if is_name(field) && tokens.word(index.wrapping_sub(2)) == "{" => Some(
             "a struct literal in the head of `if`, `while`, `for` or `match` stands in parentheses".into(),
         ),
+        ("..", "=") => {
+            Some("a range leaves its end out: write `a..b` with the first value that is not in it".into())
+        }
+        (_, "=") if matches!(tokens.word(index.wrapping_sub(2)), "const" | "param") => {
+            Some("say its type: `NAME: TYPE = …`".into())
+        }
+        ("=" | "return" | "reply" | "(" | ",", "match") => Some(
+            "`match` is a statement and has no value: assign to a `let mut` in its arms, or use `if`".into(),
+        ),
         (_, "=") => Some("to compare, write `==`".into()),
         _ => None,
     }

@@ -277,7 +277,9 @@ impl List {
             return false;
         }
         match parser.tokens.word(child) {
-            "let" | "return" | "reply" | "break" | "continue" | "for" | "while" | "match" => true,
+            // After these somebody takes it for an expression.
+            "match" => !matches!(previous, "=" | "return" | "reply"),
+            "let" | "return" | "reply" | "break" | "continue" | "for" | "while" => true,
             "expect" | "given" => parser.is_test(),
             _ => false,
         }

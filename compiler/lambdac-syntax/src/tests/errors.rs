@@ -221,3 +221,16 @@ fn bytes_that_are_not_text() {
         (1, "E0108", 12)
     );
 }
+
+#[test]
+fn a_match_for_a_value_is_one_error() {
+    assert_snapshot!(body("let x = match a { 0 => 1, _ => 2 };\nreply match a { _ => b\"\" };\nreply b\"\";"), @r"
+    3:9+5 E0101 expected an expression after `=`, found `match`
+    4:7+5 E0101 expected an expression after `reply`, found `match`
+    ");
+}
+
+#[test]
+fn lists_of_types_may_end_in_a_comma() {
+    assert_snapshot!(items("state l: lru<u8, u8,>(4,);\ntable t: exact<u8, u8,>(4,) { 1 => 2, }"), @"");
+}

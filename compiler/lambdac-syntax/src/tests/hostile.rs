@@ -174,7 +174,10 @@ fn long_flat_things_are_fine() {
 #[test]
 fn a_name_too_long_is_an_error() {
     for len in [201, 1 << 20] {
-        assert_eq!(first_code(&body(&format!("let {} = 1;", "x".repeat(len)))), "E0103");
+        assert_eq!(
+            first_code(&body(&format!("let {} = 1;", "x".repeat(len)))),
+            "E0103"
+        );
     }
 }
 
