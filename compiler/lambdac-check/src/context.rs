@@ -1,11 +1,11 @@
 //! The checker's state and how it reports.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use lambdac_diag::{Diagnostic, Sink, SourceMap, Span};
-use lambdac_hir::{Dispatch, EnumId, StructId, Type, Value, Workload};
+use lambdac_hir::{Dispatch, EnumId, LambdaId, StructId, Type, Value, Workload};
 use lambdac_syntax::ast;
 
 use crate::Sources;
@@ -54,6 +54,8 @@ pub(crate) struct Checker<'a> {
     pub(crate) field_of: HashMap<(StructId, Arc<str>), u32>,
     /// The types of the workload's messages, for tests.
     pub(crate) message_types: Option<MessageTypes>,
+    /// Targets of `punt name;`.
+    pub(crate) punted: BTreeSet<LambdaId>,
     /// How many more suggestions are looked for.
     pub(crate) suggestions_left: u32,
     /// Parts of constants that were made so far; see [`crate::consteval`].
@@ -103,6 +105,7 @@ impl<'a> Checker<'a> {
             variant_of: HashMap::new(),
             field_of: HashMap::new(),
             message_types: None,
+            punted: BTreeSet::new(),
             suggestions_left: crate::suggest::MAX_SUGGESTIONS,
             constant_parts: Cell::new(0),
         };
@@ -125,6 +128,7 @@ impl<'a> Checker<'a> {
         self.check_dispatch();
         self.check_tests();
         self.check_attributes(&order);
+        self.warn_of_unused();
     }
 
     fn each_root_item(&mut self, check: fn(&mut Self, ItemId)) {
@@ -143,6 +147,20 @@ impl<'a> Checker<'a> {
         self.failed |= diagnostic.severity == lambdac_diag::Severity::Error;
         self.sink.push(diagnostic);
         Reported
+    }
+
+    /// What `check` gives, if it reports no error; else nothing is reported and nothing remembered.
+    pub(crate) fn attempt<T>(&mut self, check: impl FnOnce(&mut Self) -> Res<T>) -> Option<T> {
+        let (failed, included) = (self.failed, self.included.clone());
+        let reported = std::mem::take(self.sink);
+        let result = check(self).ok();
+        let attempted = std::mem::replace(self.sink, reported);
+        if result.is_none() || attempted.has_errors() {
+            self.failed = failed;
+            self.included = included;
+            return None;
+        }
+        result
     }
 
     /// For what follows from an error that was reported elsewhere.

@@ -40,6 +40,7 @@ mod suggest;
 mod tables;
 mod test_items;
 mod types;
+mod unused;
 
 use lambdac_diag::{Diagnostic, Sink, SourceMap};
 use lambdac_hir::Workload;

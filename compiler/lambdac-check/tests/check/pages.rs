@@ -12,6 +12,7 @@ fn is_of_another_stage(code: &str) -> bool {
     let (block, number) = code.split_at(3);
     matches!(block, "E05" | "E07" | "E10")
         || (code.starts_with('E') && number >= "50")
+        || code.starts_with("E091")
         || code.starts_with("W00")
 }
 

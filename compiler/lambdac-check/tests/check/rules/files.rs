@@ -69,3 +69,28 @@ lambda go(req: bytes<4>) -> bytes<4> { let n = helper(req.len()); let m = other(
 3:75: error[E0201]: there is no fn `other`";
     assert_eq!(whole(source), expected);
 }
+
+#[test]
+fn constants_types_and_libraries_that_nothing_mentions_are_warned_about() {
+    let source = r#"workload t;
+use text;
+use shapes;
+const USED: u32 = 4;
+const UNUSED: u32 = 4;
+const FOR_TESTS: bytes<4> = b"ab";
+enum Op: u8 { Get }
+struct Point { x: u32 }
+header Request { x: u32 }
+lambda go(req: bytes<USED>) -> bytes<4> {
+    if req.len() == shapes::SIDES { drop; }
+    reply req;
+}
+test "t" { expect t(FOR_TESTS) == FOR_TESTS; }
+"#;
+    let expected = r"2:5: warning[W0052]: the library `text` is never used
+5:7: warning[W0052]: the constant `UNUSED` is never used
+7:6: warning[W0052]: the enum `Op` is never used
+8:8: warning[W0052]: the struct `Point` is never used
+9:8: warning[W0052]: the header `Request` is never used";
+    assert_eq!(whole(source), expected);
+}
