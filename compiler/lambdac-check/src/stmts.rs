@@ -147,6 +147,7 @@ impl Checker<'_> {
             S::Punt(target) => {
                 self.only_in_lambda("punt", span)?;
                 let target = target.as_ref().map(|name| self.punt_target(name)).transpose()?;
+                self.punted.extend(target);
                 leaving(StmtKind::Punt(target))
             }
             S::Expr(expr) => self.effect(expr, span),

@@ -23,6 +23,10 @@ pub(crate) struct MessageTypes {
     requests: Rc<[Type]>,
     /// R's of all lambdas, those first that the match can reach.
     replies: Rc<[Type]>,
+    /// R's of the lambdas that the match can reach, and of those that a `punt name;` can.
+    answers: Rc<[Type]>,
+    /// R's of the lambdas that a `punt name;` can reach.
+    punted: Rc<[Type]>,
     /// Whether there are stream lambdas.
     has_streams: bool,
 }
@@ -32,6 +36,8 @@ impl Default for MessageTypes {
         Self {
             requests: Rc::new([]),
             replies: Rc::new([]),
+            answers: Rc::new([]),
+            punted: Rc::new([]),
             has_streams: false,
         }
     }
@@ -160,12 +166,27 @@ impl Checker<'_> {
         let types = self.request_types(callee);
         match args {
             [] if types.is_empty() => Ok(Vec::new()),
-            [arg] => self.message(arg, &types, "request"),
+            [_] if callee == Callee::Workload && self.dispatch_failed() => Err(self.fail()),
+            [arg] => {
+                let mut values = self.messages(arg, (&types, &types), "request")?;
+                // One that fits several types is taken for the first: the match's, then its lambdas' in order.
+                Ok(values.swap_remove(0))
+            }
             _ => {
                 let wanted = usize::from(!types.is_empty());
                 let message = format!("a call has {wanted} request, not {}", args.len());
                 Err(self.error("E0802", message, span, "one request is wanted here"))
             }
+        }
+    }
+
+    /// Whether the workload has a match, or a lambda that takes everything, which has an error.
+    fn dispatch_failed(&self) -> bool {
+        let root = self.names.modules[ROOT.0 as usize].file;
+        match &self.w.dispatch {
+            Dispatch::Match(_) => false,
+            Dispatch::Only(lambda) => lambda.index() >= self.w.lambdas.len(),
+            Dispatch::Unreachable => root.items.iter().any(|item| matches!(item.kind, K::Match { .. })),
         }
     }
 
@@ -192,6 +213,18 @@ impl Checker<'_> {
         }
     }
 
+    /// R's of the lambdas that can answer a call.
+    fn answer_types(&mut self, callee: Callee) -> Rc<[Type]> {
+        match callee {
+            Callee::Lambda(lambda) => {
+                let punted = self.message_types().punted.clone();
+                let own = &self.w.lambdas[lambda.index()].reply;
+                distinct(std::iter::once(own).chain(punted.iter()).cloned())
+            }
+            Callee::Workload => self.message_types().answers.clone(),
+        }
+    }
+
     /// The types of all messages, each once; worked out when the first test needs them.
     fn message_types(&mut self) -> &MessageTypes {
         if self.message_types.is_none() {
@@ -207,8 +240,12 @@ impl Checker<'_> {
                 .iter()
                 .map(|lambda| self.w.lambdas[lambda.index()].reply.clone());
             let all_replies = self.w.lambdas.iter().map(|lambda| lambda.reply.clone());
+            let punted = (self.punted.iter()).filter_map(|id| self.w.lambdas.get(id.index()));
+            let punted = distinct(punted.map(|lambda| lambda.reply.clone()));
             self.message_types = Some(MessageTypes {
                 requests: distinct(matched.into_iter().chain(requests)),
+                answers: distinct(first_replies.clone().chain(punted.iter().cloned())),
+                punted,
                 replies: distinct(first_replies.chain(all_replies)),
                 has_streams: self.w.lambdas.iter().any(|lambda| lambda.stream),
             });
@@ -230,12 +267,41 @@ impl Checker<'_> {
         }
     }
 
+    /// The bytes of a request or reply in each of its readings: raw, or a value of one of the `types`.
+    ///
+    /// Only an array literal has several, because its elements take the type that is expected of them: one for each
+    /// of the array types in `likely` that it fits. Where it fits none, it is read like any other value.
+    fn messages(
+        &mut self,
+        expr: &ast::Expr,
+        (likely, types): (&[Type], &[Type]),
+        what: &str,
+    ) -> Res<Vec<Vec<u8>>> {
+        let arrays = || likely.iter().filter(|ty| matches!(ty, Type::Array(..)));
+        let mut readings = Vec::new();
+        if matches!(expr.kind, E::Array(_) | E::Repeat(..)) && arrays().nth(1).is_some() {
+            for ty in arrays() {
+                if let Some((value, found)) = self.attempt(|checker| checker.const_expr(expr, Some(ty)))
+                    && found == *ty
+                {
+                    readings.push(encode(&self.w, ty, &value));
+                }
+            }
+        }
+        if readings.is_empty() {
+            readings.push(self.message(expr, types, what)?);
+        }
+        readings.dedup();
+        Ok(readings)
+    }
+
     /// The bytes of a request or reply: raw, or a value of one of the types.
     fn message(&mut self, expr: &ast::Expr, types: &[Type], what: &str) -> Res<Vec<u8>> {
-        let hint = types.iter().find(|ty| matches!(ty, Type::Array(..)));
-        let hint = match types.first() {
-            Some(first @ Type::Array(..)) => Some(first),
-            _ => hint,
+        let raw = Type::Array(Arc::new(Type::U8), 1);
+        let is_array_literal = matches!(expr.kind, E::Array(_) | E::Repeat(..));
+        let hint = match types.iter().find(|ty| matches!(ty, Type::Array(..))) {
+            None if is_array_literal => Some(&raw),
+            found => found,
         };
         let (value, ty) = self.const_expr(expr, hint)?;
         if let Value::Bytes(bytes) = &*value {
@@ -387,7 +453,12 @@ impl Checker<'_> {
             Some(word) => Ok(word),
             None => {
                 let types = self.reply_types(callee);
-                Ok(Expected::Reply(self.message(right, &types, "reply")?))
+                let likely = self.answer_types(callee);
+                Ok(Expected::Reply(self.messages(
+                    right,
+                    (&likely, &types),
+                    "reply",
+                )?))
             }
         }
     }

@@ -445,8 +445,9 @@ pub enum Callee {
 /// What a call must give.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// An OK reply of these bytes (already encoded); `Vec` of all encodings is one only.
-    Reply(Vec<u8>),
+    /// An OK reply of one of these byte strings (already encoded). There is more than one only where the value fits
+    /// the R of several lambdas that may answer, as `[1]` is both a `[u8; 1]` and a `[u16; 1]`.
+    Reply(Vec<Vec<u8>>),
     /// `drop`
     Drop,
     /// `punt`

@@ -159,7 +159,13 @@ impl Run<'_> {
 
     fn render_expected(&self, step: &CallStep, ty: Option<&Type>) -> String {
         let text = match &step.expected {
-            Expected::Reply(bytes) => render_reply(self.workload, ty, bytes),
+            Expected::Reply(wanted) => {
+                let all: Vec<String> = wanted
+                    .iter()
+                    .map(|bytes| render_reply(self.workload, ty, bytes))
+                    .collect();
+                all.join(" or ")
+            }
             Expected::Drop => "drop".to_owned(),
             Expected::Punt => "punt".to_owned(),
             Expected::Trap => "trap".to_owned(),
@@ -188,7 +194,7 @@ impl Run<'_> {
 /// Whether a call ended as its step says; `!=` still needs a reply.
 fn as_expected(step: &CallStep, result: &CallResult) -> bool {
     match (&step.expected, result) {
-        (Expected::Reply(wanted), CallResult::Reply(bytes)) => (wanted == bytes) != step.negated,
+        (Expected::Reply(wanted), CallResult::Reply(bytes)) => wanted.contains(bytes) != step.negated,
         (_, CallResult::Reply(_)) => step.negated,
         (Expected::Drop, CallResult::Drop)
         | (Expected::Punt, CallResult::Punt)
@@ -202,6 +208,9 @@ fn as_expected(step: &CallStep, result: &CallResult) -> bool {
 fn with_difference(step: &CallStep, result: &CallResult, got: String) -> String {
     const LONG: usize = 32;
     let (Expected::Reply(wanted), CallResult::Reply(bytes)) = (&step.expected, result) else {
+        return got;
+    };
+    let [wanted] = &wanted[..] else {
         return got;
     };
     if step.negated || wanted.len().max(bytes.len()) < LONG {

@@ -105,3 +105,38 @@ test "t" {
 13:17: error[E0605]: memcached has no operation `fetch`";
     assert_eq!(whole(source), expected);
 }
+
+#[test]
+fn an_array_takes_the_type_that_fits_it() {
+    let source = r#"workload t;
+lambda one(req: [u8; 2]) -> [u8; 1] { reply [req[0]]; }
+lambda two(req: [u16; 2]) -> [u16; 1] { reply [req[0]]; }
+match (req: bytes<4>) { req.len() == 2 => one, _ => two }
+test "t" {
+    expect t([1, 2]) == [1];
+    expect t([256, 2]) == [256];
+    expect t([65536, 2]) == drop;
+    expect one([256, 2]) == drop;
+    expect one([1, 2]) == [256];
+}
+"#;
+    let expected = r"8:15: error[E0205]: 65536 is out of range for u8
+9:17: error[E0205]: 256 is out of range for u8
+10:28: error[E0205]: 256 is out of range for u8";
+    assert_eq!(whole(source), expected);
+}
+
+#[test]
+fn a_broken_match_says_nothing_of_the_calls_through_it() {
+    let source = r#"workload t;
+lambda one(req: [u8; 2]) -> [u8; 1] { reply [req[0]]; }
+match (req: [u8; 2]) { req[0] == 300 => one, _ => missing }
+test "t" {
+    expect t([1, 2]) == [1];
+    expect t(b"ab") == drop;
+}
+"#;
+    let expected = r"3:34: error[E0205]: 300 is out of range for u8
+3:51: error[E0313]: there is no lambda `missing`";
+    assert_eq!(whole(source), expected);
+}
