@@ -347,7 +347,7 @@ impl Generator {
                     self.used("random");
                     "random()".into()
                 }
-                3 if self.text => {
+                3 if self.text && s.may_search() => {
                     self.used("text");
                     let (hay, _) = self.any_bytes(s, depth + 1);
                     let needle = self.c.below(3);
@@ -369,7 +369,7 @@ impl Generator {
                     let (bytes, _) = self.any_bytes(s, depth + 1);
                     format!("hash::crc16({bytes})")
                 }
-                1 if self.net => {
+                1 if self.net && s.may_search() => {
                     self.used("net");
                     let (bytes, _) = self.any_bytes(s, depth + 1);
                     format!("net::checksum({bytes})")

@@ -94,7 +94,7 @@ impl Generator {
             self.text = true;
             self.used("use");
         }
-        if self.c.chance(20) {
+        if self.c.chance(40) {
             self.out.push_str("use net;\n");
             self.net = true;
         }

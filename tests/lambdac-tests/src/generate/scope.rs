@@ -42,6 +42,12 @@ pub struct LambdaScope {
 }
 
 impl Scope {
+    /// Whether `text::find` or `net::checksum` may stand here: in a loop, or a fn that loops call, their worst case
+    /// would soon take a lambda over the limit of steps.
+    pub fn may_search(&self) -> bool {
+        self.loops == 0 && self.lambda.is_some()
+    }
+
     /// Every readable path of scalars and aggregates: variables and fields of struct variables.
     pub fn paths(&self, structs: &[super::types::StructDef]) -> Vec<(String, Ty)> {
         let mut paths = Vec::new();

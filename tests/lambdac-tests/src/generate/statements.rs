@@ -207,11 +207,13 @@ impl Generator {
         self.used("while");
         let count = self.name("n");
         let bound = self.c.range(1, TRIPS);
+        s.loops += 1;
         let extra = if self.c.chance(40) {
             format!(" && {}", self.bool_expr(s, 2))
         } else {
             String::new()
         };
+        s.loops -= 1;
         s.locals.push(Local {
             name: count.clone(),
             ty: U32,
