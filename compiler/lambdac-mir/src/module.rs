@@ -139,7 +139,8 @@ pub struct Object {
     pub kind: ObjectKind,
     /// `@memory`
     pub memory: Option<MemoryRegion>,
-    /// The declared type as the language writes it; state survives a code swap only if this is unchanged.
+    /// The declared type as the language writes it, then ` where` and the fields of the structs in it; state survives a
+    /// code swap only if this is unchanged.
     pub decl: Arc<str>,
 }
 

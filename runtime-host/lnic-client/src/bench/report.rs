@@ -187,6 +187,7 @@ web: closed loop, 8 on their way, requests of 64 bytes, threads: 2
 requests                 103
 replies                  100
 lost                       1
+errors                     2
 TRAP                       2
 seconds                 2.00
 per second                50
