@@ -6,8 +6,8 @@ use lambdac_analysis::analyze;
 use lambdac_check::Sources;
 use lambdac_diag::render::{MessageFormat, render};
 use lambdac_diag::{Diagnostic, Sink, SourceMap};
-use lambdac_hir::{Test, Workload};
 use lambdac_driver::testing::HostTarget;
+use lambdac_hir::{Test, Workload};
 use lambdac_interp::{InterpTarget, Target, TestResult, run_test};
 use libtest_mimic::Failed;
 
