@@ -24,6 +24,8 @@ pub fn run(scope: Scope) -> Result<()> {
             &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
         )?;
     }
+    // The end-to-end tests start the command itself, which `cargo test` alone does not build.
+    shell::run("cargo", &["build", "--workspace", "--bins"])?;
     let mut test = shell::command("cargo", &["test", "--workspace", "--no-fail-fast"]);
     test.env("INSTA_UPDATE", "no");
     shell::run_command(&mut test)
