@@ -76,7 +76,7 @@ mod tests {
         let mut calls = 0;
         shrink(&[1; 1000], 25, |_| {
             calls += 1;
-            true
+            false
         });
         assert_eq!(calls, 25);
     }
