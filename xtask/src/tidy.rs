@@ -21,7 +21,7 @@ const MAY_BE_UNSAFE: [&str; 6] = [
 ];
 
 /// What a crate may depend on: only crates further up in this list.
-const LAYERS: [&str; 20] = [
+const LAYERS: [&str; 21] = [
     "lang-spec",
     "lambdac-diag",
     "lambdac-syntax",
@@ -32,6 +32,7 @@ const LAYERS: [&str; 20] = [
     "lambdac-mir",
     "lambdac-lower",
     "lambdac-opt",
+    "lambdac-target",
     "lambdac-backend-host",
     "lnic-wire",
     "lnic-bundle",
