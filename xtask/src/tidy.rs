@@ -21,7 +21,7 @@ const MAY_BE_UNSAFE: [&str; 6] = [
 ];
 
 /// What a crate may depend on: only crates further up in this list.
-const LAYERS: [&str; 21] = [
+const LAYERS: [&str; 22] = [
     "lang-spec",
     "lambdac-diag",
     "lambdac-syntax",
@@ -34,6 +34,7 @@ const LAYERS: [&str; 21] = [
     "lambdac-opt",
     "lambdac-target",
     "lambdac-backend-host",
+    "lambdac-backend-ebpf",
     "lnic-wire",
     "lnic-bundle",
     "lnic-engine",

@@ -1,0 +1,772 @@
+//! The instruction set: registers, instructions, and how each is encoded.
+//!
+//! An [`Insn`] names what it refers to (a label, a map, a section, a function) instead of holding a number; [`crate::asm`]
+//! turns names into offsets and relocations. Opcodes are those of RFC 9669 (BPF Instruction Set Architecture); helper
+//! ids and pseudo source registers are those of Linux include/uapi/linux/bpf.h.
+//!
+//! Instructions marked "cpu v4" need Linux 6.6.
+
+use std::fmt;
+
+/// A machine register. `R0` holds results, `R1` to `R5` arguments (lost at a call), `R6` to `R9` survive calls, and
+/// `R10` is the read-only frame pointer (the stack is the 512 bytes below it).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+#[allow(missing_docs)] // The names say it all.
+pub enum Reg {
+    R0,
+    R1,
+    R2,
+    R3,
+    R4,
+    R5,
+    R6,
+    R7,
+    R8,
+    R9,
+    R10,
+}
+
+impl Reg {
+    /// Every register, by number.
+    pub const ALL: [Reg; 11] = [
+        Reg::R0,
+        Reg::R1,
+        Reg::R2,
+        Reg::R3,
+        Reg::R4,
+        Reg::R5,
+        Reg::R6,
+        Reg::R7,
+        Reg::R8,
+        Reg::R9,
+        Reg::R10,
+    ];
+
+    /// The registers of the first five arguments.
+    pub const ARGS: [Reg; 5] = [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5];
+
+    /// Its number.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+impl fmt::Display for Reg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{}", self.number())
+    }
+}
+
+/// Width of an operation. A 32-bit operation clears the upper half of its destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bits {
+    /// The lower halves of registers.
+    B32,
+    /// Whole registers.
+    B64,
+}
+
+/// Width of a memory access or of the part of a register that is extended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Size {
+    /// One byte.
+    B,
+    /// Two bytes.
+    H,
+    /// Four bytes.
+    W,
+    /// Eight bytes.
+    D,
+}
+
+impl Size {
+    /// Bytes.
+    pub fn bytes(self) -> u32 {
+        match self {
+            Size::B => 1,
+            Size::H => 2,
+            Size::W => 4,
+            Size::D => 8,
+        }
+    }
+
+    /// The size of so many bytes: 1, 2, 4 or 8.
+    pub fn of_bytes(bytes: u32) -> Option<Size> {
+        match bytes {
+            1 => Some(Size::B),
+            2 => Some(Size::H),
+            4 => Some(Size::W),
+            8 => Some(Size::D),
+            _ => None,
+        }
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Size::W => 0x00,
+            Size::H => 0x08,
+            Size::B => 0x10,
+            Size::D => 0x18,
+        }
+    }
+}
+
+/// Second operand: a register, or a constant that is sign-extended to the operation's width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Src {
+    /// A register.
+    Reg(Reg),
+    /// A constant.
+    Imm(i32),
+}
+
+impl From<Reg> for Src {
+    fn from(reg: Reg) -> Src {
+        Src::Reg(reg)
+    }
+}
+
+impl From<i32> for Src {
+    fn from(imm: i32) -> Src {
+        Src::Imm(imm)
+    }
+}
+
+/// Arithmetic with two operands: `dst = dst op src`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AluOp {
+    /// Sum, modulo the width.
+    Add,
+    /// Difference.
+    Sub,
+    /// Product.
+    Mul,
+    /// Unsigned quotient; 0 when the divisor is 0.
+    Div,
+    /// Signed quotient, rounded towards 0 (cpu v4); 0 when the divisor is 0.
+    SDiv,
+    /// Unsigned remainder; `dst` when the divisor is 0.
+    Mod,
+    /// Signed remainder (cpu v4); `dst` when the divisor is 0.
+    SMod,
+    /// Bitwise or.
+    Or,
+    /// Bitwise and.
+    And,
+    /// Bitwise exclusive or.
+    Xor,
+    /// Shift left; only the low 5 or 6 bits of a register count. A constant must be below the width.
+    Lsh,
+    /// Logical shift right.
+    Rsh,
+    /// Arithmetic shift right.
+    Arsh,
+}
+
+impl AluOp {
+    /// Opcode bits and the offset field that makes the signed forms.
+    fn code(self) -> (u8, i16) {
+        match self {
+            AluOp::Add => (0x00, 0),
+            AluOp::Sub => (0x10, 0),
+            AluOp::Mul => (0x20, 0),
+            AluOp::Div => (0x30, 0),
+            AluOp::SDiv => (0x30, 1),
+            AluOp::Or => (0x40, 0),
+            AluOp::And => (0x50, 0),
+            AluOp::Lsh => (0x60, 0),
+            AluOp::Rsh => (0x70, 0),
+            AluOp::Mod => (0x90, 0),
+            AluOp::SMod => (0x90, 1),
+            AluOp::Xor => (0xa0, 0),
+            AluOp::Arsh => (0xc0, 0),
+        }
+    }
+}
+
+/// Comparison of a conditional jump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cond {
+    /// Equal.
+    Eq,
+    /// Not equal.
+    Ne,
+    /// Greater, unsigned.
+    Gt,
+    /// Greater or equal, unsigned.
+    Ge,
+    /// Less, unsigned.
+    Lt,
+    /// Less or equal, unsigned.
+    Le,
+    /// Greater, signed.
+    SGt,
+    /// Greater or equal, signed.
+    SGe,
+    /// Less, signed.
+    SLt,
+    /// Less or equal, signed.
+    SLe,
+    /// `dst & src` is not 0.
+    Set,
+}
+
+impl Cond {
+    fn code(self) -> u8 {
+        match self {
+            Cond::Eq => 0x10,
+            Cond::Gt => 0x20,
+            Cond::Ge => 0x30,
+            Cond::Set => 0x40,
+            Cond::Ne => 0x50,
+            Cond::SGt => 0x60,
+            Cond::SGe => 0x70,
+            Cond::Lt => 0xa0,
+            Cond::Le => 0xb0,
+            Cond::SLt => 0xc0,
+            Cond::SLe => 0xd0,
+        }
+    }
+
+    /// The comparison that holds exactly when this one does not; `Set` has none.
+    pub fn negated(self) -> Option<Cond> {
+        Some(match self {
+            Cond::Eq => Cond::Ne,
+            Cond::Ne => Cond::Eq,
+            Cond::Gt => Cond::Le,
+            Cond::Ge => Cond::Lt,
+            Cond::Lt => Cond::Ge,
+            Cond::Le => Cond::Gt,
+            Cond::SGt => Cond::SLe,
+            Cond::SGe => Cond::SLt,
+            Cond::SLt => Cond::SGe,
+            Cond::SLe => Cond::SGt,
+            Cond::Set => return None,
+        })
+    }
+}
+
+/// What [`Insn::Endian`] does to the low bytes of a register. All clear what lies above them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endian {
+    /// Between the machine's order and big-endian: a byte swap on a little-endian machine.
+    Big,
+    /// Between the machine's order and little-endian: only clears the upper bytes on a little-endian machine.
+    Little,
+    /// Swaps the bytes on every machine (cpu v4).
+    Swap,
+}
+
+/// Atomic read-modify-write of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AtomicOp {
+    /// Adds.
+    Add,
+    /// Bitwise or.
+    Or,
+    /// Bitwise and.
+    And,
+    /// Bitwise exclusive or.
+    Xor,
+}
+
+impl AtomicOp {
+    fn code(self) -> i32 {
+        match self {
+            AtomicOp::Add => 0x00,
+            AtomicOp::Or => 0x40,
+            AtomicOp::And => 0x50,
+            AtomicOp::Xor => 0xa0,
+        }
+    }
+}
+
+/// A value that [`Insn::LdImm64`] loads. Takes two slots of code.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Imm64 {
+    /// A constant.
+    Const(u64),
+    /// A map (`struct bpf_map *`), by name.
+    Map(String),
+    /// The address of a byte in a data section, by the section's name and the byte's offset.
+    Data {
+        /// Name of the section, as in [`crate::object::DataSection::name`].
+        section: String,
+        /// Offset in it.
+        offset: u32,
+    },
+    /// The address of a subprogram, by name: the callback of a helper.
+    Func(String),
+}
+
+/// A place in a function's code; made by [`crate::asm::Assembler::label`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Label(pub(crate) u32);
+
+/// One instruction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Insn {
+    /// `dst = dst op src`.
+    Alu {
+        /// Operation.
+        op: AluOp,
+        /// Width.
+        bits: Bits,
+        /// First operand and result.
+        dst: Reg,
+        /// Second operand.
+        src: Src,
+    },
+    /// `dst = src`.
+    Mov {
+        /// Width; a 32-bit move clears the upper half.
+        bits: Bits,
+        /// Result.
+        dst: Reg,
+        /// What is copied.
+        src: Src,
+    },
+    /// `dst = sign-extended low part of src` (cpu v4).
+    MovSx {
+        /// Width of the result; 32 clears the upper half.
+        bits: Bits,
+        /// Width of the part: `B`, `H`, or (for a 64-bit result) `W`.
+        from: Size,
+        /// Result.
+        dst: Reg,
+        /// Source.
+        src: Reg,
+    },
+    /// `dst = -dst`.
+    Neg {
+        /// Width.
+        bits: Bits,
+        /// Operand and result.
+        dst: Reg,
+    },
+    /// Changes the byte order of the low bytes and clears the rest.
+    Endian {
+        /// How.
+        order: Endian,
+        /// How many bytes: `H`, `W` or `D`.
+        size: Size,
+        /// Operand and result.
+        dst: Reg,
+    },
+    /// `dst = value`, 64 bits.
+    LdImm64 {
+        /// Result.
+        dst: Reg,
+        /// What is loaded.
+        value: Imm64,
+    },
+    /// `dst = zero-extended memory at base + off`.
+    Load {
+        /// Width.
+        size: Size,
+        /// Result.
+        dst: Reg,
+        /// Address.
+        base: Reg,
+        /// Added to it.
+        off: i16,
+    },
+    /// `dst = sign-extended memory at base + off`; not for `D` (cpu v4).
+    LoadSx {
+        /// Width.
+        size: Size,
+        /// Result.
+        dst: Reg,
+        /// Address.
+        base: Reg,
+        /// Added to it.
+        off: i16,
+    },
+    /// `memory at base + off = src`.
+    Store {
+        /// Width.
+        size: Size,
+        /// Address.
+        base: Reg,
+        /// Added to it.
+        off: i16,
+        /// What is stored.
+        src: Src,
+    },
+    /// `memory at base + off op= src`, at once for all processors; with `fetch`, `src` gets the old value.
+    Atomic {
+        /// Operation.
+        op: AtomicOp,
+        /// Whether the old value is wanted (Linux 5.12).
+        fetch: bool,
+        /// Width of the cell.
+        bits: Bits,
+        /// Address; must be aligned to the width.
+        base: Reg,
+        /// Added to it.
+        off: i16,
+        /// Operand, and old value.
+        src: Reg,
+    },
+    /// Exchanges `src` and the memory at `base + off`.
+    Xchg {
+        /// Width of the cell.
+        bits: Bits,
+        /// Address.
+        base: Reg,
+        /// Added to it.
+        off: i16,
+        /// New value in, old value out.
+        src: Reg,
+    },
+    /// If the memory at `base + off` equals `R0`, stores `src` there. `R0` gets the old value in either case.
+    CmpXchg {
+        /// Width of the cell.
+        bits: Bits,
+        /// Address.
+        base: Reg,
+        /// Added to it.
+        off: i16,
+        /// New value.
+        src: Reg,
+    },
+    /// Goes to `target`.
+    Jump(Label),
+    /// Goes to `target` if `dst cond src`, else on.
+    Branch {
+        /// Comparison.
+        cond: Cond,
+        /// Width compared.
+        bits: Bits,
+        /// First operand.
+        dst: Reg,
+        /// Second operand.
+        src: Src,
+        /// Where to.
+        target: Label,
+    },
+    /// Calls a helper of the kernel.
+    CallHelper(Helper),
+    /// Calls a subprogram of the object, by name.
+    CallFunc(String),
+    /// Returns `R0` from the function.
+    Exit,
+}
+
+impl Insn {
+    /// How many 8-byte slots it takes: 2 for [`Insn::LdImm64`], else 1.
+    pub fn slots(&self) -> u32 {
+        match self {
+            Insn::LdImm64 { .. } => 2,
+            _ => 1,
+        }
+    }
+}
+
+macro_rules! helpers {
+    ($($(#[$doc:meta])* $name:ident = $id:literal $text:literal;)*) => {
+        /// A helper function of the kernel, by its id in include/uapi/linux/bpf.h.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u32)]
+        pub enum Helper {
+            $($(#[$doc])* $name = $id,)*
+        }
+
+        impl Helper {
+            /// Every helper we may call, by id.
+            pub const ALL: &[Helper] = &[$(Helper::$name),*];
+
+            /// Its number in the kernel's interface.
+            pub fn id(self) -> u32 {
+                self as u32
+            }
+
+            /// Its name in the kernel, without `bpf_`.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Helper::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+helpers! {
+    /// `void *(map, const void *key)`.
+    MapLookupElem = 1 "map_lookup_elem";
+    /// `long (map, const void *key, const void *value, u64 flags)`.
+    MapUpdateElem = 2 "map_update_elem";
+    /// `long (map, const void *key)`.
+    MapDeleteElem = 3 "map_delete_elem";
+    /// `u64 ()`: monotonic, without the time of suspension.
+    KtimeGetNs = 5 "ktime_get_ns";
+    /// `u32 ()`.
+    GetPrandomU32 = 7 "get_prandom_u32";
+    /// `u32 ()`.
+    GetSmpProcessorId = 8 "get_smp_processor_id";
+    /// `long (ctx, prog array map, u32 index)`: returns only if it fails.
+    TailCall = 12 "tail_call";
+    /// `long (ifindex, flags)`.
+    Redirect = 23 "redirect";
+    /// `s64 (from, from_size, to, to_size, seed)`.
+    CsumDiff = 28 "csum_diff";
+    /// `long (xdp_md, int delta)`: moves the front of the packet; packet pointers die.
+    XdpAdjustHead = 44 "xdp_adjust_head";
+    /// `long (map, u64 key, u64 flags)`.
+    RedirectMap = 51 "redirect_map";
+    /// `long (xdp_md, int delta)`: moves the front of the metadata; packet pointers die.
+    XdpAdjustMeta = 54 "xdp_adjust_meta";
+    /// `long (xdp_md, int delta)`: moves the end of the packet; packet pointers die.
+    XdpAdjustTail = 65 "xdp_adjust_tail";
+    /// `long (ctx, struct bpf_fib_lookup *params, int plen, u32 flags)`; GPL only.
+    FibLookup = 69 "fib_lookup";
+    /// `u64 ()`: jiffies.
+    Jiffies64 = 118 "jiffies64";
+    /// `u64 ()`: monotonic, with the time of suspension.
+    KtimeGetBootNs = 125 "ktime_get_boot_ns";
+    /// `long (ringbuf, void *data, u64 size, u64 flags)`.
+    RingbufOutput = 130 "ringbuf_output";
+    /// `void *(ringbuf, u64 size, u64 flags)`; the size is a constant.
+    RingbufReserve = 131 "ringbuf_reserve";
+    /// `void (void *data, u64 flags)`.
+    RingbufSubmit = 132 "ringbuf_submit";
+    /// `void (void *data, u64 flags)`.
+    RingbufDiscard = 133 "ringbuf_discard";
+    /// `u64 ()`: monotonic, at the resolution of a tick (Linux 5.11).
+    KtimeGetCoarseNs = 160 "ktime_get_coarse_ns";
+    /// `long (map, callback, void *callback_ctx, u64 flags)` (Linux 5.13).
+    ForEachMapElem = 164 "for_each_map_elem";
+    /// `long (u32 count, callback, void *callback_ctx, u64 flags)` (Linux 5.17).
+    Loop = 181 "loop";
+    /// `u64 (xdp_md)` (Linux 5.18).
+    XdpGetBuffLen = 188 "xdp_get_buff_len";
+    /// `long (xdp_md, u32 offset, void *buf, u32 len)` (Linux 5.18).
+    XdpLoadBytes = 189 "xdp_load_bytes";
+    /// `long (xdp_md, u32 offset, void *buf, u32 len)` (Linux 5.18).
+    XdpStoreBytes = 190 "xdp_store_bytes";
+    /// `void *(map, const void *key, u32 cpu)` (Linux 5.19).
+    MapLookupPercpuElem = 195 "map_lookup_percpu_elem";
+    /// `u64 ()`: international atomic time (Linux 6.1).
+    KtimeGetTaiNs = 208 "ktime_get_tai_ns";
+}
+
+/// Instruction classes, RFC 9669 section 3.
+const CLASS_LD: u8 = 0x00;
+const CLASS_LDX: u8 = 0x01;
+const CLASS_ST: u8 = 0x02;
+const CLASS_STX: u8 = 0x03;
+const CLASS_ALU: u8 = 0x04;
+const CLASS_JMP: u8 = 0x05;
+const CLASS_JMP32: u8 = 0x06;
+const CLASS_ALU64: u8 = 0x07;
+
+/// Source is a register (bit of arithmetic and jumps).
+const SOURCE_REG: u8 = 0x08;
+
+/// Modes of loads and stores, RFC 9669 section 5.
+const MODE_IMM: u8 = 0x00;
+const MODE_MEM: u8 = 0x60;
+const MODE_MEMSX: u8 = 0x80;
+const MODE_ATOMIC: u8 = 0xc0;
+
+/// Modifiers and complex atomic operations, RFC 9669 section 5.3.
+const ATOMIC_FETCH: i32 = 0x01;
+const ATOMIC_XCHG: i32 = 0xe0 | ATOMIC_FETCH;
+const ATOMIC_CMPXCHG: i32 = 0xf0 | ATOMIC_FETCH;
+
+const OP_MOV: u8 = 0xb0;
+const OP_NEG: u8 = 0x80;
+const OP_END: u8 = 0xd0;
+const OP_JA: u8 = 0x00;
+const OP_CALL: u8 = 0x80;
+const OP_EXIT: u8 = 0x90;
+
+/// Source registers that say what an address is or what is called (bpf.h: `BPF_PSEUDO_…`).
+pub(crate) const PSEUDO_MAP_FD: u8 = 1;
+pub(crate) const PSEUDO_MAP_VALUE: u8 = 2;
+pub(crate) const PSEUDO_FUNC: u8 = 4;
+pub(crate) const PSEUDO_CALL: u8 = 1;
+
+/// An encoded slot: opcode, registers, offset, immediate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Opcode byte.
+    pub opcode: u8,
+    /// Destination register.
+    pub dst: u8,
+    /// Source register or pseudo source.
+    pub src: u8,
+    /// Offset.
+    pub off: i16,
+    /// Immediate.
+    pub imm: i32,
+}
+
+impl Slot {
+    /// The eight bytes, little-endian (RFC 9669 section 3: the registers are swapped on big-endian machines).
+    pub fn bytes(self) -> [u8; 8] {
+        let [o0, o1] = self.off.to_le_bytes();
+        let [i0, i1, i2, i3] = self.imm.to_le_bytes();
+        [self.opcode, self.dst | self.src << 4, o0, o1, i0, i1, i2, i3]
+    }
+
+    fn new(opcode: u8, dst: Reg) -> Slot {
+        Slot {
+            opcode,
+            dst: dst.number(),
+            src: 0,
+            off: 0,
+            imm: 0,
+        }
+    }
+
+    fn with_src(mut self, src: Src) -> Slot {
+        match src {
+            Src::Reg(reg) => {
+                self.opcode |= SOURCE_REG;
+                self.src = reg.number();
+            }
+            Src::Imm(imm) => self.imm = imm,
+        }
+        self
+    }
+
+    fn memory(opcode: u8, dst: Reg, src: u8, off: i16, imm: i32) -> Slot {
+        Slot {
+            opcode,
+            dst: dst.number(),
+            src,
+            off,
+            imm,
+        }
+    }
+}
+
+fn alu_class(bits: Bits) -> u8 {
+    match bits {
+        Bits::B32 => CLASS_ALU,
+        Bits::B64 => CLASS_ALU64,
+    }
+}
+
+fn atomic_opcode(bits: Bits) -> u8 {
+    let size = match bits {
+        Bits::B32 => Size::W,
+        Bits::B64 => Size::D,
+    };
+    CLASS_STX | MODE_ATOMIC | size.code()
+}
+
+/// A jump over `off` slots, counted from the next instruction; `off` must fit 16 bits or [`long_jump`] is needed.
+pub(crate) fn jump(off: i16) -> Slot {
+    Slot {
+        off,
+        ..Slot::new(CLASS_JMP | OP_JA, Reg::R0)
+    }
+}
+
+/// `gotol`: a jump whose distance is in the immediate (cpu v4).
+pub(crate) fn long_jump(off: i32) -> Slot {
+    Slot {
+        imm: off,
+        ..Slot::new(CLASS_JMP32 | OP_JA, Reg::R0)
+    }
+}
+
+/// A conditional jump over `off` slots.
+pub(crate) fn branch(cond: Cond, bits: Bits, dst: Reg, src: Src, off: i16) -> Slot {
+    let class = match bits {
+        Bits::B32 => CLASS_JMP32,
+        Bits::B64 => CLASS_JMP,
+    };
+    let slot = Slot::new(class | cond.code(), dst).with_src(src);
+    Slot { off, ..slot }
+}
+
+/// The two slots of a 64-bit load; `src` says what the immediates are.
+pub(crate) fn ld_imm64(dst: Reg, src: u8, low: u32, high: u32) -> [Slot; 2] {
+    let first = Slot {
+        src,
+        imm: low.cast_signed(),
+        ..Slot::new(CLASS_LD | MODE_IMM | Size::D.code(), dst)
+    };
+    let second = Slot {
+        imm: high.cast_signed(),
+        ..Slot::new(0, Reg::R0)
+    };
+    [first, second]
+}
+
+/// A call of a subprogram, `distance` slots from the next instruction.
+pub(crate) fn call_func(distance: i32) -> Slot {
+    Slot {
+        src: PSEUDO_CALL,
+        imm: distance,
+        ..Slot::new(CLASS_JMP | OP_CALL, Reg::R0)
+    }
+}
+
+/// Encodes an instruction that refers to nothing outside itself. `None` for jumps, calls of subprograms and 64-bit
+/// loads, whose slots depend on where things lie.
+pub(crate) fn encode(insn: &Insn) -> Option<Slot> {
+    Some(match *insn {
+        Insn::Alu { op, bits, dst, src } => {
+            let (code, off) = op.code();
+            let slot = Slot::new(alu_class(bits) | code, dst).with_src(src);
+            Slot { off, ..slot }
+        }
+        Insn::Mov { bits, dst, src } => Slot::new(alu_class(bits) | OP_MOV, dst).with_src(src),
+        Insn::MovSx { bits, from, dst, src } => {
+            let slot = Slot::new(alu_class(bits) | OP_MOV, dst).with_src(src.into());
+            let off = i16::try_from(from.bytes() * 8).ok()?;
+            Slot { off, ..slot }
+        }
+        Insn::Neg { bits, dst } => Slot::new(alu_class(bits) | OP_NEG, dst),
+        Insn::Endian { order, size, dst } => {
+            let opcode = match order {
+                Endian::Little => CLASS_ALU | OP_END,
+                Endian::Big => CLASS_ALU | OP_END | SOURCE_REG,
+                Endian::Swap => CLASS_ALU64 | OP_END,
+            };
+            let imm = (size.bytes() * 8).cast_signed();
+            Slot {
+                imm,
+                ..Slot::new(opcode, dst)
+            }
+        }
+        Insn::Load { size, dst, base, off } => {
+            Slot::memory(CLASS_LDX | MODE_MEM | size.code(), dst, base.number(), off, 0)
+        }
+        Insn::LoadSx { size, dst, base, off } => {
+            Slot::memory(CLASS_LDX | MODE_MEMSX | size.code(), dst, base.number(), off, 0)
+        }
+        Insn::Store { size, base, off, src } => match src {
+            Src::Reg(src) => Slot::memory(CLASS_STX | MODE_MEM | size.code(), base, src.number(), off, 0),
+            Src::Imm(imm) => Slot::memory(CLASS_ST | MODE_MEM | size.code(), base, 0, off, imm),
+        },
+        Insn::Atomic {
+            op,
+            fetch,
+            bits,
+            base,
+            off,
+            src,
+        } => {
+            let imm = op.code() | if fetch { ATOMIC_FETCH } else { 0 };
+            Slot::memory(atomic_opcode(bits), base, src.number(), off, imm)
+        }
+        Insn::Xchg { bits, base, off, src } => {
+            Slot::memory(atomic_opcode(bits), base, src.number(), off, ATOMIC_XCHG)
+        }
+        Insn::CmpXchg { bits, base, off, src } => {
+            Slot::memory(atomic_opcode(bits), base, src.number(), off, ATOMIC_CMPXCHG)
+        }
+        Insn::CallHelper(helper) => Slot {
+            imm: helper.id().cast_signed(),
+            ..Slot::new(CLASS_JMP | OP_CALL, Reg::R0)
+        },
+        Insn::Exit => Slot::new(CLASS_JMP | OP_EXIT, Reg::R0),
+        Insn::LdImm64 { .. } | Insn::CallFunc(_) | Insn::Jump(_) | Insn::Branch { .. } => return None,
+    })
+}

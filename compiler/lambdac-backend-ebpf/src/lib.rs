@@ -1,0 +1,12 @@
+//! MIR to eBPF: an ELF object of XDP programs that the kernel's verifier accepts.
+//!
+//! Two halves. The *object side* knows the machine and the file: instructions ([`insn`]), functions with labels
+//! ([`asm`]), and an [`object::Object`] of programs, maps and data sections. The *code side* turns MIR into functions.
+//!
+//! No I/O: the object is bytes, loading it is the loader's business. The same input gives the same bytes.
+
+#![forbid(unsafe_code)]
+
+pub mod asm;
+pub mod insn;
+pub mod object;
