@@ -34,6 +34,7 @@ const LAYERS: [&str; 23] = [
     "lambdac-lower",
     "lambdac-opt",
     "lambdac-target",
+    "lambdac-cost",
     "lambdac-backend-host",
     "lambdac-backend-ebpf",
     "lnic-wire",

@@ -1,0 +1,205 @@
+//! The model over a module, and what it says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lambdac_mir::{Cond, Dispatch, Field, Func, Lambda, Loc, Module};
+use lambdac_target::{Device, Items, Ops};
+
+use crate::ops::Price;
+use crate::walk::{Scope, Walk};
+use crate::{Placement, Shape};
+
+/// Prices of one device.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'d> {
+    pub(crate) device: &'d Device,
+    pub(crate) ops: &'d Ops,
+    items: &'d Items,
+}
+
+/// What a source line takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineCost {
+    /// Instruction words.
+    pub words: u64,
+    /// Cycles on the dearest path, all trips together, callees included.
+    pub cycles: u64,
+}
+
+/// What a function, lambda or match stage takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CodeCost {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Instruction words of its own.
+    pub words: u64,
+    /// Cycles of the dearest path, callees included. Saturates.
+    pub worst: u64,
+    /// Cycles of an average run, callees included. Saturates.
+    pub expected: u64,
+    /// By source line.
+    pub lines: BTreeMap<(u16, u32), LineCost>,
+}
+
+/// What a module takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModuleCost {
+    /// By [`lambdac_mir::FuncId`].
+    pub funcs: Vec<CodeCost>,
+    /// By [`lambdac_mir::LambdaId`]; of an await's parts, words are summed and cycles are the dearest part's.
+    pub lambdas: Vec<CodeCost>,
+    /// The match stage.
+    pub dispatch: CodeCost,
+    /// Words of routines that the device has once an image, by their name.
+    pub once: BTreeMap<&'static str, u64>,
+}
+
+impl ModuleCost {
+    /// Words of everything.
+    pub fn words(&self) -> u64 {
+        let code = self.funcs.iter().chain(&self.lambdas).map(|code| code.words);
+        code.sum::<u64>() + self.dispatch.words + self.once.values().sum::<u64>()
+    }
+}
+
+impl<'d> Model<'d> {
+    /// The model of a device; none where the device counts no words.
+    pub fn new(device: &'d Device) -> Option<Self> {
+        Some(Self {
+            device,
+            ops: device.ops.as_ref()?,
+            items: device.items.as_ref()?,
+        })
+    }
+
+    /// Words of the parts of an image around its lambdas.
+    pub fn shape(&self, shape: &Shape) -> u64 {
+        shape.words(self.items)
+    }
+
+    /// What a module takes with its objects placed so.
+    pub fn module(&self, module: &Module, placement: &Placement) -> ModuleCost {
+        let mut cost = ModuleCost::default();
+        let scope = Scope {
+            model: *self,
+            module,
+            placement,
+        };
+        for func in &module.funcs {
+            let code = func_cost(scope, &mut cost, func);
+            cost.funcs.push(code);
+        }
+        for lambda in &module.lambdas {
+            let code = self.lambda(scope, &mut cost, lambda);
+            cost.lambdas.push(code);
+        }
+        cost.dispatch = self.dispatch(scope, &mut cost);
+        cost
+    }
+
+    fn lambda(&self, scope: Scope<'_, 'd>, known: &mut ModuleCost, lambda: &Lambda) -> CodeCost {
+        let mut whole = CodeCost {
+            name: lambda.name.clone(),
+            ..CodeCost::default()
+        };
+        for (index, part) in lambda.parts.iter().enumerate() {
+            let mut walk = Walk::new(scope, &[], &lambda.body, &part.region, known);
+            let mut price = walk.region(&part.region);
+            if index == 0 {
+                price = price.then(self.request_burst(lambda.request.max.into()));
+            }
+            let code = walk.finish(&lambda.name, &part.region, price);
+            whole.words += code.words;
+            whole.worst = whole.worst.max(code.worst);
+            whole.expected = whole.expected.max(code.expected);
+            for (line, cost) in code.lines {
+                let entry = whole.lines.entry(line).or_default();
+                entry.words += cost.words;
+                entry.cycles = entry.cycles.max(cost.cycles);
+            }
+        }
+        whole
+    }
+
+    fn dispatch(&self, scope: Scope<'_, 'd>, known: &mut ModuleCost) -> CodeCost {
+        let mut code = CodeCost {
+            name: "match".into(),
+            ..CodeCost::default()
+        };
+        let Dispatch::Match(stage) = &scope.module.dispatch else {
+            return code;
+        };
+        let mut price = self.request_burst(stage.min_len.into());
+        for rule in &stage.rules {
+            let before = price;
+            price = price.then(self.condition(scope, known, &rule.cond));
+            let line = code.lines.entry(line_of(rule.loc)).or_default();
+            line.words += price.words - before.words;
+            line.cycles += price.worst.saturating_sub(before.worst);
+        }
+        code.words = price.words;
+        code.worst = price.worst;
+        code.expected = price.expected;
+        code
+    }
+
+    fn condition(&self, scope: Scope<'_, 'd>, known: &mut ModuleCost, cond: &Cond) -> Price {
+        match cond {
+            Cond::True => Price::default(),
+            Cond::Not(inner) => self.condition(scope, known, inner),
+            Cond::All(list) | Cond::Any(list) => list.iter().fold(Price::default(), |sum, cond| {
+                sum.then(self.condition(scope, known, cond))
+            }),
+            Cond::Cmp { field, value, .. } => self
+                .field(*field)
+                .then(self.compare_constant(field.width(), *value)),
+            Cond::Range { field, lo, hi } => self
+                .field(*field)
+                .then(self.compare_constant(field.width(), *lo))
+                .then(self.compare_constant(field.width(), *hi)),
+            Cond::Masked { field, mask, value } => self
+                .field(*field)
+                .then(self.constant(field.width(), *mask))
+                .then(self.alu(field.width()))
+                .then(self.compare_constant(field.width(), *value)),
+            Cond::Has { table, .. } => {
+                let kind = &scope.module.objects[table.index()].kind;
+                self.lookup(kind, scope.placement.object(self.device, *table))
+            }
+            Cond::Eval(func) => {
+                let code = func_cost(scope, known, func);
+                Price {
+                    words: code.words,
+                    worst: code.worst,
+                    expected: code.expected,
+                }
+            }
+        }
+    }
+
+    /// An integer that the match stage reads, where the parser left it.
+    fn field(&self, field: Field) -> Price {
+        let word = self.price(self.ops.lmem_word);
+        match field {
+            Field::Bits { bit, width } if bit % 32 == 0 && (width == 32 || width == 64) => {
+                word.times(u64::from(width) / 32)
+            }
+            Field::Bits { width, .. } => word
+                .times(u64::from(width).div_ceil(32))
+                .then(self.price(self.ops.field)),
+            Field::Pkt(_) => word,
+            Field::Rest { .. } => word.then(self.alu(32)),
+        }
+    }
+}
+
+fn func_cost(scope: Scope<'_, '_>, known: &mut ModuleCost, func: &Func) -> CodeCost {
+    let mut walk = Walk::new(scope, &func.params, &func.body, &func.region, known);
+    let price = walk.region(&func.region);
+    walk.finish(&func.name, &func.region, price)
+}
+
+pub(crate) fn line_of(loc: Loc) -> (u16, u32) {
+    (loc.file, loc.line)
+}

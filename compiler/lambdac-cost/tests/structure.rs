@@ -1,0 +1,122 @@
+//! Sums over the structure: branches, loops, calls, waits, lines.
+
+use lambdac_cost::{Model, ModuleCost, Placement};
+use lambdac_mir::parse;
+use lambdac_target::builtin;
+
+fn cost(text: &str) -> ModuleCost {
+    let module = parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    if let Err(errors) = lambdac_mir::validate(&module) {
+        panic!("{errors:#?}\n{text}");
+    }
+    let device = builtin("nfp").expect("built in");
+    let model = Model::new(&device).expect("it counts words");
+    model.module(&module, &Placement::far(&module, &device))
+}
+
+fn func(header: &str, body: &str) -> lambdac_cost::CodeCost {
+    let text = format!("module \"m\"\n\nfunc f0 \"f\"{header} {{\n{body}\n}}\n\ndispatch unreachable\n");
+    cost(&text).funcs[0].clone()
+}
+
+#[test]
+fn a_branch_costs_its_dearer_side_and_on_average_the_mean() {
+    let code = func(
+        "(v0: i1, v1: i32) -> (i32)",
+        "  v2: i32 = if v0 @1 {
+    v3: i32 = mul v1, v1 @2
+    yield v3
+  } else {
+    v4: i32 = add v1, v1 @3
+    yield v4
+  }
+  return v2",
+    );
+    // Test a bit 4; multiply 6, move 1; add 1, move 1; move to the result 1, jump 4.
+    assert_eq!(code.worst, 4 + 7 + 5);
+    assert_eq!(code.expected, 4 + (7 + 2) / 2 + 5);
+    assert_eq!(code.words, 1 + 7 + 2 + 2);
+}
+
+#[test]
+fn a_loop_costs_its_most_trips_and_exactly_them_where_both_ends_are_constant() {
+    let body = |to: &str, checked: &str| {
+        format!(
+            "  labels 1
+  v1: i32 = const 0
+  v2: i32 = const 10
+  v3: i32 = loop b0 for v4: i32 in v1..{to} max 100{checked} (v5: i32 = v1) @3 {{
+    v6: i32 = add v5, v4 @4
+    continue b0(v6)
+  }}
+  return v3"
+        )
+    };
+    let exact = func("(v0: i32) -> (i32)", &body("v2", ""));
+    let open = func("(v0: i32) -> (i32)", &body("v0", " checked"));
+    // Count 1, compare 5, add 1, move 1, jump 4 a trip.
+    let trip = 12;
+    assert_eq!(exact.worst, exact.expected);
+    assert_eq!(
+        open.worst - exact.worst,
+        90 * trip + 5,
+        "90 more trips and the check of the most"
+    );
+    assert_eq!(open.expected - exact.expected, 40 * trip + 5, "half of 100");
+    assert_eq!(open.lines[&(0, 4)].cycles, 100 * (1 + 1 + 4));
+}
+
+#[test]
+fn a_call_adds_the_callee_to_the_cycles_and_not_to_the_words() {
+    let cost = cost(
+        "module \"m\"
+
+func f0 \"slow\"(v0: i32) -> (i32) {
+  v1: i32 = mul v0, v0
+  return v1
+}
+
+func f1 \"calls\"(v0: i32) -> (i32) {
+  v1: i32 = call f0(v0)
+  return v1
+}
+
+dispatch unreachable
+",
+    );
+    let [slow, calls] = &cost.funcs[..] else {
+        panic!("two functions")
+    };
+    // A call and its return 8, the argument 1, the own end 1 + 4.
+    assert_eq!(calls.worst, slow.worst + 8 + 1 + 5);
+    assert_eq!(calls.words, 3 + 1 + 2);
+}
+
+#[test]
+fn a_state_that_lies_nearer_is_read_sooner_with_the_same_words() {
+    let text = "module \"m\"
+
+object o0 \"n\" \"u32\" = value i32 = 0
+
+lambda l0 \"l\" request \"bytes<4>\" 0..4 reply \"bytes<4>\" 0..4 {
+  part0() {
+    v0: i32 = load o0 @7
+    v1: i32 = const 0
+    reply req[v1 +: v1]
+  }
+}
+
+dispatch only l0
+";
+    let module = parse(text).unwrap_or_else(|error| panic!("{error}"));
+    let device = builtin("nfp").expect("built in");
+    let model = Model::new(&device).expect("it counts words");
+    let far = Placement::far(&module, &device);
+    let mut near = far.clone();
+    near.objects[0] = 3;
+    let [far, near] = [far, near].map(|placement| model.module(&module, &placement).lambdas[0].clone());
+    assert_eq!(device.memory[3].name, "imem");
+    assert_eq!(far.words, near.words);
+    assert_eq!(far.worst - near.worst, 500 - 250);
+    assert_eq!(far.lines[&(0, 7)].cycles, 3 + 1 + 1 + 500);
+}
