@@ -7,6 +7,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod abi;
 pub mod asm;
 pub mod insn;
 pub mod object;
+pub mod packet;
