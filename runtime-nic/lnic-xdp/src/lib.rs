@@ -16,6 +16,7 @@
 //! All unsafe code is calls of bpf(2), poll(2) and mmap(2), in the modules `sys`, `map`, `program`, `link` and `ring`.
 
 mod error;
+pub mod frame;
 mod image;
 mod link;
 mod map;

@@ -1,0 +1,225 @@
+//! Requests and replies as whole Ethernet frames, for test-run calls.
+//!
+//! [`request`] writes what a caller's stack would send. [`reply`] believes nothing: addresses and ports swapped,
+//! lengths, the IPv4 header checksum, time to live and the λ header are all compared with what they must be, so that
+//! each run of a program is also a test of its packet.
+
+use std::net::Ipv4Addr;
+
+use lambdac_backend_ebpf::packet::{
+    ETH_DESTINATION, ETH_LEN, ETH_SOURCE, ETH_TYPE, ETHERTYPE_IPV4, IP, IP_DESTINATION, IP_FRAGMENT, IP_LEN,
+    IP_LENGTH, IP_PROTOCOL, IP_SOURCE, IP_TTL, LAMBDA, PAYLOAD, PROTOCOL_UDP, UDP, UDP_DESTINATION, UDP_LEN,
+    UDP_LENGTH,
+};
+use lnic_wire::{Header, Kind, Status};
+
+/// One end of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Ethernet address.
+    pub mac: [u8; 6],
+    /// IPv4 address.
+    pub address: Ipv4Addr,
+    /// UDP port.
+    pub port: u16,
+}
+
+/// Version 4, five words of header.
+const VERSION_AND_LEN: u8 = 0x45;
+/// Time to live of what is sent (RFC 1700).
+const TTL: u8 = 64;
+/// Flag `don't fragment`.
+const DONT_FRAGMENT: u16 = 0x4000;
+/// Offset of the header checksum.
+const IP_CHECKSUM: usize = IP_TTL as usize + 2;
+/// Offset of the UDP checksum.
+const UDP_CHECKSUM: usize = UDP_LENGTH as usize + 2;
+
+fn put16(frame: &mut [u8], at: i16, value: u16) {
+    let at = at as usize;
+    frame[at..at + 2].copy_from_slice(&value.to_be_bytes());
+}
+
+fn get16(frame: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([frame[at], frame[at + 1]])
+}
+
+/// The frame of one packet of a request. The datagram is followed by zeros up to `datagram` bytes, as a caller may pad
+/// it; 0: not at all.
+pub fn request(from: Endpoint, to: Endpoint, header: &Header, payload: &[u8], datagram: usize) -> Vec<u8> {
+    let mut frame = vec![0; LAMBDA as usize];
+    frame.extend_from_slice(&header.encode());
+    frame.extend_from_slice(payload);
+    let padded = LAMBDA as usize + datagram;
+    if frame.len() < padded {
+        frame.resize(padded, 0);
+    }
+    let len = frame.len() as u16;
+    frame[ETH_DESTINATION as usize..][..6].copy_from_slice(&to.mac);
+    frame[ETH_SOURCE as usize..][..6].copy_from_slice(&from.mac);
+    put16(&mut frame, ETH_TYPE, ETHERTYPE_IPV4);
+    frame[IP as usize] = VERSION_AND_LEN;
+    put16(&mut frame, IP_LENGTH, len - ETH_LEN as u16);
+    put16(&mut frame, IP_FRAGMENT, DONT_FRAGMENT);
+    frame[IP_TTL as usize] = TTL;
+    frame[IP_PROTOCOL as usize] = PROTOCOL_UDP as u8;
+    frame[IP_SOURCE as usize..][..4].copy_from_slice(&from.address.octets());
+    frame[IP_DESTINATION as usize..][..4].copy_from_slice(&to.address.octets());
+    let checksum = !sum(&frame[IP as usize..UDP as usize]);
+    put16(&mut frame, IP_CHECKSUM as i16, checksum);
+    put16(&mut frame, UDP, from.port);
+    put16(&mut frame, UDP_DESTINATION, to.port);
+    put16(&mut frame, UDP_LENGTH, len - (ETH_LEN + IP_LEN) as u16);
+    frame
+}
+
+/// The one's complement sum of RFC 1071.
+fn sum(bytes: &[u8]) -> u16 {
+    let words = bytes
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}
+
+/// Why a frame is no reply to a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the reply's {0}")]
+pub struct BadReply(String);
+
+/// The λ header and payload of the reply to a request frame.
+///
+/// # Errors
+/// The first thing in it that is not as it must be.
+pub fn reply<'f>(request: &[u8], frame: &'f [u8]) -> Result<(Header, &'f [u8]), BadReply> {
+    if frame.len() < PAYLOAD as usize {
+        return Err(BadReply(format!("frame has {} bytes", frame.len())));
+    }
+    let swapped = [
+        ("Ethernet addresses", ETH_DESTINATION, ETH_SOURCE, 6),
+        ("IPv4 addresses", IP_SOURCE, IP_DESTINATION, 4),
+        ("ports", UDP, UDP_DESTINATION, 2),
+    ];
+    for (what, one, other, len) in swapped {
+        let (one, other) = (one as usize, other as usize);
+        let right =
+            frame[one..][..len] == request[other..][..len] && frame[other..][..len] == request[one..][..len];
+        if !right {
+            return Err(BadReply(format!("{what} are not the request's, swapped")));
+        }
+    }
+    let ip = frame.len() - ETH_LEN as usize;
+    let udp = ip - IP_LEN as usize;
+    let expected: [(&str, u64, u64); 6] = [
+        (
+            "EtherType",
+            get16(frame, ETH_TYPE as usize).into(),
+            ETHERTYPE_IPV4.into(),
+        ),
+        ("IPv4 version", frame[IP as usize].into(), VERSION_AND_LEN.into()),
+        ("IPv4 length", get16(frame, IP_LENGTH as usize).into(), ip as u64),
+        ("time to live", frame[IP_TTL as usize].into(), TTL.into()),
+        ("UDP length", get16(frame, UDP_LENGTH as usize).into(), udp as u64),
+        (
+            "IPv4 header's sum",
+            sum(&frame[IP as usize..UDP as usize]).into(),
+            0xffff,
+        ),
+    ];
+    if let Some((what, is, should)) = expected.iter().find(|(_, is, should)| is != should) {
+        return Err(BadReply(format!("{what} is {is:#x}, not {should:#x}")));
+    }
+    check_udp_checksum(frame)?;
+    let (asked, _) = Header::decode(&request[LAMBDA as usize..], Kind::Request)
+        .map_err(|rule| BadReply(format!("request is malformed: {}", rule.name())))?;
+    let (header, payload) = Header::decode(&frame[LAMBDA as usize..], Kind::Reply)
+        .map_err(|rule| BadReply(format!("λ header is malformed: {}", rule.name())))?;
+    if payload.len() != udp - UDP_LEN as usize - lnic_wire::HEADER_LEN {
+        return Err(BadReply("payload is shorter than its datagram".to_owned()));
+    }
+    let place = match header.status {
+        Status::Ok => (asked.fragment, asked.fragments),
+        _ => (0, 1),
+    };
+    let echoed = (header.workload, header.request, header.fragment, header.fragments);
+    if echoed != (asked.workload, asked.request, place.0, place.1) {
+        return Err(BadReply("λ header does not answer the request's".to_owned()));
+    }
+    Ok((header, payload))
+}
+
+/// 0 is none (RFC 768); any other must be right.
+fn check_udp_checksum(frame: &[u8]) -> Result<(), BadReply> {
+    if get16(frame, UDP_CHECKSUM) == 0 {
+        return Ok(());
+    }
+    let mut covered = frame[IP_SOURCE as usize..UDP as usize].to_vec();
+    covered.extend_from_slice(&[0, PROTOCOL_UDP as u8]);
+    covered.extend_from_slice(&frame[UDP_LENGTH as usize..][..2]);
+    covered.extend_from_slice(&frame[UDP as usize..]);
+    match sum(&covered) {
+        0xffff => Ok(()),
+        _ => Err(BadReply("UDP checksum is wrong".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALLER: Endpoint = Endpoint {
+        mac: [2, 0, 0, 0, 0, 1],
+        address: Ipv4Addr::new(10, 0, 0, 1),
+        port: 999,
+    };
+    const WORKER: Endpoint = Endpoint {
+        mac: [2, 0, 0, 0, 0, 2],
+        address: Ipv4Addr::new(10, 0, 0, 2),
+        port: 4369,
+    };
+
+    fn asked() -> Vec<u8> {
+        request(
+            CALLER,
+            WORKER,
+            &Header::request(0x0005_0001, 7, 0, 1, 3),
+            b"abc",
+            0,
+        )
+    }
+
+    /// What a program should make of the request, built by the other direction's code.
+    fn answered() -> Vec<u8> {
+        let header = Header::request(0x0005_0001, 7, 0, 1, 3).reply(Status::Ok, 0, 1, 2);
+        request(WORKER, CALLER, &header, b"ok", 0)
+    }
+
+    #[test]
+    fn a_right_reply_gives_its_payload() {
+        let (request, frame) = (asked(), answered());
+        let (header, payload) = reply(&request, &frame).unwrap();
+        assert_eq!((header.status, payload), (Status::Ok, &b"ok"[..]));
+    }
+
+    #[test]
+    fn every_wrong_byte_of_the_headers_is_seen() {
+        // The type of service, the identification, and the flags are in the checksum; so is everything else of IPv4.
+        let request = asked();
+        for at in 0..PAYLOAD as usize {
+            let mut frame = answered();
+            frame[at] ^= 0x10;
+            assert!(reply(&request, &frame).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn padding_counts_as_datagram_and_not_as_payload() {
+        let frame = request(CALLER, WORKER, &Header::request(1, 7, 0, 1, 3), b"abc", 100);
+        assert_eq!(frame.len(), LAMBDA as usize + 100);
+        let decoded = Header::decode(&frame[LAMBDA as usize..], Kind::Request);
+        assert_eq!(decoded.unwrap().1, b"abc");
+    }
+}
