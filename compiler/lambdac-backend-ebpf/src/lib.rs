@@ -9,6 +9,9 @@
 
 pub mod abi;
 pub mod asm;
+pub mod dispatch;
+pub mod finish;
 pub mod insn;
 pub mod object;
 pub mod packet;
+pub mod shared;
