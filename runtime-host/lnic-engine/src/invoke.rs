@@ -120,6 +120,14 @@ pub(crate) struct Saved {
 }
 
 impl Saved {
+    /// Empties it and makes room for so many bytes of live values and of request.
+    pub(crate) fn clear(&mut self, live: usize, request: usize) {
+        self.live.clear();
+        self.live.reserve(live);
+        self.request.clear();
+        self.request.reserve(request);
+    }
+
     pub(crate) fn capacity(&self) -> usize {
         self.live.capacity() + self.request.capacity()
     }
@@ -443,11 +451,9 @@ impl Invocation<'_> {
 
     fn suspend(&mut self, ctx: &Context, lambda: LambdaId) -> Continuation {
         let mut saved = self.scratch.take_saved();
-        saved.live.clear();
         // SAFETY: the code wrote `save_len` bytes there, and nothing runs in this scratch meanwhile.
         let live = unsafe { lambdac_backend_host::support::slice(ctx.save, ctx.save_len) };
         saved.live.extend_from_slice(live);
-        saved.request.clear();
         saved.request.extend_from_slice(self.request);
         saved.call = ctx.call;
         saved.lambda = lambda.0;

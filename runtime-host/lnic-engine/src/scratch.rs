@@ -8,6 +8,8 @@ use crate::words::Words;
 const POOLED: usize = 1024;
 /// The largest memory of a waiting invocation that is kept.
 const POOLED_BYTES: usize = 16 << 10;
+/// Room for the request of a waiting invocation from the start: the payload of one packet of the λ wire.
+const REQUEST_BYTES: usize = 1344;
 
 /// Memory for the invocations of one thread: arena, save area, state of `random()`, log. It grows to what the
 /// workloads that it runs need, and then nothing is allocated any more.
@@ -59,8 +61,12 @@ impl Scratch {
         }
     }
 
+    /// Memory for a waiting invocation, empty. It has room for what any lambda that has run here keeps live and for a
+    /// request of one packet, so that memory which one lambda has left serves another without growing.
     pub(crate) fn take_saved(&mut self) -> Box<Saved> {
-        self.pool.pop().unwrap_or_default()
+        let mut saved = self.pool.pop().unwrap_or_default();
+        saved.clear(self.save.len() * size_of::<u64>(), REQUEST_BYTES);
+        saved
     }
 
     pub(crate) fn keep_saved(&mut self, saved: Box<Saved>) {
