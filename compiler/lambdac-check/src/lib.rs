@@ -46,6 +46,8 @@ use lambdac_diag::{Diagnostic, Sink, SourceMap};
 use lambdac_hir::Workload;
 use lambdac_syntax::ast;
 
+pub use libraries::StdLibraries;
+
 pub(crate) use context::{Checker, Reported, Res};
 
 /// Where the text of libraries and included files comes from; the checker itself does no I/O.
@@ -88,6 +90,17 @@ pub fn check(
     sources: &dyn Sources,
     sink: &mut Sink,
 ) -> Option<Workload> {
+    check_with(file, map, &mut StdLibraries::default(), sources, sink)
+}
+
+/// [`check`], with what was parsed of the standard library for other files of the same map.
+pub fn check_with(
+    file: &ast::File,
+    map: &mut SourceMap,
+    std: &mut StdLibraries,
+    sources: &dyn Sources,
+    sink: &mut Sink,
+) -> Option<Workload> {
     if file.kind == ast::FileKind::Library {
         let message = format!("`{}` is a library, not a workload", file.name.text);
         sink.push(
@@ -96,17 +109,23 @@ pub fn check(
         );
         return None;
     }
-    run(file, map, sources, sink)
+    run(file, map, std, sources, sink)
 }
 
 /// Checks a `library` file on its own, all its items. Whether there were no errors.
 pub fn check_library(file: &ast::File, map: &mut SourceMap, sources: &dyn Sources, sink: &mut Sink) -> bool {
-    run(file, map, sources, sink).is_some()
+    run(file, map, &mut StdLibraries::default(), sources, sink).is_some()
 }
 
-fn run(file: &ast::File, map: &mut SourceMap, sources: &dyn Sources, sink: &mut Sink) -> Option<Workload> {
+fn run(
+    file: &ast::File,
+    map: &mut SourceMap,
+    std: &mut StdLibraries,
+    sources: &dyn Sources,
+    sink: &mut Sink,
+) -> Option<Workload> {
     let errors_before = sink.error_count();
-    let libraries = libraries::load(file, map, sources, sink);
+    let libraries = libraries::load(file, map, std, sources, sink);
     let mut checker = Checker::new(file, &libraries, map, sources, sink);
     checker.check_all();
     let clean = !checker.failed;

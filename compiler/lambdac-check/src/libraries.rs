@@ -1,7 +1,8 @@
 //! Loads the files that `use` names: the standard library's and those beside the source.
 //!
-//! Every library is loaded once, however often it is used. A library may use others; a circle of them is an error at
-//! the `use` that closes it.
+//! Every library is loaded once, however often it is used; one of the standard library once for all files that are
+//! checked with the same [`StdLibraries`]. A library may use others; a circle of them is an error at the `use` that
+//! closes it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,11 +15,49 @@ use crate::Sources;
 /// Which file a `use` leads to; `None` where it could not be loaded (and that was reported).
 pub(crate) type Uses = HashMap<Arc<str>, Option<usize>>;
 
+/// The files of the standard library that were parsed so far, for all workloads of one source map.
+///
+/// Parsing them costs about as much as parsing a small workload, so whoever checks many keeps one of these beside the
+/// map that their text went into.
+#[derive(Clone, Debug, Default)]
+pub struct StdLibraries {
+    parsed: HashMap<&'static str, Arc<ast::File>>,
+}
+
+impl StdLibraries {
+    /// The library `name`, whose text is `text`.
+    fn load(
+        &mut self,
+        (name, text): (&'static str, &'static str),
+        map: &mut SourceMap,
+        sink: &mut Sink,
+    ) -> Option<Arc<ast::File>> {
+        if let Some(parsed) = self.parsed.get(name) {
+            return Some(parsed.clone());
+        }
+        let file = map.add(std_display(name), text);
+        let parsed = Arc::new(lambdac_syntax::parse(file, text, sink)?);
+        self.parsed.insert(name, parsed.clone());
+        Some(parsed)
+    }
+}
+
+/// The name that diagnostics show for a file of the standard library.
+fn std_display(name: &str) -> String {
+    format!("<std>/{name}.lnic")
+}
+
+/// The standard library's name and text for `name`, if it has such a library.
+fn find_std(name: &str) -> Option<(&'static str, &'static str)> {
+    let known = lang_spec::std_library_names().find(|&known| known == name)?;
+    Some((known, lang_spec::std_library(known)?))
+}
+
 /// The loaded libraries.
 #[derive(Debug, Default)]
 pub(crate) struct Libraries {
     /// Their files, in order of first use.
-    pub(crate) files: Vec<ast::File>,
+    pub(crate) files: Vec<Arc<ast::File>>,
     /// What the root file's `use` items lead to: indexes into `files`.
     pub(crate) root_uses: Uses,
     /// The same for each library.
@@ -29,11 +68,13 @@ pub(crate) struct Libraries {
 pub(crate) fn load(
     root: &ast::File,
     map: &mut SourceMap,
+    std: &mut StdLibraries,
     sources: &dyn Sources,
     sink: &mut Sink,
 ) -> Libraries {
     let mut loader = Loader {
         map,
+        std,
         sources,
         sink,
         known: HashMap::new(),
@@ -55,6 +96,7 @@ pub(crate) fn load(
 
 struct Loader<'a> {
     map: &'a mut SourceMap,
+    std: &'a mut StdLibraries,
     sources: &'a dyn Sources,
     sink: &'a mut Sink,
     /// By display name: two files may be used under one name from different folders.
@@ -94,41 +136,55 @@ impl Loader<'_> {
     }
 
     fn load_one(&mut self, from: FileId, name: &ast::Ident) -> Option<usize> {
-        let from_name = self.map.name(from).clone();
-        let (display, bytes) = if let Some(text) = lang_spec::std_library(&name.text) {
-            (format!("<std>/{}.lnic", name.text), text.as_bytes().to_vec())
-        } else {
-            match self.sources.library(&from_name, &name.text) {
-                Ok(Some(found)) => found,
-                Ok(None) => {
-                    let message = format!("there is no library `{}`", name.text);
-                    let help = format!("put `{}.lnic` beside this file{}", name.text, did_you_mean(name));
-                    self.sink
-                        .push(Diagnostic::error("E0901", message, name.span, "not found").with_help(help));
-                    return None;
-                }
-                Err(why) => {
-                    let message = format!("library `{}` can't be read: {why}", name.text);
-                    self.sink
-                        .push(Diagnostic::error("E0901", message, name.span, "used here"));
-                    return None;
-                }
-            }
-        };
+        if let Some(std) = find_std(&name.text) {
+            return self.once(std_display(std.0), |loader| {
+                loader.std.load(std, loader.map, loader.sink)
+            });
+        }
+        let (display, bytes) = self.read(from, name)?;
+        self.once(display.clone(), |loader| {
+            let id = loader.map.add(display, String::from_utf8_lossy(&bytes));
+            let file = lambdac_syntax::parse_bytes(id, &bytes, loader.sink)?;
+            loader.check_kind(name, &file)?;
+            Some(Arc::new(file))
+        })
+    }
+
+    /// The library that is shown as `display`, parsed now unless it was before.
+    fn once(
+        &mut self,
+        display: String,
+        parse: impl FnOnce(&mut Self) -> Option<Arc<ast::File>>,
+    ) -> Option<usize> {
         if let Some(&known) = self.known.get(&display) {
             return known;
         }
-        let loaded = self.parse(name, &display, bytes);
+        let loaded = parse(self).map(|file| {
+            self.out.files.push(file);
+            self.out.files.len() - 1
+        });
         self.known.insert(display, loaded);
         loaded
     }
 
-    fn parse(&mut self, name: &ast::Ident, display: &str, bytes: Vec<u8>) -> Option<usize> {
-        let id = self.map.add(display, String::from_utf8_lossy(&bytes));
-        let file = lambdac_syntax::parse_bytes(id, &bytes, self.sink)?;
-        self.check_kind(name, &file)?;
-        self.out.files.push(file);
-        Some(self.out.files.len() - 1)
+    /// The name to show and the bytes of a library that is not of the standard library; reports what fails.
+    fn read(&mut self, from: FileId, name: &ast::Ident) -> Option<(String, Vec<u8>)> {
+        match self.sources.library(self.map.name(from), &name.text) {
+            Ok(Some(found)) => Some(found),
+            Ok(None) => {
+                let message = format!("there is no library `{}`", name.text);
+                let help = format!("put `{}.lnic` beside this file{}", name.text, did_you_mean(name));
+                self.sink
+                    .push(Diagnostic::error("E0901", message, name.span, "not found").with_help(help));
+                None
+            }
+            Err(why) => {
+                let message = format!("library `{}` can't be read: {why}", name.text);
+                self.sink
+                    .push(Diagnostic::error("E0901", message, name.span, "used here"));
+                None
+            }
+        }
     }
 
     fn check_kind(&mut self, name: &ast::Ident, file: &ast::File) -> Option<()> {

@@ -109,8 +109,8 @@ impl<'a> Checker<'a> {
                 .map(|(name, to)| (name.clone(), to.map(|i| ModuleId(i as u32 + 1))))
                 .collect()
         };
-        let files =
-            std::iter::once((root, &libraries.root_uses)).chain(libraries.files.iter().zip(&libraries.uses));
+        let files = std::iter::once((root, &libraries.root_uses))
+            .chain(libraries.files.iter().map(|file| &**file).zip(&libraries.uses));
         for (file, file_uses) in files {
             let module = ModuleId(self.names.modules.len() as u32);
             self.names.modules.push(Module {

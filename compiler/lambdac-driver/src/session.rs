@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use lambdac_analysis::Analysis;
-use lambdac_check::Sources;
+use lambdac_check::{Sources, StdLibraries};
 use lambdac_diag::{Diagnostic, Severity, Sink, SourceMap};
 use lambdac_hir::Workload;
 use lambdac_mir::Module;
@@ -83,6 +83,8 @@ pub struct Compiled {
 /// Files and where more come from.
 pub struct Session {
     map: SourceMap,
+    /// Parsed once for all files.
+    std: StdLibraries,
     sources: Box<dyn Sources>,
 }
 
@@ -99,6 +101,7 @@ impl Session {
     pub fn new(sources: Box<dyn Sources>) -> Self {
         Self {
             map: SourceMap::new(),
+            std: StdLibraries::default(),
             sources,
         }
     }
@@ -132,7 +135,8 @@ impl Session {
                 None
             }
             ast::FileKind::Workload => {
-                let workload = lambdac_check::check(parsed, &mut self.map, sources, sink)?;
+                let workload =
+                    lambdac_check::check_with(parsed, &mut self.map, &mut self.std, sources, sink)?;
                 let analysis = lambdac_analysis::analyze(&workload, sink);
                 (!sink.has_errors()).then(|| Arc::new((workload, analysis)))
             }
