@@ -9,35 +9,23 @@ use crate::args::{Format, Passes, Sources};
 use crate::exit::{Exit, Result};
 use crate::{files, report};
 
-/// A file that was checked.
-pub struct File {
-    /// The session that holds its text.
-    pub session: Session,
-    /// What checking gave.
-    pub checked: Checked,
-    /// Whether it is wrong.
-    pub failed: bool,
-}
-
-/// Checks each file alone and writes its diagnostics.
-pub fn check_each(sources: &Sources, format: Format) -> Result<Vec<File>> {
-    paths(sources)?
-        .into_iter()
-        .map(|path| check_file(path, format))
-        .collect()
-}
-
-fn check_file(path: PathBuf, format: Format) -> Result<File> {
-    let input = files::read(&path).map_err(Exit::Environment)?;
+/// Checks the files one after another, each alone, writes their diagnostics and hands each to `then`; whether any was
+/// wrong.
+pub fn check_each(
+    sources: &Sources,
+    format: Format,
+    mut then: impl FnMut(&Session, &Checked) -> Result,
+) -> Result<bool> {
     let mut session = Session::new(Box::new(files::Disk));
-    let checked = session.check(&input);
-    report::diagnostics(format, session.map(), &checked.diagnostics);
-    let failed = checked.failed();
-    Ok(File {
-        session,
-        checked,
-        failed,
-    })
+    let mut wrong = false;
+    for path in paths(sources)? {
+        let input = files::read(&path).map_err(Exit::Environment)?;
+        let checked = session.check(&input);
+        report::diagnostics(format, session.map(), &checked.diagnostics);
+        wrong |= checked.failed();
+        then(&session, &checked)?;
+    }
+    Ok(wrong)
 }
 
 /// The files that the arguments name.

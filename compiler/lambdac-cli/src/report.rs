@@ -15,18 +15,28 @@ pub fn color(to: &impl IsTerminal) -> bool {
 
 /// Writes diagnostics to stderr.
 pub fn diagnostics(format: Format, map: &SourceMap, diagnostics: &[Diagnostic]) {
+    write_rendered(&rendered(format, color(&io::stderr()), map, diagnostics));
+}
+
+/// The text of diagnostics, each ending in a line break.
+pub fn rendered(format: Format, color: bool, map: &SourceMap, diagnostics: &[Diagnostic]) -> String {
     let format = match format {
         Format::Human => MessageFormat::Human,
         Format::Json => MessageFormat::Json,
         Format::Short => MessageFormat::Short,
     };
-    let mut stderr = io::stderr().lock();
-    let color = color(&stderr);
+    let mut out = String::new();
     for diagnostic in diagnostics {
-        let text = render(format, color, map, diagnostic);
-        // Nobody is left to tell when stderr is closed.
-        let _ = writeln!(stderr, "{}", text.trim_end_matches('\n'));
+        out += render(format, color, map, diagnostic).trim_end_matches('\n');
+        out.push('\n');
     }
+    out
+}
+
+/// Writes what [`rendered`] gave to stderr.
+pub fn write_rendered(text: &str) {
+    // Nobody is left to tell when stderr is closed.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Writes a result to stdout. A closed pipe is success: the reader has what it wanted.

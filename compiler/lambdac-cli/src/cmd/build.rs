@@ -46,24 +46,23 @@ fn write_bundle(args: &Build, format: Format, output: &Path) -> Result {
 
 fn print_stages(args: &Build, format: Format) -> Result {
     let options = compile::options(&args.passes);
-    let mut failed = false;
-    for file in compile::check_each(&args.sources, format)? {
-        failed |= file.failed;
+    let failed = compile::check_each(&args.sources, format, |session, checked| {
         for stage in &args.emit {
-            let text = match (stage, &file.checked.ast, &file.checked.workload) {
+            let text = match (stage, &checked.ast, &checked.workload) {
                 (Stage::Ast, Some(ast), _) => emit::ast(ast),
                 (Stage::Hir, _, Some(workload)) => emit::hir(&workload.0),
                 (Stage::Mir, _, Some(workload)) => {
-                    emit::mir(&compile::compile_one(&file.session, workload, &options)?.module)
+                    emit::mir(&compile::compile_one(session, workload, &options)?.module)
                 }
                 (Stage::Clif, _, Some(workload)) => {
-                    let compiled = compile::compile_one(&file.session, workload, &options)?;
+                    let compiled = compile::compile_one(session, workload, &options)?;
                     emit::clif(&compiled.module).map_err(|e| Exit::Failed(e.to_string()))?
                 }
                 _ => continue,
             };
             report::print(text)?;
         }
-    }
+        Ok(())
+    })?;
     if failed { Err(Exit::Reported) } else { Ok(()) }
 }

@@ -28,13 +28,12 @@ pub fn run(args: &Test, format: Format) -> Result {
         )));
     }
     let mut tally = Tally::default();
-    let mut wrong = false;
-    for file in compile::check_each(&args.sources, format)? {
-        wrong |= file.failed;
-        if let Some(workload) = &file.checked.workload {
-            run_file(args, format, &targets, &file.session, workload, &mut tally)?;
+    let wrong = compile::check_each(&args.sources, format, |session, checked| {
+        match &checked.workload {
+            Some(workload) => run_file(args, format, &targets, session, workload, &mut tally),
+            None => Ok(()),
         }
-    }
+    })?;
     report::print(format!(
         "{} passed, {} failed, {} skipped\n",
         tally.passed, tally.failed, tally.skipped
@@ -61,6 +60,7 @@ fn run_file(
         &compiled.module,
         targets,
         args.filter.as_deref(),
+        &testing::BuiltIn,
         &mut |ran| {
             let line = line(&ran, tally);
             if let (TestResult::Failed(failures), Ok(())) = (&ran.result, &result) {
