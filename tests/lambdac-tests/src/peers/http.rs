@@ -35,13 +35,22 @@ impl Response {
 }
 
 /// Sends a request and reads until the server closes.
-pub(super) fn request(to: SocketAddr, method: &str, path: &str, body: &[u8]) -> Response {
+pub(super) fn request(
+    to: SocketAddr,
+    (method, path): (&str, &str),
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Response {
     let mut stream = TcpStream::connect(to).expect("the HTTP port accepts");
     stream
         .set_read_timeout(Some(PATIENCE))
         .expect("a time limit can be set");
+    let more: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Length: {}\r\n{more}\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).expect("the head is sent");

@@ -128,7 +128,12 @@ impl Worker {
 
     /// One HTTP request.
     pub fn fetch(&self, method: &str, path: &str, body: &[u8]) -> Response {
-        http::request(self.http, method, path, body)
+        http::request(self.http, (method, path), &[], body)
+    }
+
+    /// `POST /function/NAME` with further headers.
+    pub fn call_with(&self, name: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        http::request(self.http, ("POST", &format!("/function/{name}")), headers, body)
     }
 
     /// `POST /function/NAME`.

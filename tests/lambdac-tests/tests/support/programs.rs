@@ -1,4 +1,4 @@
-//! Small workloads that do what the examples don't: trap, punt, log, and wait for long.
+//! Small workloads that do what the examples don't: trap, punt, log, wait for long, and tell the facts about a packet.
 
 use tempfile::TempDir;
 
@@ -38,6 +38,21 @@ lambda patient(key: bytes<64>) -> bytes<1024> {
 }
 ";
 
+const WHOAMI: &str = "workload whoami;
+
+header Facts { src_ip: u32, src_port: u16, dst_port: u16, port: u16, request_id: u64 }
+
+lambda whoami(req: bytes<1>) -> Facts {
+    reply Facts {
+        src_ip: pkt.src_ip,
+        src_port: pkt.src_port,
+        dst_port: pkt.dst_port,
+        port: pkt.port,
+        request_id: pkt.request_id,
+    };
+}
+";
+
 /// The workloads in a folder of their own.
 pub struct Programs {
     dir: TempDir,
@@ -52,6 +67,7 @@ impl Programs {
             ("upward", UPWARD),
             ("talker", TALKER),
             ("patient", PATIENT),
+            ("whoami", WHOAMI),
         ] {
             std::fs::write(dir.path().join(format!("{name}.lnic")), text).unwrap();
         }
