@@ -288,9 +288,18 @@ pub struct Function {
 /// What a relocation fills in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// The address of a map or of a byte in a data section, or of a function.
-    Imm64(Imm64),
-    /// The distance to a subprogram.
+    /// The address of a map, by name.
+    Map(String),
+    /// The address of a byte in a data section, whose offset the instruction holds.
+    Data {
+        /// Name of the section.
+        section: String,
+        /// Offset in it.
+        offset: u32,
+    },
+    /// The address of a subprogram, by name.
+    Func(String),
+    /// The distance to a subprogram, by name.
     Call(String),
 }
 
@@ -312,6 +321,8 @@ pub struct Code {
     pub relocations: Vec<Relocation>,
     /// From which slot on code comes from which line, by rising slot.
     pub lines: Vec<(u32, SourceLine)>,
+    /// Remarks, each before a slot, by rising slot.
+    pub notes: Vec<(u32, String)>,
 }
 
 impl Function {
@@ -358,6 +369,11 @@ impl Function {
             slots: Vec::with_capacity(starts[self.insns.len()] as usize),
             relocations: Vec::new(),
             lines: self.lines.iter().map(|(at, line)| (start(*at), *line)).collect(),
+            notes: self
+                .notes
+                .iter()
+                .map(|(at, text)| (start(*at), text.clone()))
+                .collect(),
         };
         for (index, insn) in self.insns.iter().enumerate() {
             let (from, to) = (starts[index], starts[index + 1]);
@@ -442,20 +458,21 @@ impl Function {
     }
 
     fn ld_imm64(&self, code: &mut Code, slot: u32, dst: Reg, value: &Imm64) {
-        let (src, low, high) = match value {
-            Imm64::Const(value) => (0, *value as u32, (*value >> 32) as u32),
-            Imm64::Map(_) => (insn::PSEUDO_MAP_FD, 0, 0),
-            // The linker adds what the first immediate holds.
-            Imm64::Data { offset, .. } => (insn::PSEUDO_MAP_VALUE, *offset, 0),
-            Imm64::Func(_) => (insn::PSEUDO_FUNC, 0, 0),
+        let (src, target) = match value {
+            Imm64::Const(value) => {
+                let (low, high) = (*value as u32, (*value >> 32) as u32);
+                code.slots.extend(insn::ld_imm64(dst, 0, low, high));
+                return;
+            }
+            Imm64::Map(name) => (insn::PSEUDO_MAP_FD, Target::Map(name.clone())),
+            Imm64::Data { section, offset } => {
+                let (section, offset) = (section.clone(), *offset);
+                (insn::PSEUDO_MAP_VALUE, Target::Data { section, offset })
+            }
+            Imm64::Func(name) => (insn::PSEUDO_FUNC, Target::Func(name.clone())),
         };
-        if !matches!(value, Imm64::Const(_)) {
-            code.relocations.push(Relocation {
-                slot,
-                target: Target::Imm64(value.clone()),
-            });
-        }
-        code.slots.extend(insn::ld_imm64(dst, src, low, high));
+        code.relocations.push(Relocation { slot, target });
+        code.slots.extend(insn::ld_imm64(dst, src, 0, 0));
     }
 
     fn plain(&self, insn: &Insn) -> Result<Slot, AsmError> {

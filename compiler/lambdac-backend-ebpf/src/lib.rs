@@ -9,7 +9,9 @@
 
 pub mod abi;
 pub mod asm;
+mod btf;
 pub mod dispatch;
+pub mod elf;
 pub mod finish;
 pub mod insn;
 pub mod object;
