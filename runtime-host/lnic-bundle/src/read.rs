@@ -3,8 +3,14 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::archive::from_tar;
 use crate::write::sha256;
 use crate::{Files, MANIFEST, Manifest, SCHEMA};
+
+/// Bytes of a file's name at most.
+pub(crate) const MAX_NAME: usize = 255;
+/// Folders in a file's name at most, the file's own part included.
+const MAX_PARTS: usize = 8;
 
 /// What a bundle may be at most.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +44,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The tar can't be read.
+    #[error("the archive is malformed")]
+    Archive(#[source] io::Error),
+    /// The tar ends within a file.
+    #[error("{0:?} is cut off")]
+    CutOff(String),
+    /// Two files of one name.
+    #[error("{0:?} stands twice")]
+    Twice(String),
     /// It is larger than the limits.
     #[error("the bundle is too large: {0}")]
     TooLarge(&'static str),
@@ -98,35 +113,47 @@ pub fn read(path: &Path, limits: Limits) -> Result<Bundle, Error> {
 }
 
 /// Collects files within the limits.
-struct Collector {
+pub(crate) struct Collector {
     limits: Limits,
     files: Files,
 }
 
 impl Collector {
-    fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
             files: Files::new(),
         }
     }
 
-    fn add(&mut self, name: String, reader: impl Read, path: &Path) -> Result<(), Error> {
+    /// Takes a file; gives how many bytes it has.
+    pub(crate) fn add(
+        &mut self,
+        name: &str,
+        reader: impl Read,
+        unreadable: impl FnOnce(io::Error) -> Error,
+    ) -> Result<u64, Error> {
+        check_name(name)?;
         if self.files.len() == self.limits.files {
             return Err(Error::TooLarge("too many files"));
         }
+        if self.files.contains_key(name) {
+            return Err(Error::Twice(name.to_owned()));
+        }
         let mut bytes = Vec::new();
         let read = reader.take(self.limits.bytes + 1).read_to_end(&mut bytes);
-        read.map_err(|source| Error::Io {
-            path: path.to_path_buf(),
-            source,
-        })?;
-        let Some(left) = self.limits.bytes.checked_sub(bytes.len() as u64) else {
+        read.map_err(unreadable)?;
+        let taken = bytes.len() as u64;
+        let Some(left) = self.limits.bytes.checked_sub(taken) else {
             return Err(Error::TooLarge("too many bytes"));
         };
         self.limits.bytes = left;
-        self.files.insert(name, bytes);
-        Ok(())
+        self.files.insert(name.to_owned(), bytes);
+        Ok(taken)
+    }
+
+    pub(crate) fn into_files(self) -> Files {
+        self.files
     }
 }
 
@@ -140,7 +167,7 @@ fn check_name(name: &str) -> Result<(), Error> {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
     };
-    if name.len() > 255 || parts.len() > 8 || !parts.iter().all(plain) {
+    if name.len() > MAX_NAME || parts.len() > MAX_PARTS || !parts.iter().all(plain) {
         return Err(Error::BadName(name.to_owned()));
     }
     Ok(())
@@ -174,35 +201,21 @@ fn read_dir(root: &Path, limits: Limits) -> Result<Files, Error> {
                 folders.push(name);
             } else if kind.is_file() {
                 let file = std::fs::File::open(entry.path()).map_err(io(&entry.path()))?;
-                collector.add(name, file, &entry.path())?;
+                collector.add(&name, file, io(&entry.path()))?;
             } else {
                 return Err(Error::NotAFile(name));
             }
         }
     }
-    Ok(collector.files)
+    Ok(collector.into_files())
 }
 
 fn read_tar(path: &Path, limits: Limits) -> Result<Files, Error> {
-    let io = |source| Error::Io {
+    let file = std::fs::File::open(path).map_err(|source| Error::Io {
         path: path.to_path_buf(),
         source,
-    };
-    let mut archive = tar::Archive::new(std::fs::File::open(path).map_err(io)?);
-    let mut collector = Collector::new(limits);
-    for entry in archive.entries().map_err(io)? {
-        let entry = entry.map_err(io)?;
-        let name = entry.path().map_err(io)?.to_string_lossy().into_owned();
-        match entry.header().entry_type() {
-            tar::EntryType::Directory => {}
-            tar::EntryType::Regular => {
-                check_name(&name)?;
-                collector.add(name, entry, path)?;
-            }
-            _ => return Err(Error::NotAFile(name)),
-        }
-    }
-    Ok(collector.files)
+    })?;
+    from_tar(file, limits)
 }
 
 /// Checks that files are a whole bundle.
@@ -381,16 +394,91 @@ mod tests {
     #[test]
     fn the_limits_hold() {
         let mut collector = Collector::new(Limits { bytes: 10, files: 2 });
-        let path = Path::new("x");
-        collector.add("a".into(), &b"12345"[..], path).expect("it fits");
-        let error = collector
-            .add("b".into(), &b"123456"[..], path)
-            .expect_err("11 bytes are too many");
-        assert_eq!(error.to_string(), "the bundle is too large: too many bytes");
-        collector.add("b".into(), &b""[..], path).expect("it fits");
-        let error = collector
-            .add("c".into(), &b""[..], path)
-            .expect_err("three files are too many");
-        assert_eq!(error.to_string(), "the bundle is too large: too many files");
+        let mut add = |name: &str, bytes: &[u8]| {
+            let added = collector.add(name, bytes, Error::Archive);
+            added.map_err(|error| error.to_string())
+        };
+        assert_eq!(add("a", b"12345"), Ok(5));
+        let error = add("b", b"123456").expect_err("11 bytes are too many");
+        assert_eq!(error, "the bundle is too large: too many bytes");
+        let error = add("a", b"").expect_err("there is one");
+        assert_eq!(error, "\"a\" stands twice");
+        assert_eq!(add("b", b""), Ok(0));
+        let error = add("c", b"").expect_err("three files are too many");
+        assert_eq!(error, "the bundle is too large: too many files");
+    }
+
+    /// One entry of a tar, whatever it says of itself.
+    fn entry(kind: tar::EntryType, name: &str, size: u64, data: &[u8]) -> Vec<u8> {
+        let mut header = tar::Header::new_gnu();
+        header.set_path(name).expect("a short name");
+        header.set_size(size);
+        header.set_entry_type(kind);
+        header.set_cksum();
+        let mut bytes = [header.as_bytes(), data].concat();
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+        bytes
+    }
+
+    fn tar_error(tar: &[u8]) -> String {
+        let limits = Limits {
+            bytes: 4096,
+            files: 2,
+        };
+        match from_tar(tar, limits) {
+            Ok(files) => panic!("it was taken: {:?}", files.keys()),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_tar_of_anything_but_plain_files_is_refused_with_the_reason() {
+        use tar::EntryType;
+        let file = |name| entry(EntryType::Regular, name, 2, b"hi");
+        for kind in [
+            EntryType::Symlink,
+            EntryType::Link,
+            EntryType::Fifo,
+            EntryType::GNUSparse,
+        ] {
+            assert_eq!(
+                tar_error(&entry(kind, "x", 0, b"")),
+                "\"x\" is neither a file nor a folder"
+            );
+        }
+        assert_eq!(tar_error(&[file("x"), file("x")].concat()), "\"x\" stands twice");
+        assert_eq!(tar_error(&file("a/.b")), "bad file name \"a/.b\"");
+        assert_eq!(
+            tar_error(&entry(EntryType::Regular, "x", 700, b"hi")),
+            "\"x\" is cut off"
+        );
+        assert_eq!(tar_error(&file("x")[..300]), "the archive is malformed");
+        assert_eq!(tar_error(&[7; 512]), "the archive is malformed");
+        let huge = entry(EntryType::Regular, "x", 1 << 40, &[0; 8192]);
+        assert_eq!(tar_error(&huge), "the bundle is too large: too many bytes");
+        let folders = entry(EntryType::Directory, "d", 0, b"").repeat(100);
+        assert_eq!(
+            tar_error(&folders),
+            "the bundle is too large: too many bytes in the archive"
+        );
+        let long = entry(EntryType::GNULongName, "long", 1 << 40, &[b'a'; 8192]);
+        assert!(tar_error(&[long, file("x")].concat()).starts_with("the archive is malformed"));
+    }
+
+    #[test]
+    fn tars_of_other_programs_and_long_names_are_read() {
+        use tar::EntryType;
+        let long = ["folder"; 7].join("/") + "/" + &"x".repeat(200);
+        let tar = [
+            entry(EntryType::Directory, "./", 0, b""),
+            entry(EntryType::XHeader, "pax", 11, b"11 mtime=1\n"),
+            entry(EntryType::Regular, "./a", 2, b"hi"),
+            to_tar(&[(long.clone(), b"there".to_vec())].into()).expect("it has a form for long names"),
+        ];
+        let files = from_tar(&*tar.concat(), Limits::default()).expect("all is plain");
+        assert_eq!(
+            files,
+            [("a".to_owned(), b"hi".to_vec()), (long, b"there".to_vec())].into()
+        );
     }
 }
