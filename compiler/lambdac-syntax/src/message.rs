@@ -165,7 +165,7 @@ fn describe(rule: Rule) -> (&'static str, bool) {
     let strong = |word| (word, false);
     let weak = |word| (word, true);
     match rule {
-        Rule::bits_op | Rule::pat_op | Rule::size_op | Rule::logic_op | Rule::cmp_op | Rule::in_op => {
+        Rule::binary_op | Rule::bits_op | Rule::pat_op | Rule::size_op | Rule::in_op => {
             weak("an operator")
         }
         Rule::kw_as => weak("`as`"),
@@ -179,7 +179,7 @@ fn describe(rule: Rule) -> (&'static str, bool) {
         Rule::max | Rule::kw_max => weak("`max`"),
         Rule::with | Rule::kw_with => weak("`with`"),
         Rule::attr | Rule::at | Rule::broken => strong(""),
-        Rule::EOI | Rule::WHITESPACE | Rule::COMMENT => strong(""),
+        Rule::EOI | Rule::WHITESPACE => strong(""),
         _ => strong(describe_strong(rule)),
     }
 }
@@ -217,7 +217,6 @@ fn describe_strong(rule: Rule) -> &'static str {
         R::expr
         | R::expr_h
         | R::operand
-        | R::ip_lit
         | R::num_lit
         | R::bytes_lit
         | R::byte_lit

@@ -239,7 +239,7 @@ impl Builder<'_> {
 
     fn primary(&mut self, pair: P) -> ExprKind {
         match pair.as_rule() {
-            Rule::num_lit | Rule::ip_lit => self.number(&pair),
+            Rule::num_lit => self.number(&pair),
             Rule::bytes_lit => ExprKind::Bytes(unescaped(&pair, 2).into()),
             Rule::byte_lit => literal::byte(inside(&pair, 2)).map_or(ExprKind::Broken, ExprKind::Byte),
             Rule::str_lit => ExprKind::Str(text(&pair)),
@@ -346,7 +346,7 @@ impl Builder<'_> {
 }
 
 fn is_operator(rule: Rule) -> bool {
-    matches!(rule, Rule::logic_op | Rule::cmp_op | Rule::in_op | Rule::bits_op)
+    matches!(rule, Rule::binary_op | Rule::in_op | Rule::bits_op)
 }
 
 fn is_none(path: &Path) -> bool {
