@@ -63,9 +63,15 @@ fn a_test_that_fails_does_so_on_every_target() {
     let compiled = compile(&mut session, "a.lnic", &source);
     let targets = crate::testing::TARGETS.map(str::to_owned);
     let mut results = Vec::new();
-    run(&compiled.checked, &compiled.module, &targets, None, &mut |ran| {
-        results.push(ran.result)
-    });
+    let (checked, module) = (&compiled.checked, &compiled.module);
+    run(
+        checked,
+        module,
+        &targets,
+        None,
+        &crate::testing::BuiltIn,
+        &mut |ran| results.push(ran.result),
+    );
     assert_eq!(results.len(), 2);
     assert!(
         results
@@ -95,4 +101,44 @@ fn an_unknown_pass_is_refused_by_name() {
             .to_string()
             .starts_with("there is no pass \"no-such\"; there are: ")
     );
+}
+
+/// A chain of fns, each of which calls the one before inside `depth` times `open`.
+fn nested(fns: usize, open: &str, depth: usize) -> String {
+    let mut source = "workload deep;\nfn f0(x: u32) -> u32 { return x; }\n".to_string();
+    for n in 1..=fns {
+        let (heads, tails) = (open.repeat(depth), "}".repeat(depth));
+        source += &format!(
+            "fn f{n}(x: u32) -> u32 {{ let mut s = x; {heads} s += f{}(s); {tails} return s; }}\n",
+            n - 1
+        );
+    }
+    source + &format!("lambda go(req: [u32; 1]) -> [u32; 1] {{ reply [f{fns}(req[0])]; }}\n")
+}
+
+#[test]
+fn the_deepest_programs_that_are_accepted_are_valid_mir() {
+    for open in [
+        "if s > 1 {",
+        "if s > 1 && s < 9 || s == 20 {",
+        "for i in 0..1 {",
+        "while s > 7 max 1 {",
+        "if s > 1 { s += 1; } else {",
+    ] {
+        let mut session = Session::new(Box::new(NoSources));
+        let mut check = |fns: usize| {
+            session.check(&Input {
+                name: "deep.lnic".into(),
+                bytes: nested(fns, open, 20).into(),
+            })
+        };
+        let refused = (1..40)
+            .find(|&fns| check(fns).failed())
+            .expect("so many are too deep");
+        let why = check(refused).diagnostics;
+        assert!(why.iter().any(|d| d.code == "E0552"), "{open}: {why:?}");
+        let deepest = check(refused - 1).workload.expect("it was accepted");
+        let module = session.lower(&deepest);
+        assert_eq!(lambdac_mir::validate(&module), Ok(()), "{open}");
+    }
 }

@@ -2,9 +2,11 @@
 
 mod host;
 mod instance;
+pub mod values;
 
 use std::sync::Arc;
 
+use lambdac_hir::Test;
 use lambdac_interp::{InterpTarget, run_test};
 use lambdac_mir::Module;
 
@@ -27,32 +29,81 @@ pub struct Ran {
     pub result: TestResult,
 }
 
-/// Targets that run tests, in the order in which they are run by default.
+/// Targets that run tests anywhere, in the order in which they are run by default.
 pub const TARGETS: [&str; 2] = ["interp", "host"];
 
+/// One workload on a target that is not built in.
+pub trait TestTarget {
+    /// Runs one of its tests.
+    fn run(&mut self, test: &Test) -> TestResult;
+}
+
+/// Makes targets that are not built in: a NIC's loader knows the kernel, this crate does not.
+pub trait TestTargets {
+    /// Loads a workload on a target; none if the target is unknown.
+    fn load(
+        &self,
+        target: &str,
+        checked: &CheckedWorkload,
+        module: &Arc<Module>,
+    ) -> Option<Box<dyn TestTarget>>;
+}
+
+/// No other targets than the built-in ones.
+#[derive(Clone, Copy, Debug)]
+pub struct BuiltIn;
+
+impl TestTargets for BuiltIn {
+    fn load(&self, _: &str, _: &CheckedWorkload, _: &Arc<Module>) -> Option<Box<dyn TestTarget>> {
+        None
+    }
+}
+
+/// A target with a workload on it.
+enum Loaded {
+    Interp,
+    Host,
+    Other(Box<dyn TestTarget>),
+    Unknown,
+}
+
 /// Runs the tests of a workload whose `workload: name` contains `filter` on the targets, and tells of each as it ends.
-/// A target that is unknown here is skipped, and says so.
+/// A target that neither this crate nor `others` knows is skipped, and says so.
 pub fn run(
     checked: &CheckedWorkload,
     module: &Arc<Module>,
     targets: &[String],
     filter: Option<&str>,
+    others: &dyn TestTargets,
     ended: &mut dyn FnMut(Ran),
 ) {
     let workload = Arc::new(checked.0.clone());
-    for test in &workload.tests {
+    let chosen = |test: &&Test| {
         let full = format!("{}: {}", workload.name, test.name);
-        if filter.is_some_and(|filter| !full.contains(filter)) {
-            continue;
-        }
-        for target in targets {
-            let result = match target.as_str() {
-                "interp" => run_test(&workload, test, &mut InterpTarget::new(workload.clone())),
-                "host" => match HostTarget::new(workload.clone(), module.clone()) {
+        filter.is_none_or(|filter| full.contains(filter))
+    };
+    let tests: Vec<&Test> = workload.tests.iter().filter(chosen).collect();
+    if tests.is_empty() {
+        return;
+    }
+    let load = |target: &String| match target.as_str() {
+        "interp" => Loaded::Interp,
+        "host" => Loaded::Host,
+        other => others
+            .load(other, checked, module)
+            .map_or(Loaded::Unknown, Loaded::Other),
+    };
+    let mut loaded: Vec<Loaded> = targets.iter().map(load).collect();
+    for test in tests {
+        for (target, loaded) in targets.iter().zip(&mut loaded) {
+            let result = match loaded {
+                Loaded::Interp => run_test(&workload, test, &mut InterpTarget::new(workload.clone())),
+                Loaded::Host => match HostTarget::new(workload.clone(), module.clone()) {
                     Ok(mut host) => run_test(&workload, test, &mut host),
                     Err(error) => TestResult::Skipped(error.to_string()),
                 },
-                other => TestResult::Skipped(format!("target {other} does not run here")),
+                Loaded::Other(other) => other.run(test),
+                Loaded::Unknown => TestResult::Skipped(format!("target {target} does not run here")),
             };
             let name = workload.name.clone();
             ended(Ran {
