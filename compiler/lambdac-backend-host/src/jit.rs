@@ -48,6 +48,7 @@ impl JitCode {
     /// # Safety
     /// All pointers of the context are as its fields say, for this module; the memory they reach is nobody else's,
     /// apart from objects. `part`, `save` and `save_len` are 0 or as an earlier call of the same lambda left them.
+    #[inline]
     pub unsafe fn run(&self, lambda: usize, ctx: &mut Context) -> u32 {
         // SAFETY: the entry lies in memory that `module` owns; the rest is the caller's promise.
         unsafe { (self.lambdas[lambda].0)(ctx) }
@@ -57,6 +58,7 @@ impl JitCode {
     ///
     /// # Safety
     /// As for [`JitCode::run`].
+    #[inline]
     pub unsafe fn dispatch(&self, ctx: &mut Context) -> u32 {
         // SAFETY: as in `run`.
         unsafe { (self.dispatch.0)(ctx) }

@@ -1,20 +1,14 @@
-//! Byte strings: copies, comparison, bit fields, checksums.
+//! Bit fields and checksums.
 
-use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use lambdac_mir::{BitPos, HashOp, Place, Value, View};
 
 use super::call::runtime;
 use super::func::FnEmitter;
-use super::place::{Bytes, Mem, data_start, pieces};
+use super::place::{Mem, data_start, pieces};
 use super::scalar::ty;
 use crate::Result;
 use crate::layout::mask;
-
-/// The longest copy of constant length that is made in line.
-const INLINE_COPY: u64 = 128;
-/// The longest comparison with constant length that is made in line.
-const INLINE_COMPARE: u64 = 64;
 
 /// How a bit field lies.
 enum FieldAt {
@@ -27,90 +21,6 @@ enum FieldAt {
 }
 
 impl FnEmitter<'_, '_, '_> {
-    /// Copies bytes; they may overlap only as a whole.
-    pub(crate) fn copy_bytes_to(&mut self, to: Mem, from: Mem, len: ir::Value, known: Option<u64>) {
-        match known {
-            Some(len) if len <= INLINE_COPY => {
-                let parts = pieces(len, 16);
-                let values: Vec<_> = parts
-                    .iter()
-                    .map(|(offset, ty)| self.load_at(*ty, from.plus(*offset as i64)))
-                    .collect();
-                for ((offset, _), value) in parts.iter().zip(values) {
-                    self.store_at(value, to.plus(*offset as i64));
-                }
-            }
-            _ => {
-                let (to, from) = (self.address(to), self.address(from));
-                let (config, len) = (self.env.config, self.length64(len));
-                self.b.call_memcpy(config, to, from, len);
-            }
-        }
-    }
-
-    pub(crate) fn copy_bytes(&mut self, dst: &Place, offset: Value, src: &View) -> Result<()> {
-        let from = self.view(src)?;
-        let at = self.resolve(dst)?;
-        let to = self.indexed(data_start(&at), offset, 1)?;
-        self.copy_bytes_to(to, from.mem, from.len, from.known);
-        Ok(())
-    }
-
-    /// Whether two views are equal, as an `i8`.
-    pub(crate) fn equal_bytes(&mut self, result: Value, a: &View, b: &View) -> Result<()> {
-        let (a, b) = (self.view(a)?, self.view(b)?);
-        let equal = match (a.known, b.known) {
-            (Some(x), Some(y)) if x != y => self.constant(types::I8, 0),
-            (Some(len), Some(_)) => self.equal_contents(a, b, Some(len)),
-            (x, y) => {
-                let join = self.b.create_block();
-                let equal = self.b.append_block_param(join, types::I8);
-                let contents = self.b.create_block();
-                let same = self.b.ins().icmp(IntCC::Equal, a.len, b.len);
-                let zero = self.constant(types::I8, 0);
-                self.b.ins().brif(same, contents, &[], join, &[zero.into()]);
-                self.b.seal_block(contents);
-                self.b.switch_to_block(contents);
-                let decided = self.equal_contents(a, b, x.or(y));
-                self.jump(join, &[decided]);
-                self.b.seal_block(join);
-                self.b.switch_to_block(join);
-                equal
-            }
-        };
-        self.define(result, equal);
-        Ok(())
-    }
-
-    /// Whether bytes of one length are equal.
-    fn equal_contents(&mut self, a: Bytes, b: Bytes, known: Option<u64>) -> ir::Value {
-        match known {
-            Some(0) => self.constant(types::I8, 1),
-            Some(len) if len <= INLINE_COMPARE => {
-                let mut difference = None;
-                for (offset, ty) in overlapping_pieces(len) {
-                    let x = self.load_at(ty, a.mem.plus(offset as i64));
-                    let y = self.load_at(ty, b.mem.plus(offset as i64));
-                    let bits = self.b.ins().bxor(x, y);
-                    difference = Some(match difference {
-                        None => bits,
-                        Some(before) => self.b.ins().bor(before, bits),
-                    });
-                }
-                match difference {
-                    Some(bits) => self.b.ins().icmp_imm_u(IntCC::Equal, bits, 0),
-                    None => self.constant(types::I8, 1),
-                }
-            }
-            _ => {
-                let (x, y) = (self.address(a.mem), self.address(b.mem));
-                let (config, len) = (self.env.config, self.length64(a.len));
-                let order = self.b.call_memcmp(config, x, y, len);
-                self.b.ins().icmp_imm_u(IntCC::Equal, order, 0)
-            }
-        }
-    }
-
     fn field_at(&mut self, place: &Place, pos: BitPos, width: u8) -> Result<FieldAt> {
         let at = self.resolve(place)?;
         let start = data_start(&at);
@@ -145,6 +55,12 @@ impl FnEmitter<'_, '_, '_> {
     pub(crate) fn load_bits(&mut self, result: Value, place: &Place, pos: BitPos) -> Result<()> {
         let width = self.width(result);
         let value = match self.field_at(place, pos, width)? {
+            FieldAt::Constant(mem, 0) if width > 8 && width.is_multiple_of(8) => {
+                let raws = self.load_raws(mem, u64::from(width / 8));
+                let value = self.join_raws(&raws);
+                self.raws.insert(result, raws);
+                self.resize(value, ty(width))
+            }
             FieldAt::Constant(mem, bit) => self.load_field(mem, bit, width),
             FieldAt::InByte(mem, bit) => {
                 let byte = self.load_at(types::I8, mem);
@@ -165,21 +81,30 @@ impl FnEmitter<'_, '_, '_> {
         Ok(())
     }
 
-    /// A big-endian number of 1, 2, 4 or 8 bytes.
-    fn load_big(&mut self, ty: ir::Type, mem: Mem) -> ir::Value {
-        let raw = self.load_at(ty, mem);
-        if ty == types::I8 {
-            raw
-        } else {
-            self.b.ins().bswap(raw)
-        }
-    }
-
     /// The big-endian number in `count` (1 to 8) bytes, at 64 bits unless one load gives it.
     fn load_bytes(&mut self, mem: Mem, count: u64) -> ir::Value {
+        let raws = self.load_raws(mem, count);
+        self.join_raws(&raws)
+    }
+
+    /// `count` bytes as they lie in memory, in few pieces.
+    fn load_raws(&mut self, mem: Mem, count: u64) -> Vec<ir::Value> {
+        pieces(count, 8)
+            .into_iter()
+            .map(|(offset, ty)| self.load_at(ty, mem.plus(offset as i64)))
+            .collect()
+    }
+
+    /// The big-endian number that pieces of memory are.
+    fn join_raws(&mut self, raws: &[ir::Value]) -> ir::Value {
         let mut value = None;
-        for (offset, ty) in pieces(count, 8) {
-            let piece = self.load_big(ty, mem.plus(offset as i64));
+        for raw in raws {
+            let ty = self.b.func.dfg.value_type(*raw);
+            let piece = if ty == types::I8 {
+                *raw
+            } else {
+                self.b.ins().bswap(*raw)
+            };
             value = Some(match value {
                 None => piece,
                 Some(before) => {
@@ -303,19 +228,4 @@ impl FnEmitter<'_, '_, '_> {
             None => self.invalid("no checksum"),
         }
     }
-}
-
-/// Cuts `len` bytes into equal accesses of which the last may overlap the one before it.
-fn overlapping_pieces(len: u64) -> Vec<(u64, ir::Type)> {
-    let (bytes, ty) = match len {
-        8.. => (8, types::I64),
-        4.. => (4, types::I32),
-        2.. => (2, types::I16),
-        _ => (1, types::I8),
-    };
-    let mut out: Vec<_> = (0..len / bytes).map(|index| (index * bytes, ty)).collect();
-    if !len.is_multiple_of(bytes) {
-        out.push((len - bytes, ty));
-    }
-    out
 }

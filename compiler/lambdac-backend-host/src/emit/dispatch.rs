@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
-use lambdac_mir::{BitPos, Body, Cond, Dispatch, Field, KeyField, KeyPart, Match, Target};
+use lambdac_mir::{BitPos, Body, Cond, Dispatch, Field, Func, FuncId, KeyField, KeyPart, Match, Target};
 
-use super::func::{Exit, FnEmitter, Region, field};
+use super::func::{Exit, FnEmitter, Region, Way, field};
 use super::place::Mem;
 use super::scalar::ty;
 use super::walk::Facts;
-use super::{Compiled, EntryNeeds, Env, FuncInfo, Making};
+use super::{Compiled, EntryNeeds, Env, Making};
 use crate::Result;
 use crate::context::dispatch;
 use crate::layout::{self, Layout, mask};
@@ -18,20 +18,14 @@ use crate::layout::{self, Layout, mask};
 impl<'m> Env<'m> {
     pub(super) fn compile_dispatch(&mut self, symbol: String) -> Result<Compiled> {
         let module = self.module;
-        let mut evals = Vec::new();
+        let mut calls = Vec::new();
         if let Dispatch::Match(stage) = &module.dispatch {
             for rule in &stage.rules {
-                collect_evals(&rule.cond, &mut evals);
+                collect_calls(&rule.cond, &mut calls);
             }
         }
-        // Functions of conditions follow the module's own, so that they count in the frame like any callee.
-        let mut calls = Vec::new();
-        let own = self.funcs.len();
-        for func in evals {
-            let info: FuncInfo = self.compile_func(func)?;
-            calls.push(lambdac_mir::FuncId(self.funcs.len() as u32));
-            self.funcs.push(info);
-        }
+        calls.sort_unstable();
+        calls.dedup();
         let signature = self.entry_signature();
         let at = "the match stage".to_owned();
         let id = self.declare(Some(&symbol), &signature, &at)?;
@@ -42,7 +36,7 @@ impl<'m> Env<'m> {
         };
         let body = Body::default();
         let (_, frame) = self.make(making, &body, facts, |emitter| {
-            emitter.emit_dispatch(&module.dispatch, own)
+            emitter.emit_dispatch(&module.dispatch)
         })?;
         let needs = EntryNeeds {
             arena_bytes: frame.arena,
@@ -52,49 +46,51 @@ impl<'m> Env<'m> {
     }
 }
 
-fn collect_evals<'m>(cond: &'m Cond, out: &mut Vec<&'m lambdac_mir::Func>) {
+/// Collects the functions that conditions call.
+fn collect_calls(cond: &Cond, out: &mut Vec<FuncId>) {
     match cond {
-        Cond::Not(inner) => collect_evals(inner, out),
-        Cond::All(list) | Cond::Any(list) => list.iter().for_each(|each| collect_evals(each, out)),
-        Cond::Eval(func) => out.push(func),
+        Cond::Not(inner) => collect_calls(inner, out),
+        Cond::All(list) | Cond::Any(list) => list.iter().for_each(|each| collect_calls(each, out)),
+        Cond::Eval(func) => out.extend(Facts::of(&func.body, [&func.region]).calls),
         Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } | Cond::Has { .. } => (),
     }
 }
 
-/// Fields that were read before on every path to here, and the next function of a condition.
+/// Fields that were read before on every path to here.
+#[derive(Default)]
 struct Stage {
-    next_eval: usize,
     fields: BTreeMap<(u32, u8), ir::Value>,
 }
 
-impl FnEmitter<'_, '_, '_> {
-    fn emit_dispatch(&mut self, stage: &Dispatch, first_eval: usize) -> Result<()> {
+impl<'m> FnEmitter<'_, '_, 'm> {
+    fn emit_dispatch(&mut self, stage: &'m Dispatch) -> Result<()> {
         self.exit = Exit::Dispatch;
-        self.arena = Some(self.load_context(types::I64, field!(arena)));
+        self.arena = Some(self.load_fixed(self.ctx, field!(arena)));
         match stage {
             Dispatch::Only(lambda) => self.leave(lambda.0),
             Dispatch::Unreachable => self.leave(dispatch::BAD_REQUEST),
-            Dispatch::Match(stage) => self.rules(stage, first_eval)?,
+            Dispatch::Match(stage) => self.rules(stage)?,
         }
         Ok(())
     }
 
-    fn rules(&mut self, stage: &Match, first_eval: usize) -> Result<()> {
+    fn rules(&mut self, stage: &'m Match) -> Result<()> {
         let bad = self.b.create_block();
         self.b.set_cold_block(bad);
         let start = self.b.create_block();
-        let least = self.const_i32(stage.min_len);
-        let short = self
-            .b
-            .ins()
-            .icmp(IntCC::UnsignedLessThan, self.request_len, least);
-        self.b.ins().brif(short, bad, &[], start, &[]);
+        if stage.min_len == 0 {
+            self.jump(start, &[]);
+        } else {
+            let least = self.const_i32(stage.min_len);
+            let short = self
+                .b
+                .ins()
+                .icmp(IntCC::UnsignedLessThan, self.request_len, least);
+            self.b.ins().brif(short, bad, &[], start, &[]);
+        }
         self.b.seal_block(start);
         self.b.switch_to_block(start);
-        let mut state = Stage {
-            next_eval: first_eval,
-            fields: BTreeMap::new(),
-        };
+        let mut state = Stage::default();
         for rule in &stage.rules {
             self.loc = rule.loc;
             let (taken, next) = (self.b.create_block(), self.b.create_block());
@@ -117,7 +113,7 @@ impl FnEmitter<'_, '_, '_> {
     }
 
     /// Branches by a condition.
-    fn cond(&mut self, cond: &Cond, yes: ir::Block, no: ir::Block, state: &mut Stage) -> Result<()> {
+    fn cond(&mut self, cond: &'m Cond, yes: ir::Block, no: ir::Block, state: &mut Stage) -> Result<()> {
         let holds = match cond {
             Cond::True => {
                 self.jump(yes, &[]);
@@ -151,7 +147,7 @@ impl FnEmitter<'_, '_, '_> {
                 let key = self.field_key(parts, key, state)?;
                 self.table_has(*table, key)?
             }
-            Cond::Eval(_) => self.eval(state)?,
+            Cond::Eval(func) => return self.eval(func, Way { yes, no }),
         };
         self.b.ins().brif(holds, yes, &[], no, &[]);
         Ok(())
@@ -160,7 +156,7 @@ impl FnEmitter<'_, '_, '_> {
     /// `&&` (`all`) or `||` of conditions.
     fn sequence(
         &mut self,
-        list: &[Cond],
+        list: &'m [Cond],
         (yes, no): (ir::Block, ir::Block),
         all: bool,
         state: &mut Stage,
@@ -261,25 +257,13 @@ impl FnEmitter<'_, '_, '_> {
         Ok(buffer)
     }
 
-    /// Calls the next condition's function.
-    fn eval(&mut self, state: &mut Stage) -> Result<ir::Value> {
-        let Some(info) = self.env.funcs.get(state.next_eval) else {
-            return self.invalid("a condition without its function");
-        };
-        state.next_eval += 1;
-        let (id, traps) = (info.id, info.abi.traps);
-        let Some(arena) = self.arena else {
-            return self.invalid("a condition without an arena");
-        };
-        let target = self.env.clif.declare_func_in_func(id, self.b.func);
-        let call = self.b.ins().call(target, &[self.ctx, arena]);
-        let returned = self.b.inst_results(call).to_vec();
-        if traps && let Some(status) = returned.first() {
-            self.propagate(*status);
-        }
-        match returned.last() {
-            Some(holds) if returned.len() == 1 + usize::from(traps) => Ok(*holds),
-            _ => self.invalid("a condition that gives no result"),
-        }
+    /// Emits a condition's function where it stands.
+    fn eval(&mut self, func: &'m Func, way: Way) -> Result<()> {
+        self.start_body(&func.body, Facts::of(&func.body, [&func.region]));
+        self.exit = Exit::Condition(way);
+        self.place_slots()?;
+        self.region(&func.region)?;
+        self.exit = Exit::Dispatch;
+        Ok(())
     }
 }

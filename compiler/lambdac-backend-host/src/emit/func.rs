@@ -1,12 +1,15 @@
 //! The state of making one function, and MIR functions themselves.
 
+use std::collections::BTreeMap;
+
 use cranelift_codegen::ir::{self, AbiParam, AliasRegionData, InstBuilder, MemFlagsData, types};
 use cranelift_frontend::FunctionBuilder;
-use lambdac_mir as mir;
+use lambdac_mir::{self as mir, Value};
 
+use super::branch::Bool;
 use super::frame::{Frame, Home};
 use super::region::LabelTarget;
-use super::scalar::ty;
+use super::scalar::{Linear, ty};
 use super::walk::Facts;
 use super::{Env, FuncAbi, FuncInfo, Making};
 use crate::context::Context;
@@ -39,6 +42,17 @@ pub(crate) enum Exit {
     Func { abi: FuncAbi, rest: Option<ir::Value> },
     /// A match stage: by a lambda's index or another of its statuses.
     Dispatch,
+    /// A condition of the match stage: to one of two blocks by its only result; trapped as the match stage.
+    Condition(Way),
+}
+
+/// Where a condition goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Way {
+    /// If it holds.
+    pub(crate) yes: ir::Block,
+    /// If not.
+    pub(crate) no: ir::Block,
 }
 
 /// A parameter that is reached by place.
@@ -63,6 +77,12 @@ pub(crate) struct FnEmitter<'f, 'e, 'm> {
     pub(crate) upper: Vec<u64>,
     /// By MIR value: what it is, if constant.
     pub(crate) known: Vec<Option<u64>>,
+    /// By MIR value: how an `i1` came to be.
+    pub(crate) bools: Vec<Bool>,
+    /// By MIR value: what it is of another one.
+    pub(crate) linear: Vec<Linear>,
+    /// What was loaded for a bit field of whole bytes, before it was put together.
+    pub(crate) raws: BTreeMap<Value, Vec<ir::Value>>,
     pub(crate) homes: Vec<Home>,
     pub(crate) labels: Vec<Option<LabelTarget>>,
     pub(crate) args: Vec<Arg>,
@@ -111,14 +131,17 @@ impl<'f, 'e, 'm> FnEmitter<'f, 'e, 'm> {
             b,
             env,
             body,
-            facts,
+            facts: Facts::default(),
             frame,
             at,
-            values: vec![None; body.values.len()],
-            upper: body.values.iter().map(|width| layout::mask(*width)).collect(),
-            known: vec![None; body.values.len()],
-            homes: vec![Home::Nowhere; body.slots.len()],
-            labels: (0..body.labels).map(|_| None).collect(),
+            values: Vec::new(),
+            upper: Vec::new(),
+            known: Vec::new(),
+            bools: Vec::new(),
+            linear: Vec::new(),
+            raws: BTreeMap::new(),
+            homes: Vec::new(),
+            labels: Vec::new(),
             args: Vec::new(),
             exit: Exit::Lambda,
             parts: Vec::new(),
@@ -133,11 +156,28 @@ impl<'f, 'e, 'm> FnEmitter<'f, 'e, 'm> {
             arena: None,
             loc: mir::Loc::default(),
         };
-        // Loads that turn out to be unused are deleted by Cranelift.
-        emitter.request = emitter.load_context(types::I64, field!(request));
-        emitter.request_len = emitter.load_context(types::I32, field!(request_len));
-        emitter.reply = emitter.load_context(types::I64, field!(reply));
+        emitter.start_body(body, facts);
+        // They never change during an invocation, so Cranelift moves them to where they are used, if anywhere.
+        emitter.request = emitter.load_fixed(ctx, field!(request));
+        emitter.request_len = emitter.load_fixed_as(types::I32, ctx, field!(request_len));
+        emitter.reply = emitter.load_fixed(ctx, field!(reply));
         emitter
+    }
+
+    /// Turns to a body whose code follows; what was known of the one before is forgotten.
+    pub(crate) fn start_body(&mut self, body: &'e mir::Body, facts: Facts) {
+        let count = body.values.len();
+        self.body = body;
+        self.facts = facts;
+        self.values = vec![None; count];
+        self.upper = body.values.iter().map(|width| layout::mask(*width)).collect();
+        self.known = vec![None; count];
+        self.bools = vec![Bool::Opaque; count];
+        self.linear = (0..count as u32).map(|value| Linear::of(Value(value))).collect();
+        self.raws = BTreeMap::new();
+        self.homes = vec![Home::Nowhere; body.slots.len()];
+        self.labels = (0..body.labels).map(|_| None).collect();
+        self.args = Vec::new();
     }
 
     pub(crate) fn invalid<T>(&self, reason: &'static str) -> Result<T> {
@@ -178,8 +218,12 @@ impl<'f, 'e, 'm> FnEmitter<'f, 'e, 'm> {
 
     /// A pointer that never changes during an invocation.
     pub(crate) fn load_fixed(&mut self, base: ir::Value, offset: i32) -> ir::Value {
+        self.load_fixed_as(types::I64, base, offset)
+    }
+
+    fn load_fixed_as(&mut self, ty: ir::Type, base: ir::Value, offset: i32) -> ir::Value {
         let flags = self.flags(Region::Constant);
-        self.b.ins().load(types::I64, flags, base, offset)
+        self.b.ins().load(ty, flags, base, offset)
     }
 
     pub(crate) fn const_i64(&mut self, value: i64) -> ir::Value {
@@ -254,7 +298,7 @@ impl<'f, 'e, 'm> FnEmitter<'f, 'e, 'm> {
     pub(crate) fn leave_trapped(&mut self) {
         match &self.exit {
             Exit::Lambda => self.leave(crate::context::status::TRAP),
-            Exit::Dispatch => self.leave(crate::context::dispatch::TRAP),
+            Exit::Dispatch | Exit::Condition(_) => self.leave(crate::context::dispatch::TRAP),
             Exit::Func { abi, .. } => {
                 let returns: Vec<ir::Type> = abi.signature.returns.iter().map(|p| p.value_type).collect();
                 let mut out = Vec::with_capacity(returns.len());
@@ -274,15 +318,28 @@ impl<'f, 'e, 'm> FnEmitter<'f, 'e, 'm> {
 
     /// Traps unless a condition holds.
     pub(crate) fn check(&mut self, condition: ir::Value, cause: mir::TrapCause) {
-        let (good, bad) = (self.b.create_block(), self.b.create_block());
-        self.b.set_cold_block(bad);
-        self.b.ins().brif(condition, good, &[], bad, &[]);
-        self.b.seal_block(good);
-        self.b.seal_block(bad);
-        self.b.switch_to_block(bad);
+        let way = self.new_way();
+        self.b.ins().brif(condition, way.yes, &[], way.no, &[]);
+        self.check_way(way, cause);
+    }
+
+    /// Traps where a condition went to `no`, goes on at `yes`.
+    pub(crate) fn check_way(&mut self, way: Way, cause: mir::TrapCause) {
+        self.b.set_cold_block(way.no);
+        self.b.seal_block(way.yes);
+        self.b.seal_block(way.no);
+        self.b.switch_to_block(way.no);
         let loc = self.loc;
         self.trap(cause, loc);
-        self.b.switch_to_block(good);
+        self.b.switch_to_block(way.yes);
+    }
+
+    /// Two new blocks for a condition to go to.
+    pub(crate) fn new_way(&mut self) -> Way {
+        Way {
+            yes: self.b.create_block(),
+            no: self.b.create_block(),
+        }
     }
 }
 
@@ -375,14 +432,17 @@ impl<'m> FnEmitter<'_, '_, 'm> {
         let rest = next();
         self.exit = Exit::Func { abi, rest };
         self.place_slots()?;
-        self.region(&func.region, None)
+        self.region(&func.region)
     }
 
     /// Leaves a function with results.
     pub(crate) fn return_results(&mut self, results: &[mir::Value]) -> Result<()> {
+        if let (Exit::Condition(way), [holds]) = (&self.exit, results) {
+            return self.branch_on(*holds, *way);
+        }
         let values = self.values_of(results)?;
         match &self.exit {
-            Exit::Lambda | Exit::Dispatch => self.invalid("a lambda returns"),
+            Exit::Lambda | Exit::Dispatch | Exit::Condition(_) => self.invalid("a lambda returns"),
             Exit::Func { abi, rest } => {
                 let (traps, direct, rest) = (abi.traps, abi.direct, *rest);
                 for (index, value) in values.iter().enumerate().skip(direct) {

@@ -10,9 +10,12 @@
 //!   over calls at compile time (there is no recursion), so nothing is checked or allocated at run time.
 //! - A scalar is held zero-extended to 8, 16, 32 or 64 bits; operations that could set higher bits mask them.
 
+mod branch;
 mod bytes;
 mod call;
+mod copy;
 mod dispatch;
+mod divide;
 mod frame;
 mod func;
 mod part;

@@ -10,7 +10,7 @@ use lambdac_mir::{
 
 use super::frame::{Home, Memory};
 use super::func::{FnEmitter, Region, field};
-use super::place::{Bytes, Mem, data_start};
+use super::place::{Mem, data_start};
 use super::scalar::ty;
 use super::walk::{Facts, shape_at};
 use super::{Compiled, EntryNeeds, Env, Making};
@@ -45,7 +45,7 @@ struct Cursor {
 
 impl<'m> FnEmitter<'_, '_, 'm> {
     fn emit_lambda(&mut self, lambda: &'m Lambda) -> Result<()> {
-        self.arena = Some(self.load_context(types::I64, field!(arena)));
+        self.arena = Some(self.load_fixed(self.ctx, field!(arena)));
         self.place_slots()?;
         self.request_max = lambda.request.max;
         self.live_slots = lambda.parts.iter().map(|part| part.live_slots.clone()).collect();
@@ -80,7 +80,7 @@ impl<'m> FnEmitter<'_, '_, 'm> {
         for (index, part) in lambda.parts.iter().enumerate() {
             let block = self.parts[index];
             self.enter_defining(block, &part.params);
-            self.region(&part.region, None)?;
+            self.region(&part.region)?;
         }
         Ok(())
     }
@@ -286,12 +286,12 @@ impl<'m> FnEmitter<'_, '_, 'm> {
         cursor: &mut Cursor,
         (offset_field, len_field): (i32, i32),
     ) -> Result<u64> {
-        let bytes: Bytes = self.view(view)?;
+        let bytes = self.view(view)?;
         let offset = self.b.ins().isub(cursor.at, base);
         let offset = self.b.ins().ireduce(types::I32, offset);
         self.store_context(offset, offset_field);
         self.store_context(bytes.len, len_field);
-        self.copy_bytes_to(saved_at(cursor.at), bytes.mem, bytes.len, bytes.known);
+        self.copy_view_to(saved_at(cursor.at), bytes);
         self.advance(cursor, bytes.len, 0);
         Ok(self.capacity(&view.place)?.next_multiple_of(8))
     }
@@ -348,7 +348,7 @@ impl<'m> FnEmitter<'_, '_, 'm> {
                 offset: 0,
                 region: Region::Reply,
             };
-            self.copy_bytes_to(to, bytes.mem, bytes.len, bytes.known);
+            self.copy_view_to(to, bytes);
         }
         self.store_context(bytes.len, field!(reply_len));
         self.leave(status::REPLY);

@@ -8,9 +8,9 @@ use lambdac_mir::{Base, Place, Shape, SlotId, Step, Value, View};
 
 use super::frame::{Home, Memory};
 use super::func::{Arg, FnEmitter, Region, field};
-use super::scalar::ty;
+use super::scalar::{Linear, ty};
 use crate::Result;
-use crate::layout::{self, BYTES_HEADER, Layout};
+use crate::layout::{self, BYTES_HEADER, Layout, MAX_BYTES};
 
 use super::call::runtime;
 
@@ -53,14 +53,18 @@ pub(crate) enum Length {
 
 /// Bytes somewhere.
 #[derive(Clone, Copy)]
-pub(crate) struct Bytes {
+pub(crate) struct Bytes<'m> {
     pub(crate) mem: Mem,
     pub(crate) len: ir::Value,
     /// The length, if constant.
     pub(crate) known: Option<u64>,
+    /// The most that the length can be.
+    pub(crate) most: u64,
+    /// The bytes, if they are constant.
+    pub(crate) data: Option<&'m [u8]>,
 }
 
-impl FnEmitter<'_, '_, '_> {
+impl<'m> FnEmitter<'_, '_, 'm> {
     /// The pointer that an address is.
     pub(crate) fn address(&mut self, mem: Mem) -> ir::Value {
         if mem.offset == 0 {
@@ -99,6 +103,7 @@ impl FnEmitter<'_, '_, '_> {
         if let Some(known) = self.known[index.index()] {
             return Ok(mem.plus((known.saturating_mul(stride)).min(i64::MAX as u64 / 2) as i64));
         }
+        let (index, stride, more) = self.linear_index(index, stride);
         let index = self.value(index)?;
         let index = self.extend(index);
         let bytes = match stride {
@@ -109,7 +114,18 @@ impl FnEmitter<'_, '_, '_> {
             stride => self.b.ins().imul_imm_s(index, stride as i64),
         };
         let ptr = self.b.ins().iadd(mem.ptr, bytes);
-        Ok(Mem { ptr, ..mem })
+        Ok(Mem { ptr, ..mem }.plus(more))
+    }
+
+    /// An index times a stride as another value, another stride and a constant, where these are small.
+    fn linear_index(&self, index: Value, stride: u64) -> (Value, u64, i64) {
+        let Linear { root, scale, offset } = self.linear[index.index()];
+        let scale = scale.checked_mul(stride).filter(|scale| *scale <= MAX_BYTES);
+        let offset = offset.checked_mul(stride).filter(|offset| *offset <= MAX_BYTES);
+        match (scale, offset) {
+            (Some(scale), Some(offset)) => (root, scale, offset as i64),
+            _ => (index, stride, 0),
+        }
     }
 
     fn base(&mut self, base: Base) -> Result<Resolved> {
@@ -320,25 +336,52 @@ impl FnEmitter<'_, '_, '_> {
     }
 
     /// All bytes of a place.
-    pub(crate) fn whole_view(&mut self, place: &Place) -> Result<Bytes> {
+    pub(crate) fn whole_view(&mut self, place: &Place) -> Result<Bytes<'m>> {
         let at = self.resolve(place)?;
         let (len, known) = self.len(&at)?;
+        let most = match at.shape {
+            Shape::Bytes(capacity) => capacity.into(),
+            _ => known.unwrap_or(u64::MAX),
+        };
         Ok(Bytes {
             mem: data_start(&at),
             len,
             known,
+            most,
+            data: None,
         })
     }
 
     /// The bytes of a view.
-    pub(crate) fn view(&mut self, view: &View) -> Result<Bytes> {
+    pub(crate) fn view(&mut self, view: &View) -> Result<Bytes<'m>> {
         let at = self.resolve(&view.place)?;
         let start = data_start(&at);
+        let (known, upper) = (self.known[view.len.index()], self.upper[view.len.index()]);
+        let most = match at.shape {
+            Shape::Bytes(most) | Shape::Array(_, most) => upper.min(most.into()),
+            _ => upper,
+        };
         Ok(Bytes {
             mem: self.indexed(start, view.offset, 1)?,
             len: self.value(view.len)?,
-            known: self.known[view.len.index()],
+            known,
+            most,
+            data: self.constant_bytes(view),
         })
+    }
+
+    /// The bytes of a view of constant data with constant ends.
+    fn constant_bytes(&self, view: &View) -> Option<&'m [u8]> {
+        let (Base::Const(id), []) = (view.place.base, &view.place.path[..]) else {
+            return None;
+        };
+        let offset = usize::try_from(self.known[view.offset.index()]?).ok()?;
+        let len = usize::try_from(self.known[view.len.index()]?).ok()?;
+        let module = self.env.module;
+        match &module.consts.get(id.index())?.data {
+            lambdac_mir::Data::Bytes(bytes) => bytes.get(offset..offset.checked_add(len)?),
+            lambdac_mir::Data::Int(_) | lambdac_mir::Data::List(_) => None,
+        }
     }
 
     pub(crate) fn zero(&mut self, place: &Place) -> Result<()> {

@@ -8,6 +8,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use lambdac_mir::{CmpOp, Label, Loop, LoopKind, Op, Region, Stmt, Term, TrapCause, Value};
 
+use super::branch::Yield;
 use super::func::FnEmitter;
 use super::scalar::ty;
 use super::walk;
@@ -35,18 +36,36 @@ struct While {
 }
 
 impl FnEmitter<'_, '_, '_> {
-    /// Emits a region; a yield goes to `join`. Leaves the current block filled.
-    pub(crate) fn region(&mut self, region: &Region, join: Option<ir::Block>) -> Result<()> {
-        for stmt in &region.stmts {
-            self.stmt(stmt)?;
+    /// Emits a region without a yield. Leaves the current block filled.
+    pub(crate) fn region(&mut self, region: &Region) -> Result<()> {
+        self.region_to(region, Yield::Nowhere)
+    }
+
+    /// Emits a region whose yield goes somewhere. Leaves the current block filled.
+    pub(super) fn region_to(&mut self, region: &Region, to: Yield) -> Result<()> {
+        let mut stmts = region.stmts.as_slice();
+        while let [stmt, rest @ ..] = stmts {
+            let Some(chain) = self.chain(stmts, &region.term, to) else {
+                self.stmt(stmt)?;
+                stmts = rest;
+                continue;
+            };
+            if self.emit_chain(&chain)? {
+                return Ok(());
+            }
+            stmts = &stmts[chain.count..];
         }
-        match (&region.term, join) {
-            (Term::Yield(values), Some(join)) => {
+        match (&region.term, to) {
+            (Term::Yield(values), Yield::Join(join)) => {
                 let values = self.values_of(values)?;
                 self.jump(join, &values);
                 Ok(())
             }
-            (Term::Yield(_), None) => self.invalid("a yield outside a branch"),
+            (Term::Yield(values), Yield::Branch(way)) => match values[..] {
+                [cond] => self.branch_on(cond, way),
+                _ => self.invalid("a condition that is not one value"),
+            },
+            (Term::Yield(_), Yield::Nowhere) => self.invalid("a yield outside a branch"),
             (term, _) => self.term(term),
         }
     }
@@ -94,7 +113,7 @@ impl FnEmitter<'_, '_, '_> {
         }
     }
 
-    fn stmt(&mut self, stmt: &Stmt) -> Result<()> {
+    pub(super) fn stmt(&mut self, stmt: &Stmt) -> Result<()> {
         self.loc = stmt.loc;
         let results = stmt.results.as_slice();
         match (&stmt.op, results) {
@@ -108,18 +127,13 @@ impl FnEmitter<'_, '_, '_> {
                 Ok(())
             }
             (Op::Bin(op, a, b), [result]) => self.bin(*result, *op, *a, *b),
-            (Op::Cmp(op, a, b), [result]) => {
-                let (x, y) = (self.value(*a)?, self.value(*b)?);
-                let width = self.width(*a);
-                let value = self.compare(*op, x, y, width);
-                self.define(*result, value);
-                Ok(())
-            }
+            (Op::Cmp(op, a, b), [result]) => self.cmp(*result, *op, *a, *b),
             (Op::Cast(op, source), [result]) => self.cast(*result, *op, *source),
             (Op::Select(cond, yes, no), [result]) => self.select(*result, *cond, *yes, *no),
             (Op::Check(cond, cause), []) => {
-                let cond = self.value(*cond)?;
-                self.check(cond, *cause);
+                let way = self.new_way();
+                self.branch_on(*cond, way)?;
+                self.check_way(way, *cause);
                 Ok(())
             }
             (Op::Await(_), _) => self.invalid("an await that was not split"),
@@ -128,18 +142,9 @@ impl FnEmitter<'_, '_, '_> {
     }
 
     fn if_(&mut self, results: &[Value], cond: Value, yes: &Region, no: &Region) -> Result<()> {
-        let cond = self.value(cond)?;
-        let join = self.block_for(results);
-        let (then, otherwise) = (self.b.create_block(), self.b.create_block());
-        self.b.ins().brif(cond, then, &[], otherwise, &[]);
-        for (block, region) in [(then, yes), (otherwise, no)] {
-            self.b.seal_block(block);
-            self.b.switch_to_block(block);
-            self.region(region, Some(join))?;
-        }
-        self.b.seal_block(join);
-        self.enter_defining(join, results);
-        Ok(())
+        let way = self.new_way();
+        self.branch_on(cond, way)?;
+        self.arms(results, way, (yes, no))
     }
 
     fn switch(&mut self, results: &[Value], on: Value, arms: &[Arm], default: &Region) -> Result<()> {
@@ -170,7 +175,7 @@ impl FnEmitter<'_, '_, '_> {
         for (block, region) in blocks.into_iter().chain([otherwise]).zip(regions) {
             self.b.seal_block(block);
             self.b.switch_to_block(block);
-            self.region(region, Some(join))?;
+            self.region_to(region, Yield::Join(join))?;
         }
         self.b.seal_block(join);
         self.enter_defining(join, results);
@@ -201,7 +206,7 @@ impl FnEmitter<'_, '_, '_> {
     fn block(&mut self, results: &[Value], label: Label, region: &Region) -> Result<()> {
         let exit = self.block_for(results);
         self.labels[label.index()] = Some(LabelTarget { exit, next: None });
-        self.region(region, None)?;
+        self.region(region)?;
         self.b.seal_block(exit);
         self.enter_defining(exit, results);
         Ok(())
@@ -257,10 +262,12 @@ impl FnEmitter<'_, '_, '_> {
         let mut defined = vec![*var];
         defined.extend(&params);
         self.enter_defining(body, &defined);
-        if !*signed && self.upper[to.index()] > 0 {
-            self.upper[var.index()] = self.upper[to.index()] - 1;
+        if !*signed {
+            let by_end = self.upper[to.index()].saturating_sub(1);
+            let by_trips = self.upper[from.index()].saturating_add(inner.max.saturating_sub(1));
+            self.upper[var.index()] = by_end.min(by_trips);
         }
-        self.region(&inner.body, None)?;
+        self.region(&inner.body)?;
 
         self.b.seal_block(next);
         self.b.switch_to_block(next);
@@ -364,7 +371,7 @@ impl FnEmitter<'_, '_, '_> {
             self.loc = loc;
             self.check(left, TrapCause::LoopMax);
         }
-        self.region(&inner.body, None)?;
+        self.region(&inner.body)?;
 
         self.b.seal_block(next);
         self.b.switch_to_block(next);
@@ -399,12 +406,16 @@ impl FnEmitter<'_, '_, '_> {
     fn condition(&mut self, head: ir::Block, params: &[Value], cond: &Region, to: While) -> Result<()> {
         self.enter_defining(head, params);
         let all = self.b.block_params(head).to_vec();
-        let decide = self.b.create_block();
-        let holds = self.b.append_block_param(decide, types::I8);
-        self.region(cond, Some(decide))?;
-        self.b.seal_block(decide);
-        self.b.switch_to_block(decide);
-        self.branch(holds, (to.trip, &all), (to.exit, &all[..params.len()]));
+        let way = self.new_way();
+        self.region_to(cond, Yield::Branch(way))?;
+        for (from, block, args) in [
+            (way.yes, to.trip, &all[..]),
+            (way.no, to.exit, &all[..params.len()]),
+        ] {
+            self.b.seal_block(from);
+            self.b.switch_to_block(from);
+            self.jump(block, args);
+        }
         Ok(())
     }
 }

@@ -7,10 +7,37 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use lambdac_mir::{BinOp, CastOp, CmpOp, Value};
 
+use super::branch::Bool;
 use super::func::FnEmitter;
 use super::walk::condition;
 use crate::Result;
 use crate::layout::mask;
+
+/// A value as `scale * root + offset`, as whole numbers: nothing wrapped on the way. Addresses are made from the root, so
+/// that those of neighbours differ in a constant only.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Linear {
+    pub(crate) root: Value,
+    pub(crate) scale: u64,
+    pub(crate) offset: u64,
+}
+
+impl Linear {
+    /// The value itself.
+    pub(crate) fn of(root: Value) -> Self {
+        Self {
+            root,
+            scale: 1,
+            offset: 0,
+        }
+    }
+}
+
+/// One end of a range of a number, included.
+enum RangeEnd {
+    Most(Value, u64),
+    Least(Value, u64),
+}
 
 /// The Cranelift type that holds a width.
 pub(crate) fn ty(width: u8) -> ir::Type {
@@ -97,10 +124,11 @@ impl FnEmitter<'_, '_, '_> {
                 let product = self.b.ins().imul(x, y);
                 self.masked_unless(product, width, bound_a.checked_mul(bound_b))
             }
-            BinOp::UDiv => self.unsigned_division(x, y, self.known[b.index()], true),
-            BinOp::URem => self.unsigned_division(x, y, self.known[b.index()], false),
+            BinOp::UDiv => self.unsigned_division((x, bound_a), y, self.known[b.index()], true),
+            BinOp::URem => self.unsigned_division((x, bound_a), y, self.known[b.index()], false),
             BinOp::SDiv => self.signed_division(x, y, width, true),
             BinOp::SRem => self.signed_division(x, y, width, false),
+            BinOp::And | BinOp::Or if width == 1 => self.both_or_either(op, a, b)?,
             BinOp::And => self.b.ins().band(x, y),
             BinOp::Or => self.b.ins().bor(x, y),
             BinOp::Xor => self.b.ins().bxor(x, y),
@@ -111,6 +139,8 @@ impl FnEmitter<'_, '_, '_> {
             BinOp::SMin | BinOp::SMax => self.signed_extreme(op, x, y, width),
         };
         self.upper[result.index()] = self.bound(op, width, (a, b));
+        self.note_linear(result, op, (a, b), width);
+        self.note_bool(result, op, (a, b), width);
         self.define(result, value);
         Ok(())
     }
@@ -134,62 +164,12 @@ impl FnEmitter<'_, '_, '_> {
             BinOp::UMax => Some(x.max(y)),
             BinOp::UDiv => Some(x / known.unwrap_or(1).max(1)),
             BinOp::URem => Some(known.filter(|n| *n > 0).map_or(x, |n| x.min(n - 1))),
+            BinOp::Shl => known.and_then(|n| x.checked_mul(1u64.checked_shl(n.min(64) as u32)?)),
             BinOp::LShr => Some(known.map_or(x, |n| x.checked_shr(n.min(64) as u32).unwrap_or(0))),
-            BinOp::Sub | BinOp::SDiv | BinOp::SRem | BinOp::Shl | BinOp::AShr => None,
+            BinOp::Sub | BinOp::SDiv | BinOp::SRem | BinOp::AShr => None,
             BinOp::SMin | BinOp::SMax => None,
         };
         bound.unwrap_or(u64::MAX).min(mask(width))
-    }
-
-    /// `x / y` or `x % y` with `x / 0 == 0`, `x % 0 == x`.
-    fn unsigned_division(
-        &mut self,
-        x: ir::Value,
-        y: ir::Value,
-        known: Option<u64>,
-        quotient: bool,
-    ) -> ir::Value {
-        let ty = self.b.func.dfg.value_type(x);
-        if known.is_some_and(|divisor| divisor != 0) {
-            return if quotient {
-                self.b.ins().udiv(x, y)
-            } else {
-                self.b.ins().urem(x, y)
-            };
-        }
-        let one = self.constant(ty, 1);
-        let zero = self.constant(ty, 0);
-        let is_zero = self.b.ins().icmp(IntCC::Equal, y, zero);
-        let divisor = self.b.ins().select(is_zero, one, y);
-        if quotient {
-            let result = self.b.ins().udiv(x, divisor);
-            self.b.ins().select(is_zero, zero, result)
-        } else {
-            let result = self.b.ins().urem(x, divisor);
-            self.b.ins().select(is_zero, x, result)
-        }
-    }
-
-    /// As for unsigned ones, and `MIN / -1 == MIN`, `MIN % -1 == 0`, which the machine's division would fault on.
-    fn signed_division(&mut self, x: ir::Value, y: ir::Value, width: u8, quotient: bool) -> ir::Value {
-        let ty = ty(width);
-        let (x, y) = (self.signed(x, width), self.signed(y, width));
-        let (one, zero) = (self.constant(ty, 1), self.constant(ty, 0));
-        let minus_one = self.b.ins().iconst(ty, immediate(ty, u64::MAX));
-        let is_zero = self.b.ins().icmp(IntCC::Equal, y, zero);
-        let is_minus_one = self.b.ins().icmp(IntCC::Equal, y, minus_one);
-        let special = self.b.ins().bor(is_zero, is_minus_one);
-        let divisor = self.b.ins().select(special, one, y);
-        let result = if quotient {
-            let result = self.b.ins().sdiv(x, divisor);
-            let negated = self.b.ins().ineg(x);
-            let result = self.b.ins().select(is_minus_one, negated, result);
-            self.b.ins().select(is_zero, zero, result)
-        } else {
-            let result = self.b.ins().srem(x, divisor);
-            self.b.ins().select(is_zero, x, result)
-        };
-        self.mask_to(result, width)
     }
 
     /// Whether a shift amount of at most `bound` can reach `width`, as an `i1` value; none where it cannot.
@@ -255,6 +235,124 @@ impl FnEmitter<'_, '_, '_> {
         self.b.ins().icmp(condition(op), x, y)
     }
 
+    pub(super) fn cmp(&mut self, result: Value, op: CmpOp, a: Value, b: Value) -> Result<()> {
+        self.bools[result.index()] = Bool::Cmp(op, a, b);
+        let (x, y) = (self.value(a)?, self.value(b)?);
+        let value = match self.compare_raw(op, a, b) {
+            Some(value) => value,
+            None => self.compare(op, x, y, self.width(a)),
+        };
+        self.define(result, value);
+        Ok(())
+    }
+
+    /// A bit field of whole bytes against a constant: the constant is turned around, not the bytes.
+    fn compare_raw(&mut self, op: CmpOp, a: Value, b: Value) -> Option<ir::Value> {
+        let (field, constant) = match (self.known[a.index()], self.known[b.index()]) {
+            (None, Some(constant)) => (a, constant),
+            (Some(constant), None) => (b, constant),
+            _ => return None,
+        };
+        let code = match op {
+            CmpOp::Eq => IntCC::Equal,
+            CmpOp::Ne => IntCC::NotEqual,
+            CmpOp::Ult | CmpOp::Ule | CmpOp::Slt | CmpOp::Sle => return None,
+        };
+        let raws = self.raws.get(&field)?.clone();
+        let count = usize::from(self.width(field) / 8);
+        let bytes = constant.to_be_bytes();
+        Some(self.compare_pieces(code, &raws, &bytes[bytes.len() - count..]))
+    }
+
+    /// `a & b` or `a | b` of `i1`s; two comparisons of a number with constants become one where they are its ends.
+    fn both_or_either(&mut self, op: BinOp, a: Value, b: Value) -> Result<ir::Value> {
+        if let Some((number, lo, hi)) = self.range_of(op, a, b) {
+            let width = self.width(number);
+            let x = self.value(number)?;
+            let first = self.constant(ty(width), lo);
+            let above = self.b.ins().isub(x, first);
+            let last = self.constant(ty(width), hi - lo);
+            // Below `lo` the difference wraps, at an odd width to a number that is out of range as well.
+            let code = match op {
+                BinOp::And => IntCC::UnsignedLessThanOrEqual,
+                _ => IntCC::UnsignedGreaterThan,
+            };
+            return Ok(self.b.ins().icmp(code, above, last));
+        }
+        let (x, y) = (self.value(a)?, self.value(b)?);
+        Ok(match op {
+            BinOp::And => self.b.ins().band(x, y),
+            _ => self.b.ins().bor(x, y),
+        })
+    }
+
+    /// The number and the range that `a & b` says it is in, or `a | b` that it is not in.
+    fn range_of(&self, op: BinOp, a: Value, b: Value) -> Option<(Value, u64, u64)> {
+        let (a, b) = (self.end_of(a)?, self.end_of(b)?);
+        let ((number, most), (other, least)) = match (a, b) {
+            (RangeEnd::Most(x, most), RangeEnd::Least(y, least))
+            | (RangeEnd::Least(y, least), RangeEnd::Most(x, most)) => ((x, most), (y, least)),
+            _ => return None,
+        };
+        let (lo, hi) = match op {
+            BinOp::And => (least, most),
+            _ => (most.checked_add(1)?, least.checked_sub(1)?),
+        };
+        (number == other && lo <= hi && hi <= mask(self.width(number))).then_some((number, lo, hi))
+    }
+
+    /// The end of a range that a comparison with a constant is.
+    fn end_of(&self, cond: Value) -> Option<RangeEnd> {
+        let Bool::Cmp(op, a, b) = self.bools[cond.index()] else {
+            return None;
+        };
+        match (op, self.known[a.index()], self.known[b.index()]) {
+            (CmpOp::Ult, None, Some(end)) => Some(RangeEnd::Most(a, end.checked_sub(1)?)),
+            (CmpOp::Ule, None, Some(most)) => Some(RangeEnd::Most(a, most)),
+            (CmpOp::Ult, Some(below), None) => Some(RangeEnd::Least(b, below.checked_add(1)?)),
+            (CmpOp::Ule, Some(least), None) => Some(RangeEnd::Least(b, least)),
+            _ => None,
+        }
+    }
+
+    fn note_bool(&mut self, result: Value, op: BinOp, (a, b): (Value, Value), width: u8) {
+        self.bools[result.index()] = match op {
+            BinOp::Xor if width == 1 && self.known[b.index()] == Some(1) => Bool::Not(a),
+            BinOp::And | BinOp::Or if width == 1 && self.range_of(op, a, b).is_some() => Bool::Opaque,
+            BinOp::And if width == 1 => Bool::And(a, b),
+            BinOp::Or if width == 1 => Bool::Or(a, b),
+            _ => Bool::Opaque,
+        };
+    }
+
+    /// Notes that a result is a multiple of another value and more, where that cannot wrap.
+    fn note_linear(&mut self, result: Value, op: BinOp, (a, b): (Value, Value), width: u8) {
+        let Some(by) = self.known[b.index()] else { return };
+        let from = self.linear[a.index()];
+        let bound = self.upper[a.index()];
+        let fits = |bound: Option<u64>| bound.is_some_and(|bound| bound <= mask(width));
+        let scaled = |factor: u64| {
+            fits(bound.checked_mul(factor)).then_some(())?;
+            Some(Linear {
+                scale: from.scale.checked_mul(factor)?,
+                offset: from.offset.checked_mul(factor)?,
+                ..from
+            })
+        };
+        let linear = match op {
+            BinOp::Add if fits(bound.checked_add(by)) => from
+                .offset
+                .checked_add(by)
+                .map(|offset| Linear { offset, ..from }),
+            BinOp::Mul => scaled(by),
+            BinOp::Shl => 1u64.checked_shl(by.min(64) as u32).and_then(scaled),
+            _ => None,
+        };
+        if let Some(linear) = linear {
+            self.linear[result.index()] = linear;
+        }
+    }
+
     pub(super) fn cast(&mut self, result: Value, op: CastOp, source: Value) -> Result<()> {
         let (from, to) = (self.width(source), self.width(result));
         let x = self.value(source)?;
@@ -278,6 +376,9 @@ impl FnEmitter<'_, '_, '_> {
         if op != CastOp::SExt {
             self.upper[result.index()] = bound.min(mask(to));
             self.known[result.index()] = self.known[source.index()].map(|n| n & mask(to));
+            if op == CastOp::ZExt || bound <= mask(to) {
+                self.linear[result.index()] = self.linear[source.index()];
+            }
         }
         self.define(result, value);
         Ok(())

@@ -38,6 +38,9 @@ impl<'m> FnEmitter<'_, '_, 'm> {
                 if let Shape::Bytes(most) | Shape::Array(_, most) = at.shape {
                     self.upper[result.index()] = most.into();
                 }
+                if place.base == lambdac_mir::Base::Request && place.path.is_empty() && self.request_max > 0 {
+                    self.upper[result.index()] = self.request_max.into();
+                }
                 self.define(*result, len);
                 Ok(())
             }

@@ -71,19 +71,27 @@ pub(crate) struct Facts {
     pub(crate) calls: Vec<FuncId>,
     /// Whether there is a check, a trap or a checked loop.
     pub(crate) traps: bool,
+    /// By value: how often it is used.
+    pub(crate) uses: Vec<u32>,
 }
 
 impl Facts {
     pub(crate) fn of<'r>(body: &Body, regions: impl IntoIterator<Item = &'r Region>) -> Self {
         let mut facts = Facts {
             escapes: vec![false; body.slots.len()],
+            uses: vec![0; body.values.len()],
             ..Facts::default()
         };
         let mut trap_terms = false;
+        let mut used_by_terms = vec![0; body.values.len()];
         for region in regions {
             walk(region, &mut |stmt| facts.note(&stmt.op), &mut |term| {
                 trap_terms |= matches!(term, Term::Trap(..));
+                term.for_each_operand(|value| used_by_terms[value.index()] += 1);
             });
+        }
+        for (uses, more) in facts.uses.iter_mut().zip(used_by_terms) {
+            *uses += more;
         }
         facts.traps |= trap_terms;
         facts.calls.sort_unstable();
@@ -92,6 +100,7 @@ impl Facts {
     }
 
     fn note(&mut self, op: &Op) {
+        op.for_each_operand(|value| self.uses[value.index()] += 1);
         match op {
             Op::Call(func, args) => {
                 self.calls.push(*func);
@@ -119,6 +128,14 @@ impl Facts {
             self.escapes[slot.index()] = true;
         }
     }
+}
+
+/// Whether an operation only computes from its operands: no memory, no effect, total.
+pub(crate) fn is_arithmetic(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Const(_) | Op::Bin(..) | Op::Cmp(..) | Op::Cast(..) | Op::Select(..)
+    )
 }
 
 /// The shape that a path leads to, without looking at indexes.
