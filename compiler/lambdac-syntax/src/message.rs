@@ -165,9 +165,7 @@ fn describe(rule: Rule) -> (&'static str, bool) {
     let strong = |word| (word, false);
     let weak = |word| (word, true);
     match rule {
-        Rule::binary_op | Rule::bits_op | Rule::pat_op | Rule::size_op | Rule::in_op => {
-            weak("an operator")
-        }
+        Rule::binary_op | Rule::bits_op | Rule::pat_op | Rule::size_op | Rule::in_op => weak("an operator"),
         Rule::kw_as => weak("`as`"),
         Rule::member | Rule::index | Rule::dot => weak("`.`"),
         Rule::args => weak("`(`"),
