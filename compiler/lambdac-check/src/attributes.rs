@@ -119,8 +119,8 @@ impl Checker<'_> {
         let name = &*attr.name.text;
         let (fits, on, form) = match name {
             "memory" => (
-                matches!(item.kind, K::State { .. } | K::Const { .. }),
-                "state and const",
+                matches!(item.kind, K::State { .. } | K::Table(_) | K::Const { .. }),
+                "state, tables and const",
                 "`@memory(lmem)`, or cls, ctm, imem, emem",
             ),
             "deadline" => (

@@ -19,7 +19,7 @@ impl Checker<'_> {
         let entity = match &item.ast.kind {
             K::Param { ty, default, .. } => self.param(id, ty, default.as_ref()),
             K::State { kind, init, .. } => self.state(id, kind, init.as_ref()),
-            K::Table(table) => self.table(table),
+            K::Table(table) => self.table(item.ast, table),
             K::Service { protocol, args, .. } => self.service(id, protocol, args),
             _ => return,
         };

@@ -11,7 +11,7 @@ use crate::{Checker, Reported, Res, suggest};
 
 impl Checker<'_> {
     /// Checks a table.
-    pub(crate) fn table(&mut self, table: &ast::Table) -> Res<Entity> {
+    pub(crate) fn table(&mut self, item: &ast::Item, table: &ast::Table) -> Res<Entity> {
         let kind = self.table_kind(&table.kind);
         let (key, value) = (self.key_type(&table.key), self.entry_value_type(&table.value));
         let (kind, key, value) = (kind?, key?, value?);
@@ -49,6 +49,7 @@ impl Checker<'_> {
             return Err(Reported);
         }
         let (name, span) = (table.name.text.clone(), table.name.span);
+        let memory = self.memory_of(item);
         self.w.tables.push(Table {
             name,
             kind,
@@ -56,6 +57,7 @@ impl Checker<'_> {
             value,
             capacity,
             entries,
+            memory,
             span,
         });
         Ok(Entity::Table(TableId(self.w.tables.len() as u32 - 1)))

@@ -220,6 +220,8 @@ pub struct Table {
     pub capacity: u32,
     /// The inline entries, in order.
     pub entries: Vec<TableEntry>,
+    /// `@memory`
+    pub memory: Option<MemoryRegion>,
     /// Where.
     pub span: Span,
 }

@@ -218,7 +218,7 @@ pub(crate) fn table_object(cx: &ModuleCx<'_>, table: &hir::Table) -> Object {
             capacity: table.capacity,
             entries: entries.collect(),
         },
-        memory: None,
+        memory: memory(table.memory),
         decl,
     }
 }

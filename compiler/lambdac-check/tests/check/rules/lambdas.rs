@@ -90,7 +90,6 @@ fn attributes_stand_where_they_mean_something() {
 match (req: bytes<1>) { _ => go }
 ";
     let expected = r"3:1: error[E0316]: `@memory` can't be read
-4:1: error[E0316]: `@memory` can't stand on a table
 6:9: error[E0316]: `@inline` is given twice
 8:1: error[E0316]: `@on` can't be read
 9:2: error[E0316]: there is no attribute `@deadlin`";
