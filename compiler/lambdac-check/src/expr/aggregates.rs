@@ -202,11 +202,7 @@ impl Checker<'_> {
                 "there is none",
             ));
         }
-        let elem = match hint {
-            Some(Type::Array(elem, _)) => Some((**elem).clone()),
-            _ => None,
-        };
-        let (elem, ready) = match elem {
+        let (elem, ready) = match expected_element(hint) {
             Some(elem) => (elem, None),
             None => {
                 let leader = values.iter().position(|v| !needs_hint(v)).unwrap_or(0);
@@ -254,10 +250,7 @@ impl Checker<'_> {
         hint: Option<&Type>,
         span: Span,
     ) -> Res<Expr> {
-        let elem_hint = match hint {
-            Some(Type::Array(elem, _)) => Some((**elem).clone()),
-            _ => None,
-        };
+        let elem_hint = expected_element(hint);
         let element = match &elem_hint {
             Some(elem) => self.expr_as(element, elem),
             None => self.expr(element, None),
@@ -358,5 +351,14 @@ impl Checker<'_> {
                 Err(self.mismatch(&checked, &ty, Some(because)))
             }
         }
+    }
+}
+
+/// The element type where an array is expected, or a `T?` of one.
+fn expected_element(hint: Option<&Type>) -> Option<Type> {
+    match hint? {
+        Type::Array(elem, _) => Some((**elem).clone()),
+        Type::Option(inner) => expected_element(Some(inner)),
+        _ => None,
     }
 }
