@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use lambdac_diag::Span;
-use lambdac_hir::{BinOp, Builtin, Expr, ExprKind as E, IntType, Type, UnOp, Value};
+use lambdac_hir::{BinOp, Builtin, Expr, ExprKind as E, IntType, Type, UnOp, Value, encode};
 use lambdac_syntax::ast;
 
 use crate::{Checker, Reported, Res};
@@ -36,6 +36,22 @@ impl Checker<'_> {
         let checked = self.expr(expr, hint)?;
         let value = self.fold(&checked)?;
         Ok((value, checked.ty))
+    }
+
+    /// The bytes of a checked constant of a message's type.
+    pub(crate) fn encoded(&mut self, expr: &Expr) -> Res<Vec<u8>> {
+        // One element stands for all, so that an image of zeros is never built of values.
+        if let E::Repeat(element, n) = &expr.kind
+            && let Some(int) = self.w.scalar_int(&element.ty)
+            && int.bits.is_multiple_of(8)
+        {
+            let counted = self.count(self.size(&expr.ty), expr.span);
+            counted.map_err(|why| self.report_not_constant(why))?;
+            let value = self.fold(element)?;
+            return Ok(encode(&self.w, &element.ty, &value).repeat(*n as usize));
+        }
+        let value = self.fold(expr)?;
+        Ok(encode(&self.w, &expr.ty, &value))
     }
 
     /// The value of a constant expression of type `want`.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lambdac_diag::Span;
 use lambdac_hir::{
     CallStep, Callee, Dispatch, Expected, GivenResult, GivenStep, LambdaId, ParamId, PktField, PlaceBase,
-    Projection, Request, ServiceOp, StateKind, StatePlace, Step, Target, Test, Type, Value, Workload, encode,
+    Projection, Request, ServiceOp, StateKind, StatePlace, Step, Target, Test, Type, Value, Workload,
 };
 use lambdac_syntax::ast::{self, ExprKind as E, ItemKind as K, StepKind};
 
@@ -281,10 +281,14 @@ impl Checker<'_> {
         let mut readings = Vec::new();
         if matches!(expr.kind, E::Array(_) | E::Repeat(..)) && arrays().nth(1).is_some() {
             for ty in arrays() {
-                if let Some((value, found)) = self.attempt(|checker| checker.const_expr(expr, Some(ty)))
+                let reading = self.attempt(|checker| {
+                    let checked = checker.expr(expr, Some(ty))?;
+                    Ok((checker.encoded(&checked)?, checked.ty))
+                });
+                if let Some((bytes, found)) = reading
                     && found == *ty
                 {
-                    readings.push(encode(&self.w, ty, &value));
+                    readings.push(bytes);
                 }
             }
         }
@@ -303,9 +307,10 @@ impl Checker<'_> {
             None if is_array_literal => Some(&raw),
             found => found,
         };
-        let (value, ty) = self.const_expr(expr, hint)?;
-        if let Value::Bytes(bytes) = &*value {
-            return Ok(bytes.clone());
+        let checked = self.expr(expr, hint)?;
+        let ty = checked.ty.clone();
+        if let Type::Bytes(_) | Type::BytesView = ty {
+            return self.encoded(&checked);
         }
         // A byte array is raw bytes too; a stream's message is any number of chunks.
         let streams = self.message_types().has_streams;
@@ -313,8 +318,9 @@ impl Checker<'_> {
         let is_elements =
             |elem: &Type| *elem == Type::U8 || streams && types.iter().any(|ty| is_chunk_of(ty, elem));
         if types.contains(&ty) || matches!(&ty, Type::Array(elem, _) if is_elements(elem)) {
-            return Ok(encode(&self.w, &ty, &value));
+            return self.encoded(&checked);
         }
+        self.fold(&checked)?;
         let found = self.show(&ty);
         let mut wanted: Vec<String> = types.iter().map(|ty| self.show(ty)).collect();
         wanted.dedup();

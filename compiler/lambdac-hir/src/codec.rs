@@ -82,6 +82,13 @@ struct BitWriter {
 
 impl BitWriter {
     fn write(&mut self, value: u64, width: u32) {
+        if self.bits.is_multiple_of(8) && width.is_multiple_of(8) {
+            let bytes = value.to_be_bytes();
+            self.bytes
+                .extend_from_slice(&bytes[bytes.len() - width as usize / 8..]);
+            self.bits += width as usize;
+            return;
+        }
         for bit in (0..width).rev() {
             if self.bits.is_multiple_of(8) {
                 self.bytes.push(0);
