@@ -1,15 +1,20 @@
 //! How deep a body nests together with the fns that it calls.
 //!
 //! What runs or compiles a body recurses over it, so the depth is bounded: a construct counts 1, a call its callee too.
+//! A construct counts at least as much as the MIR regions that it becomes, and the limit is the MIR validator's
+//! (`lambdac_mir::validate::MAX_DEPTH`): what passes here passes there.
 
 use lambdac_diag::{Diagnostic, Sink, Span};
-use lambdac_hir::{Block, Dispatch, Expr, ExprKind, Workload};
+use lambdac_hir::{Block, Dispatch, Expr, ExprKind, StmtKind, Workload};
 
 use crate::grouped;
 use crate::walk::{Part, expr_parts, place_indexes, stmt_parts};
 
 /// The deepest nesting of a body with the fns that it calls.
-pub const MAX_DEPTH: u32 = 1_000;
+pub const MAX_DEPTH: u32 = 512;
+
+/// Regions of a loop (for its trips, its bound, `break` and `continue`) besides its statement and its body.
+const LOOP_REGIONS: u32 = 2;
 
 /// Checks all fns, lambdas and conditions; each is reported once, not again for its callers.
 pub fn check(workload: &Workload, sink: &mut Sink) {
@@ -51,7 +56,10 @@ struct Depths {
 
 impl Depths {
     fn block(&self, block: &Block) -> u32 {
-        let stmts = block.stmts.iter().map(|stmt| self.parts(stmt_parts(stmt)));
+        let stmts = block.stmts.iter().map(|stmt| {
+            let looped = matches!(stmt.kind, StmtKind::For { .. } | StmtKind::While { .. });
+            self.parts(stmt_parts(stmt)) + if looped { LOOP_REGIONS } else { 0 }
+        });
         let tail = block.tail.iter().map(|tail| self.expr(tail));
         1 + stmts.chain(tail).max().unwrap_or(0)
     }
