@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use lambdac_diag::{Diagnostic, Sink, Span};
 use lambdac_hir::{
-    Body, Dispatch, Expr, ExprKind, LocalId, Place, PlaceBase, StateId, StateKind, StatePlace, Step, Stmt,
-    StmtKind, Workload,
+    Body, Dispatch, Expr, ExprKind, LocalId, Place, PlaceBase, ServiceOp, StateId, StateKind, StatePlace,
+    Step, Stmt, StmtKind, Workload,
 };
 
 use crate::uses::Uses;
@@ -178,7 +178,7 @@ fn check_body(body: &Body, from: usize, sink: &mut Sink) {
     for (number, local) in body.locals.iter().enumerate().skip(from) {
         let id = LocalId(number as u32);
         let named = local.name.starts_with(|c: char| c.is_ascii_alphabetic());
-        if !named || seen.loops.contains(&id) {
+        if !named || seen.needed.contains(&id) {
             continue;
         }
         if !seen.read.contains(&id) {
@@ -202,20 +202,32 @@ fn check_body(body: &Body, from: usize, sink: &mut Sink) {
 struct Variables {
     read: BTreeSet<LocalId>,
     written: BTreeSet<LocalId>,
-    /// A loop needs its variable.
-    loops: BTreeSet<LocalId>,
+    /// Those that their construct can't do without: a loop's, and the `true` that a done `set` or `delete` gives.
+    needed: BTreeSet<LocalId>,
+}
+
+/// Whether an option holds nothing but `true` where it holds something.
+fn is_always_true(init: &Expr) -> bool {
+    matches!(
+        &init.kind,
+        ExprKind::Await(_, ServiceOp::Set | ServiceOp::Delete, _)
+    )
 }
 
 impl<'a> Visitor<'a> for Variables {
     fn stmt(&mut self, stmt: &'a Stmt) {
-        if let StmtKind::For { var, .. } = &stmt.kind {
-            self.loops.insert(*var);
+        match &stmt.kind {
+            StmtKind::For { var, .. } => self.needed.extend([*var]),
+            StmtKind::LetElse { local, init, .. } if is_always_true(init) => self.needed.extend([*local]),
+            _ => {}
         }
     }
 
     fn expr(&mut self, expr: &'a Expr) {
-        if let ExprKind::Local(id) = &expr.kind {
-            self.read.insert(*id);
+        match &expr.kind {
+            ExprKind::Local(id) => self.read.extend([*id]),
+            ExprKind::IfLet(local, init, ..) if is_always_true(init) => self.needed.extend([*local]),
+            _ => {}
         }
     }
 

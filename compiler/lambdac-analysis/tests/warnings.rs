@@ -183,3 +183,18 @@ lambda f(x: bytes<8>) -> bytes<8> {
     W0056 `fixed`: the variable `fixed` is `mut` and never changes (nothing is assigned to this)
     "#);
 }
+
+#[test]
+fn the_true_of_a_set_or_delete_need_not_be_read() {
+    let found = reports(
+        "workload w;
+service cache = memcached(\"127.0.0.1:11211\", timeout = 5ms);
+lambda f(x: bytes<8>) -> bytes<8> {
+    let stored = await cache.set(x, x) else { drop; };
+    if let gone = await cache.delete(x) { reply b\"gone\"; }
+    let value = await cache.get(x) else { drop; };
+    reply x;
+}",
+    );
+    insta::assert_snapshot!(found.join("\n"), @"W0055 `value`: the variable `value` is never read (nothing reads this)");
+}
