@@ -90,9 +90,12 @@ fn line(ran: &Ran, tally: &mut Tally) -> String {
 /// A failure is shown like an error, at its step.
 fn diagnostics(ran: &Ran, failures: &[Failure]) -> Vec<Diagnostic> {
     let one = |failure: &Failure| {
-        let message = format!("test `{}` fails on {}", ran.test, ran.target);
-        let label = format!("expected {}, got {}", failure.expected, failure.got);
-        Diagnostic::error("E0850", message, failure.span, label)
+        // The short form shows the message alone.
+        let message = format!(
+            "test `{}` fails on {}: expected {}, got {}",
+            ran.test, ran.target, failure.expected, failure.got
+        );
+        Diagnostic::error("E0850", message, failure.span, format!("got {}", failure.got))
     };
     failures.iter().map(one).collect()
 }
