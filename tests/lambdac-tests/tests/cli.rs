@@ -258,6 +258,19 @@ fn a_test_has_a_line_for_each_target_and_the_last_line_counts() {
 }
 
 #[test]
+fn a_failed_test_says_what_came_in_one_line_too() {
+    let dir = programs();
+    let ran = lambdac(&dir, "--message-format short test failing.lnic");
+    assert!(
+        lines(&ran.stderr)
+            .iter()
+            .any(|line| line.contains("E0850") && line.ends_with(r#"expected b"b", got b"a""#)),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn tests_are_chosen_by_target_and_by_text() {
     let dir = programs();
     let one = lambdac(&dir, "test good.lnic failing.lnic --target host --filter nothing");
