@@ -40,9 +40,10 @@ pub fn run() -> Result<()> {
     } else {
         println!("kv_set, kv_get: skipped: memcached not found\n");
     }
-    let pixels = pixels()?;
-    worker.invoke("grayscale", &["--file", &pixels.to_string_lossy()])?;
-    worker.invoke("grayscale_stream", &["--file", &pixels.to_string_lossy()])?;
+    let image = Image::write()?;
+    let file = image.0.to_string_lossy();
+    worker.invoke("grayscale", &["--file", &file])?;
+    worker.invoke("grayscale_stream", &["--file", &file])?;
     worker.http("web", b"GET /")?;
 
     println!("Go on with:");
@@ -56,9 +57,9 @@ pub fn run() -> Result<()> {
 }
 
 fn lambdac() -> PathBuf {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| shell::root().join("target"), PathBuf::from);
-    target.join("release/lambdac")
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    // Cargo was started in the root, which is where a relative path begins.
+    shell::root().join(target).join("release/lambdac")
 }
 
 /// A memcached of our own on a free UDP port of loopback; `None` where it isn't installed.
@@ -175,18 +176,30 @@ fn preview(bytes: &[u8]) -> String {
     format!("{} bytes: {text}{more}", bytes.len())
 }
 
-/// A 256×256 RGBA image: a gradient.
-fn pixels() -> Result<PathBuf> {
-    let file = std::env::temp_dir().join(format!("lambdac-demo-{}.rgba", std::process::id()));
-    let pixel = |i: u32| {
-        [
-            (i % 256) as u8,
-            (i / 256) as u8,
-            ((i % 256 + i / 256) / 2) as u8,
-            255,
-        ]
-    };
-    let data: Vec<u8> = (0..256 * 256).flat_map(pixel).collect();
-    std::fs::write(&file, data).context("cannot write the image")?;
-    Ok(file)
+/// A file with the pixels of an image, removed with the demo.
+struct Image(PathBuf);
+
+impl Image {
+    /// A 256×256 RGBA image: a gradient.
+    fn write() -> Result<Self> {
+        let file = std::env::temp_dir().join(format!("lambdac-demo-{}.rgba", std::process::id()));
+        let pixel = |i: u32| {
+            [
+                (i % 256) as u8,
+                (i / 256) as u8,
+                ((i % 256 + i / 256) / 2) as u8,
+                255,
+            ]
+        };
+        let data: Vec<u8> = (0..256 * 256).flat_map(pixel).collect();
+        std::fs::write(&file, data).context("cannot write the image")?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        // It lies in the folder for temporary files, which is emptied anyway.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
