@@ -17,3 +17,4 @@ pub mod insn;
 pub mod object;
 pub mod packet;
 pub mod shared;
+pub mod text;

@@ -4,7 +4,7 @@ pub mod kernel;
 pub mod packet;
 
 use lambdac_backend_ebpf::asm::{Assembler, Function};
-use lambdac_backend_ebpf::insn::{AluOp, Cond, Helper, Reg, Size};
+use lambdac_backend_ebpf::insn::{AluOp, Cond, Reg, Size};
 use lambdac_backend_ebpf::object::{DataSection, Object, SourceFile, Type, Variable};
 use lambdac_backend_ebpf::packet::{LAMBDA_LENGTH, PAYLOAD, action, xdp_md};
 use lambdac_backend_ebpf::{abi, asm::SourceLine, dispatch, finish, shared};
@@ -82,11 +82,16 @@ fn web() -> Function {
     asm.mov(Reg::R4, abi::counter_key(1).cast_signed());
     asm.call_func(finish::FINISH);
     asm.branch(Cond::Ne, Reg::R0, finish::STORE, out);
-    asm.mov(Reg::R1, Reg::R6);
-    asm.mov(Reg::R2, i32::from(PAYLOAD));
+    asm.load(Size::W, Reg::R1, Reg::R6, xdp_md::DATA);
+    asm.load(Size::W, Reg::R2, Reg::R6, xdp_md::DATA_END);
+    asm.mov(Reg::R3, Reg::R1);
+    asm.alu(AluOp::Add, Reg::R3, i32::from(PAYLOAD) + PAGE.len() as i32);
+    asm.branch(Cond::Gt, Reg::R3, Reg::R2, out);
     asm.load_data(Reg::R3, ".rodata.web", 0);
-    asm.mov(Reg::R4, PAGE.len() as i32);
-    asm.call(Helper::XdpStoreBytes);
+    for at in (0..PAGE.len() as i16).step_by(8) {
+        asm.load(Size::D, Reg::R4, Reg::R3, at);
+        asm.store(Size::D, Reg::R1, PAYLOAD + at, Reg::R4);
+    }
     asm.ret(action::TX);
     asm.bind(out);
     asm.alu(AluOp::And, Reg::R0, finish::ACTION);
