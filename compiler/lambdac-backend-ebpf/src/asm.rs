@@ -572,3 +572,94 @@ impl Assembler {
         self.exit();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::insn::{AluOp, Size};
+    use crate::text::function_text;
+
+    fn words(function: &Function) -> Vec<String> {
+        let slots = function.resolve().unwrap().slots;
+        let hex = |slot: &Slot| slot.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        slots.iter().map(hex).collect()
+    }
+
+    #[test]
+    fn jumps_count_slots_and_wide_loads_take_two() {
+        let mut asm = Assembler::program("f");
+        let (back, out) = (asm.here(), asm.label());
+        asm.branch(Cond::Eq, Reg::R1, 0, out);
+        asm.load_imm64(Reg::R2, Imm64::Const(0x1122_3344_5566_7788));
+        asm.alu(AluOp::Sub, Reg::R1, 1);
+        asm.jump(back);
+        asm.bind(out);
+        asm.ret(0);
+        let expected = [
+            "1501040000000000",
+            "1802000088776655",
+            "0000000044332211",
+            "1701000001000000",
+            "0500fbff00000000",
+            "b700000000000000",
+            "9500000000000000",
+        ];
+        assert_eq!(words(&asm.finish().unwrap()), expected);
+    }
+
+    #[test]
+    fn what_nothing_reaches_is_left_out_and_marks_move() {
+        let mut asm = Assembler::program("f");
+        let (next, end) = (asm.label(), asm.label());
+        asm.at(SourceLine { file: 0, line: 1 });
+        asm.jump(next);
+        asm.at(SourceLine { file: 0, line: 2 });
+        asm.store(Size::B, Reg::R1, 0, 1);
+        asm.at(SourceLine { file: 0, line: 3 });
+        asm.bind(next);
+        asm.jump(end);
+        asm.bind(end);
+        asm.ret(4);
+        let function = asm.finish().unwrap();
+        assert_eq!(function.lines(), [(0, SourceLine { file: 0, line: 3 })]);
+        assert_eq!(
+            function_text(&function, &[]),
+            "f:\n    ; ?:3\n    r0 = 4\n    exit\n"
+        );
+    }
+
+    #[test]
+    fn a_branch_too_far_for_16_bits_leads_to_a_long_jump() {
+        let mut asm = Assembler::program("f");
+        let end = asm.label();
+        asm.mov(Reg::R0, 0);
+        asm.branch(Cond::Eq, Reg::R1, 0, end);
+        for _ in 0..40_000 {
+            asm.alu(AluOp::Add, Reg::R0, 1);
+        }
+        asm.bind(end);
+        asm.exit();
+        let words = words(&asm.finish().unwrap());
+        let expected = ["1501010000000000", "0500010000000000", "06000000409c0000"];
+        assert_eq!(words[1..4], expected);
+        assert_eq!(words.len(), 40_005);
+    }
+
+    #[test]
+    fn bugs_of_an_emitter_are_errors() {
+        let mut unbound = Assembler::program("f");
+        let label = unbound.label();
+        unbound.jump(label);
+        assert!(matches!(
+            unbound.finish(),
+            Err(AsmError::Unbound { label: 0, .. })
+        ));
+        let mut falls = Assembler::program("f");
+        falls.mov(Reg::R0, 0);
+        assert!(matches!(falls.finish(), Err(AsmError::FallsOff { .. })));
+        assert!(matches!(
+            Assembler::program("f").finish(),
+            Err(AsmError::FallsOff { .. })
+        ));
+    }
+}

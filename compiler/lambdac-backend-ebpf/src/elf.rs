@@ -355,3 +355,72 @@ impl<'a> Writer<'a> {
         Some((self.file.section_symbol(self.text?), start))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::asm::Assembler;
+    use crate::insn::Reg;
+    use crate::object::{Type, Variable};
+
+    fn with(emit: impl FnOnce(&mut Assembler)) -> Object {
+        let mut asm = Assembler::program("f");
+        emit(&mut asm);
+        asm.ret(2);
+        Object {
+            programs: vec![asm.finish().unwrap()],
+            ..Object::default()
+        }
+    }
+
+    #[test]
+    fn a_reference_to_nothing_is_an_error() {
+        let cases = [
+            (with(|asm| asm.load_map(Reg::R1, "m")), "map m"),
+            (
+                with(|asm| asm.load_data(Reg::R1, ".data.x", 0)),
+                "section .data.x",
+            ),
+            (with(|asm| asm.call_func("g")), "subprogram g"),
+        ];
+        for (object, what) in cases {
+            let message = object.to_elf().unwrap_err().to_string();
+            assert_eq!(
+                message,
+                format!("function f refers to {what}, which the object does not have")
+            );
+        }
+    }
+
+    #[test]
+    fn a_section_holds_its_variables() {
+        let variable = |offset| Variable {
+            name: format!("v{offset}"),
+            offset,
+            ty: Type::U32,
+        };
+        let cases = [
+            (vec![0, 4], true),
+            (vec![4], true),
+            (vec![], false),
+            (vec![0, 3], false),
+            (vec![5], false),
+        ];
+        for (offsets, fits) in cases {
+            let mut object = with(|_| ());
+            object.sections.push(DataSection {
+                name: ".data.x".to_owned(),
+                bytes: vec![0; 8],
+                variables: offsets.iter().copied().map(variable).collect(),
+            });
+            assert_eq!(object.to_elf().is_ok(), fits, "{offsets:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_stands_for_one_thing() {
+        let mut object = with(|_| ());
+        object.functions = object.programs.clone();
+        assert_eq!(object.to_elf(), Err(ElfError::Twice("f".to_owned())));
+    }
+}

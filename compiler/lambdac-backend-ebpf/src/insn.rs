@@ -770,3 +770,157 @@ pub(crate) fn encode(insn: &Insn) -> Option<Slot> {
         Insn::LdImm64 { .. } | Insn::CallFunc(_) | Insn::Jump(_) | Insn::Branch { .. } => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(insn: Insn) -> String {
+        let slot = encode(&insn).unwrap();
+        slot.bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The expected bytes are put together by hand from the tables of RFC 9669.
+    #[test]
+    fn instructions_are_encoded_as_the_rfc_says() {
+        use Bits::{B32, B64};
+        use Reg::{R1, R2, R3};
+        let alu = |op, bits, src: Src| Insn::Alu {
+            op,
+            bits,
+            dst: R1,
+            src,
+        };
+        let (base, off) = (R2, -8);
+        let cases = [
+            (alu(AluOp::Add, B64, R2.into()), "0f21000000000000"),
+            (alu(AluOp::SDiv, B32, R2.into()), "3c21010000000000"),
+            (alu(AluOp::SMod, B64, 3.into()), "9701010003000000"),
+            (alu(AluOp::Arsh, B64, 7.into()), "c701000007000000"),
+            (
+                Insn::Mov {
+                    bits: B32,
+                    dst: R1,
+                    src: R2.into(),
+                },
+                "bc21000000000000",
+            ),
+            (
+                Insn::MovSx {
+                    bits: B64,
+                    from: Size::W,
+                    dst: R1,
+                    src: R2,
+                },
+                "bf21200000000000",
+            ),
+            (
+                Insn::MovSx {
+                    bits: B32,
+                    from: Size::B,
+                    dst: R1,
+                    src: R2,
+                },
+                "bc21080000000000",
+            ),
+            (Insn::Neg { bits: B64, dst: R1 }, "8701000000000000"),
+            (
+                Insn::Endian {
+                    order: Endian::Big,
+                    size: Size::W,
+                    dst: R1,
+                },
+                "dc01000020000000",
+            ),
+            (
+                Insn::Endian {
+                    order: Endian::Swap,
+                    size: Size::D,
+                    dst: R1,
+                },
+                "d701000040000000",
+            ),
+            (
+                Insn::Load {
+                    size: Size::H,
+                    dst: R1,
+                    base,
+                    off,
+                },
+                "6921f8ff00000000",
+            ),
+            (
+                Insn::LoadSx {
+                    size: Size::B,
+                    dst: R1,
+                    base,
+                    off,
+                },
+                "9121f8ff00000000",
+            ),
+            (
+                Insn::Store {
+                    size: Size::D,
+                    base,
+                    off,
+                    src: R3.into(),
+                },
+                "7b32f8ff00000000",
+            ),
+            (
+                Insn::Store {
+                    size: Size::B,
+                    base,
+                    off,
+                    src: 5.into(),
+                },
+                "7202f8ff05000000",
+            ),
+            (
+                Insn::Atomic {
+                    op: AtomicOp::Or,
+                    fetch: true,
+                    bits: B32,
+                    base,
+                    off,
+                    src: R3,
+                },
+                "c332f8ff41000000",
+            ),
+            (
+                Insn::Atomic {
+                    op: AtomicOp::Add,
+                    fetch: false,
+                    bits: B64,
+                    base,
+                    off,
+                    src: R3,
+                },
+                "db32f8ff00000000",
+            ),
+            (
+                Insn::Xchg {
+                    bits: B64,
+                    base,
+                    off,
+                    src: R3,
+                },
+                "db32f8ffe1000000",
+            ),
+            (
+                Insn::CmpXchg {
+                    bits: B32,
+                    base,
+                    off,
+                    src: R3,
+                },
+                "c332f8fff1000000",
+            ),
+            (Insn::CallHelper(Helper::Loop), "85000000b5000000"),
+            (Insn::Exit, "9500000000000000"),
+        ];
+        for (insn, expected) in cases {
+            assert_eq!(hex(insn.clone()), expected, "{insn:?}");
+        }
+    }
+}

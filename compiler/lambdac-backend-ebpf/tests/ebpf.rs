@@ -6,6 +6,7 @@ mod support;
 use std::net::Ipv4Addr;
 use std::process::Command;
 
+use support::arithmetic;
 use support::kernel::{self, Kernel};
 use support::packet::{self, Request};
 use support::{ECHO, IDS, PAGE, PUNT, TRAP, WEB, sample};
@@ -342,6 +343,21 @@ fn ip_link_attaches_the_object() {
     assert!(
         shown.contains("prog/xdp") && shown.contains("name dispatch"),
         "{shown}"
+    );
+}
+
+#[test]
+fn the_kernel_computes_what_the_names_of_instructions_say() {
+    if kernel::missing().is_some() {
+        return;
+    }
+    let object = arithmetic::object();
+    let kernel = Kernel::load(&object.to_elf().unwrap(), &[]);
+    let run = kernel.run("arithmetic", &[0; 64]);
+    assert_eq!(
+        run.action,
+        arithmetic::ALL_RIGHT,
+        "number of the step that is wrong"
     );
 }
 

@@ -1,5 +1,6 @@
 //! What the tests against the kernel share: small objects made by hand, packets, and a loaded object.
 
+pub mod arithmetic;
 pub mod kernel;
 pub mod packet;
 
