@@ -8,7 +8,9 @@
 //! Distances: a jump holds 16 bits. One that does not reach becomes a `gotol` (cpu v4, Linux 6.6) over a short branch;
 //! which jumps do is found by growing until nothing changes, so it ends, and small functions never pay for it.
 
-use crate::insn::{self, Cond, Imm64, Insn, Label, Reg, Slot, Src};
+use crate::encode;
+pub use crate::encode::Slot;
+use crate::insn::{self, Cond, Imm64, Insn, Label, Reg, Src};
 
 /// A line of a source file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -390,11 +392,13 @@ impl Function {
                     target,
                 } => {
                     let distance = i64::from(start(self.target(*target))) - i64::from(to);
-                    let short = |off| insn::branch(*cond, *bits, *dst, *src, off);
+                    let short = |off| encode::branch(*cond, *bits, *dst, *src, off);
                     match i16::try_from(distance) {
                         Ok(off) if to - from == 1 => code.slots.push(short(off)),
                         // Over the jump that leads past the long one, then the long one.
-                        _ => code.slots.extend([short(1), insn::jump(1), self.jump(distance)?]),
+                        _ => code
+                            .slots
+                            .extend([short(1), encode::jump(1), self.jump(distance)?]),
                     }
                 }
                 Insn::LdImm64 { dst, value } => self.ld_imm64(&mut code, from, *dst, value),
@@ -403,7 +407,7 @@ impl Function {
                         slot: from,
                         target: Target::Call(name.clone()),
                     });
-                    code.slots.push(insn::call_func(0));
+                    code.slots.push(encode::call_func(0));
                 }
                 plain => code.slots.push(self.plain(plain)?),
             }
@@ -449,34 +453,34 @@ impl Function {
 
     fn jump(&self, distance: i64) -> Result<Slot, AsmError> {
         if let Ok(off) = i16::try_from(distance) {
-            return Ok(insn::jump(off));
+            return Ok(encode::jump(off));
         }
         let off = i32::try_from(distance).map_err(|_| AsmError::TooLong {
             function: self.name.clone(),
         })?;
-        Ok(insn::long_jump(off))
+        Ok(encode::long_jump(off))
     }
 
     fn ld_imm64(&self, code: &mut Code, slot: u32, dst: Reg, value: &Imm64) {
         let (src, target) = match value {
             Imm64::Const(value) => {
                 let (low, high) = (*value as u32, (*value >> 32) as u32);
-                code.slots.extend(insn::ld_imm64(dst, 0, low, high));
+                code.slots.extend(encode::ld_imm64(dst, 0, low, high));
                 return;
             }
-            Imm64::Map(name) => (insn::PSEUDO_MAP_FD, Target::Map(name.clone())),
+            Imm64::Map(name) => (encode::PSEUDO_MAP_FD, Target::Map(name.clone())),
             Imm64::Data { section, offset } => {
                 let (section, offset) = (section.clone(), *offset);
-                (insn::PSEUDO_MAP_VALUE, Target::Data { section, offset })
+                (encode::PSEUDO_MAP_VALUE, Target::Data { section, offset })
             }
-            Imm64::Func(name) => (insn::PSEUDO_FUNC, Target::Func(name.clone())),
+            Imm64::Func(name) => (encode::PSEUDO_FUNC, Target::Func(name.clone())),
         };
         code.relocations.push(Relocation { slot, target });
-        code.slots.extend(insn::ld_imm64(dst, src, 0, 0));
+        code.slots.extend(encode::ld_imm64(dst, src, 0, 0));
     }
 
     fn plain(&self, insn: &Insn) -> Result<Slot, AsmError> {
-        insn::encode(insn).ok_or_else(|| AsmError::NoEncoding {
+        encode::encode(insn).ok_or_else(|| AsmError::NoEncoding {
             function: self.name.clone(),
             insn: format!("{insn:?}"),
         })

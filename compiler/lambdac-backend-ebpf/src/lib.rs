@@ -12,6 +12,7 @@ pub mod asm;
 mod btf;
 pub mod dispatch;
 pub mod elf;
+mod encode;
 pub mod finish;
 pub mod insn;
 pub mod object;
