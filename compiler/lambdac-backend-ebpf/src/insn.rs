@@ -521,6 +521,8 @@ helpers! {
     XdpAdjustTail = 65 "xdp_adjust_tail";
     /// `long (ctx, struct bpf_fib_lookup *params, int plen, u32 flags)`; GPL only.
     FibLookup = 69 "fib_lookup";
+    /// `long (void *dst, u32 size, const void *address)`: a bad address clears `dst`; GPL only.
+    ProbeReadKernel = 113 "probe_read_kernel";
     /// `u64 ()`: jiffies.
     Jiffies64 = 118 "jiffies64";
     /// `u64 ()`: monotonic, with the time of suspension.

@@ -12,10 +12,18 @@ pub mod asm;
 mod btf;
 pub mod dispatch;
 pub mod elf;
+mod emit;
 mod encode;
+mod expand;
 pub mod finish;
+mod image;
 pub mod insn;
+pub mod layout;
 pub mod object;
 pub mod packet;
+mod regalloc;
 pub mod shared;
 pub mod text;
+mod vcode;
+
+pub use image::{Error, Options, Workload, compile};

@@ -18,9 +18,11 @@
 #![forbid(unsafe_code)]
 
 pub mod bundle;
+mod deadline;
 pub mod emit;
 mod image;
 mod manifest;
+pub mod nic;
 mod session;
 pub mod targets;
 pub mod testing;

@@ -10,6 +10,8 @@ use lambdac_hir::Workload;
 use lambdac_mir::Module;
 use lambdac_syntax::ast;
 
+use crate::deadline;
+
 /// A source file.
 #[derive(Clone, Debug)]
 pub struct Input {
@@ -138,6 +140,13 @@ impl Session {
                 let workload =
                     lambdac_check::check_with(parsed, &mut self.map, &mut self.std, sources, sink)?;
                 let analysis = lambdac_analysis::analyze(&workload, sink);
+                if sink.has_errors() {
+                    return None;
+                }
+                if deadline::any(&workload) {
+                    let module = optimized(&workload, &self.map);
+                    deadline::check(&workload, &module, &self.map, sink);
+                }
                 (!sink.has_errors()).then(|| Arc::new((workload, analysis)))
             }
         }
@@ -162,6 +171,14 @@ impl Session {
             report,
         })
     }
+}
+
+/// A workload's MIR after all passes.
+fn optimized(workload: &Workload, map: &SourceMap) -> Module {
+    let mut module = lambdac_lower::lower(workload, map);
+    lambdac_lower::split_awaits(&mut module);
+    lambdac_opt::optimize(&mut module, &lambdac_opt::Options::default());
+    module
 }
 
 fn optimize(module: &mut Module, options: &Options) -> Result<lambdac_opt::Report, UnknownPass> {

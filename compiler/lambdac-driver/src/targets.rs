@@ -5,7 +5,7 @@
 pub struct Target {
     /// Its name on the command line and in bundles.
     pub name: &'static str,
-    /// `reference` (tests only) or `host`.
+    /// `reference` (tests only), `host` or `nic`.
     pub kind: &'static str,
     /// What it is.
     pub summary: &'static str,
@@ -13,7 +13,7 @@ pub struct Target {
     pub builds: bool,
 }
 
-const ALL: [Target; 2] = [
+const ALL: [Target; 3] = [
     Target {
         name: "interp",
         kind: "reference",
@@ -24,6 +24,12 @@ const ALL: [Target; 2] = [
         name: "host",
         kind: "host",
         summary: "Cranelift code on this machine: the fallback that always works",
+        builds: true,
+    },
+    Target {
+        name: "xdp",
+        kind: "nic",
+        summary: "eBPF in the driver of any Linux NIC, the host behind it",
         builds: true,
     },
 ];

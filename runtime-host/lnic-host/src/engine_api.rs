@@ -8,6 +8,8 @@ use std::any::Any;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use lnic_wire::Status;
+
 /// Memory that invocations on one thread use, made by [`Engine::scratch`].
 ///
 /// A scratch may be handed to another engine of the same type after a swap; the engine replaces
@@ -178,6 +180,8 @@ pub enum Outcome {
     Trap(Trap),
     /// The lambda waits for the service call in [`Io::call`].
     Await(Continuation),
+    /// Another core ran it, which has counted and reported how it ended: with this error.
+    Refused(Status),
 }
 
 /// Where an invocation writes.
@@ -220,6 +224,25 @@ pub trait Engine: Send + Sync + 'static {
         request: &[u8],
         io: &mut Io<'_>,
     ) -> Outcome;
+
+    /// Runs one lambda on a request that a NIC handed to it by name. Only engines that have a NIC in front of them are
+    /// asked.
+    fn invoke_lambda(
+        &self,
+        _scratch: &mut Scratch,
+        _workload: usize,
+        _lambda: usize,
+        _packet: &Packet,
+        _request: &[u8],
+        _io: &mut Io<'_>,
+    ) -> Outcome {
+        Outcome::Refused(Status::Punted)
+    }
+
+    /// Who ran the last invocation that used this memory, as `X-Lambda-Target` names it.
+    fn answered_by(&self, _scratch: &Scratch) -> &'static str {
+        "host"
+    }
 
     /// Runs on from an await. `now` is the clock's new value for the lambda.
     fn resume(

@@ -65,7 +65,11 @@ fn finish(job: FallbackJob, result: Result<Bytes, Status>, http_shard: usize) {
             let shard = image.metrics(workload).shard(http_shard);
             shard.end(ended, now_ns().saturating_sub(started), Writer::Shared);
             // The caller may have gone; then nobody wants the answer.
-            _ = answer.send(Answered { ended, body });
+            _ = answer.send(Answered {
+                ended,
+                body,
+                target: "fallback",
+            });
         }
     }
 }

@@ -54,5 +54,6 @@ pub use engine_api::{
 };
 pub use events::EventLog;
 pub use loaded::LoadedImage;
+pub use metrics::{NicMetrics, Sample};
 pub use prefix::{Prefix, PrefixError};
 pub use server::{Error, Running, Server};

@@ -4,9 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use lambdac_mir::{Protocol, ServiceOp as MirServiceOp, TrapCause as MirTrapCause};
+use lambdac_mir::{LambdaId, Protocol, ServiceOp as MirServiceOp, TrapCause as MirTrapCause};
 use lnic_engine::control::Tree;
 use lnic_engine::{self as engine, LogSink, MessageFacts, Table};
+use lnic_wire::Status;
 use serde_json::{Map, Number, Value};
 
 use crate::engine_api::{
@@ -327,6 +328,27 @@ impl Engine for LoadedImage {
     ) -> Outcome {
         let ThreadScratch { engine, spare } = self.scratch_of(scratch);
         let outcome = self.image.workloads()[workload].invoke(engine, &meta(packet), request, io.reply);
+        self.outcome(workload, outcome, io.call, spare)
+    }
+
+    fn invoke_lambda(
+        &self,
+        scratch: &mut Scratch,
+        workload: usize,
+        lambda: usize,
+        packet: &Packet,
+        request: &[u8],
+        io: &mut Io<'_>,
+    ) -> Outcome {
+        let loaded = &self.image.workloads()[workload];
+        let Some(id) = u32::try_from(lambda)
+            .ok()
+            .filter(|_| lambda < loaded.module().lambdas.len())
+        else {
+            return Outcome::Refused(Status::Punted);
+        };
+        let ThreadScratch { engine, spare } = self.scratch_of(scratch);
+        let outcome = loaded.invoke_lambda(LambdaId(id), engine, &meta(packet), request, io.reply);
         self.outcome(workload, outcome, io.call, spare)
     }
 

@@ -156,15 +156,50 @@ pub(crate) struct Metrics {
     /// Lines of lambdas' logs that were suppressed.
     pub(crate) log_suppressed: Counter,
     workloads: Mutex<BTreeMap<String, Arc<WorkloadMetrics>>>,
+    nic: Mutex<Option<Nic>>,
+}
+
+/// A number that a NIC has counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// The metric: one of the host's where there is the same.
+    pub metric: &'static str,
+    /// What it counts, for a metric that the host doesn't have.
+    pub help: &'static str,
+    /// Its labels, `name="value"` with commas between.
+    pub labels: String,
+    /// The count.
+    pub value: u64,
+}
+
+/// What a NIC in front of the worker counts.
+pub trait NicMetrics: Send + Sync {
+    /// All counts as they are now, those of one metric side by side.
+    fn samples(&self) -> Vec<Sample>;
+}
+
+#[derive(Clone)]
+struct Nic(Arc<dyn NicMetrics>);
+
+impl std::fmt::Debug for Nic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Nic")
+    }
 }
 
 impl Metrics {
+    /// Shows a NIC's counts from now on.
+    pub(crate) fn set_nic(&self, nic: Arc<dyn NicMetrics>) {
+        *self.nic.lock().unwrap_or_else(PoisonError::into_inner) = Some(Nic(nic));
+    }
+
     /// Counters for so many packet threads.
     pub(crate) fn new(threads: usize) -> Metrics {
         Metrics {
             threads: (0..threads).map(|_| ThreadMetrics::default()).collect(),
             log_suppressed: Counter::default(),
             workloads: Mutex::default(),
+            nic: Mutex::default(),
         }
     }
 
@@ -196,7 +231,11 @@ impl Metrics {
             .clone();
         render_requests(&mut out, &workloads);
         render_latency(&mut out, &workloads);
-        out
+        let nic = self.nic.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match nic {
+            Some(Nic(nic)) => with_samples(&out, &nic.samples()),
+            None => out,
+        }
     }
 
     fn sum(&self, pick: impl Fn(&ThreadMetrics) -> &Counter) -> u64 {
@@ -298,6 +337,34 @@ impl Metrics {
         );
         line(out, "lnic_log_suppressed_total", "", self.log_suppressed.get());
     }
+}
+
+/// Puts samples at the end of their metric's lines, which must stand together, or at the end of all.
+fn with_samples(text: &str, samples: &[Sample]) -> String {
+    let mut added: BTreeMap<&str, (&str, String)> = BTreeMap::new();
+    for sample in samples {
+        let (_, lines) = added.entry(sample.metric).or_insert((sample.help, String::new()));
+        line(lines, sample.metric, &sample.labels, sample.value);
+    }
+    let mut out = String::with_capacity(text.len() * 2);
+    let mut current = "";
+    for row in text.split_inclusive('\n') {
+        if let Some(rest) = row.strip_prefix("# HELP ") {
+            if let Some((_, lines)) = added.remove(current) {
+                out.push_str(&lines);
+            }
+            current = rest.split(' ').next().unwrap_or_default();
+        }
+        out.push_str(row);
+    }
+    if let Some((_, lines)) = added.remove(current) {
+        out.push_str(&lines);
+    }
+    for (metric, (help, lines)) in added {
+        head(&mut out, metric, "counter", help);
+        out.push_str(&lines);
+    }
+    out
 }
 
 type Workloads = BTreeMap<String, Arc<WorkloadMetrics>>;

@@ -16,9 +16,9 @@ use crate::events::EventLog;
 use crate::fallback;
 use crate::http;
 use crate::image::Image;
-use crate::metrics::Metrics;
-use crate::sys::wire_sockets;
-use crate::worker::{self, Handle, Setup};
+use crate::metrics::{Metrics, NicMetrics};
+use crate::sys::{Peer, wire_sockets};
+use crate::worker::{self, Handle, NicPunt, Setup};
 
 /// How often waiting log lines are written.
 const LOG_INTERVAL: Duration = Duration::from_millis(50);
@@ -274,6 +274,53 @@ impl Running {
             worker.wake();
         }
         Ok(())
+    }
+
+    /// Serves a request that a NIC in front of this worker handed up, as if it had come over the wire: whole, to a
+    /// workload's lambda or (none) its fallback. `local` is the address that it was sent to. False where it is unknown
+    /// here, or there is no room.
+    pub fn punted(
+        &self,
+        (workload, lambda): (&str, Option<&str>),
+        from: SocketAddr,
+        local: std::net::Ipv4Addr,
+        datagram: Vec<u8>,
+    ) -> bool {
+        let Some(Parts { shared, .. }) = &self.parts else {
+            return false;
+        };
+        let image = shared.image.load_full();
+        let Some(at) = image.by_name(workload) else {
+            return false;
+        };
+        let lambdas = &image.info(at).lambdas;
+        let lambda = match lambda.map(|name| lambdas.iter().position(|other| other == name)) {
+            None => None,
+            Some(None) => return false,
+            Some(found) => found,
+        };
+        let mut punt = NicPunt {
+            image,
+            workload: at,
+            lambda,
+            peer: Peer::answered_from(from, local),
+            datagram,
+        };
+        let first = usize::from(from.port());
+        for step in 0..shared.workers.len() {
+            match shared.workers[(first + step) % shared.workers.len()].submit_punt(punt) {
+                Ok(()) => return true,
+                Err(back) => punt = back,
+            }
+        }
+        false
+    }
+
+    /// Shows what a NIC in front of this worker counts among its metrics.
+    pub fn set_nic(&self, nic: Arc<dyn NicMetrics>) {
+        if let Some(Parts { shared, .. }) = &self.parts {
+            shared.metrics.set_nic(nic);
+        }
     }
 
     /// Stops listening, finishes what is in flight for at most the drain time, and ends all

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use aya_obj::btf::BtfFeatures;
 use aya_obj::generated::bpf_cmd;
+use lambdac_backend_ebpf::abi;
 
 use crate::error::{Error, Result};
 use crate::map::{Map, MapKind, MapTypes};
@@ -81,7 +82,15 @@ impl Image {
         }
         let declared: BTreeMap<&String, &aya_obj::Map> = object.maps.iter().collect();
         for (name, declared) in declared {
-            let def = Map::definition(name, declared)?;
+            let mut def = Map::definition(name, declared)?;
+            if name == abi::SCRATCH && def.kind == MapKind::Array {
+                let cpus = sys::possible_cpus().map_err(|source| Error::System {
+                    what: "cannot count the CPUs",
+                    source,
+                })?;
+                // An entry for each CPU; the object was made for no machine in particular.
+                def.max_entries = cpus as u32;
+            }
             let initial = initial_data(name, declared, options)?;
             let kept = options.keep.get(name).filter(|kept| kept.def() == def);
             let map = match kept {
@@ -192,7 +201,7 @@ impl Image {
     }
 
     /// Makes maps and writable sections hold again what they held at first, which for maps is nothing. Programs in
-    /// arrays stay.
+    /// arrays stay, and so does what invocations leave behind and never read.
     ///
     /// # Errors
     /// If the kernel refuses.
@@ -201,7 +210,7 @@ impl Image {
             match self.initial.get(name) {
                 Some(_) if name.starts_with(CONSTANTS) => {}
                 Some(initial) => map.update(&0u32.to_ne_bytes(), initial)?,
-                None if map.def().kind == MapKind::ProgArray => {}
+                None if name == abi::SCRATCH || map.def().kind == MapKind::ProgArray => {}
                 None => map.clear()?,
             }
         }
@@ -244,7 +253,7 @@ fn map_types<'a>(declared: &aya_obj::Map, kind: MapKind, btf: &'a OwnedFd) -> Op
         return None;
     };
     // The kernel takes no types for the other kinds.
-    let typed = !matches!(kind, MapKind::ProgArray | MapKind::RingBuf);
+    let typed = !matches!(kind, MapKind::ProgArray | MapKind::DevMap | MapKind::RingBuf);
     let (key, value) = (map.def.btf_key_type_id, map.def.btf_value_type_id);
     (typed && key != 0 && value != 0).then(|| MapTypes {
         btf: btf.as_fd(),

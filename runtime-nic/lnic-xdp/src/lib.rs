@@ -23,7 +23,9 @@ mod map;
 pub mod probe;
 mod program;
 mod ring;
+pub mod state;
 mod sys;
+pub mod testing;
 mod verifier;
 
 pub use error::{Error, Missing, Result};

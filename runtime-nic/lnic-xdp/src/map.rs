@@ -35,6 +35,10 @@ pub enum MapKind {
     ProgArray,
     /// Records from programs to this process.
     RingBuf,
+    /// Values by key and CPU.
+    PerCpuHash,
+    /// Interfaces by index.
+    DevMap,
 }
 
 impl MapKind {
@@ -47,6 +51,8 @@ impl MapKind {
             (bpf_map_type::BPF_MAP_TYPE_LPM_TRIE, Self::LpmTrie),
             (bpf_map_type::BPF_MAP_TYPE_PROG_ARRAY, Self::ProgArray),
             (bpf_map_type::BPF_MAP_TYPE_RINGBUF, Self::RingBuf),
+            (bpf_map_type::BPF_MAP_TYPE_PERCPU_HASH, Self::PerCpuHash),
+            (bpf_map_type::BPF_MAP_TYPE_DEVMAP, Self::DevMap),
         ];
         let found = known.iter().find(|(kind, _)| *kind as u32 == number);
         found.map(|(_, kind)| *kind).ok_or_else(|| Error::Kind {
@@ -143,7 +149,7 @@ impl Map {
     /// If the number of CPUs is unknown.
     pub fn whole_value_size(&self) -> Result<usize> {
         let size = self.def.value_size as usize;
-        if self.def.kind != MapKind::PerCpuArray {
+        if !matches!(self.def.kind, MapKind::PerCpuArray | MapKind::PerCpuHash) {
             return Ok(size);
         }
         let cpus = sys::possible_cpus().map_err(|source| failed(&self.name, "count the CPUs of", source))?;
@@ -275,7 +281,12 @@ impl Map {
     /// If the kernel refuses.
     pub fn clear(&self) -> Result<()> {
         match self.def.kind {
-            MapKind::Hash | MapKind::LruHash | MapKind::LpmTrie | MapKind::ProgArray => {
+            MapKind::Hash
+            | MapKind::LruHash
+            | MapKind::PerCpuHash
+            | MapKind::LpmTrie
+            | MapKind::ProgArray
+            | MapKind::DevMap => {
                 for key in self.keys()? {
                     self.delete(&key)?;
                 }

@@ -19,7 +19,7 @@ struct Tally {
 /// Runs the tests of each file on each target, a line a test and target.
 pub fn run(args: &Test, format: Format) -> Result {
     let targets: Vec<String> = match args.target.as_slice() {
-        [] => testing::TARGETS.map(str::to_owned).to_vec(),
+        [] => default_targets(),
         given => given.to_vec(),
     };
     if let Some(unknown) = targets.iter().find(|name| targets::find(name).is_none()) {
@@ -45,6 +45,15 @@ pub fn run(args: &Test, format: Format) -> Result {
     }
 }
 
+/// All that can run here: the built-in ones, and XDP where the machine and the privileges allow it.
+fn default_targets() -> Vec<String> {
+    let xdp = lnic_xdp::probe::check()
+        .is_ok()
+        .then_some(lnic_xdp::testing::NAME);
+    let all = testing::TARGETS.into_iter().chain(xdp);
+    all.map(str::to_owned).collect()
+}
+
 fn run_file(
     args: &Test,
     format: Format,
@@ -60,7 +69,7 @@ fn run_file(
         &compiled.module,
         targets,
         args.filter.as_deref(),
-        &testing::BuiltIn,
+        &lnic_xdp::testing::XdpTests,
         &mut |ran| {
             let line = line(&ran, tally);
             if let (TestResult::Failed(failures), Ok(())) = (&ran.result, &result) {

@@ -26,6 +26,8 @@ use crate::server::Shared;
 use crate::sys::now_ns;
 use crate::worker::{Answered, FallbackJob, HttpJob, ReplyTo, StreamEnd, report_trap, run_stream};
 
+/// Who answers what reaches no lambda.
+const HOST: &str = "host";
 /// What says who answered.
 const TARGET: HeaderName = HeaderName::from_static("x-lambda-target");
 /// What says how long it took, in seconds.
@@ -113,6 +115,7 @@ fn refused(status: Status) -> Answered {
     Answered {
         ended: Ended::Status(status),
         body: Bytes::new(),
+        target: HOST,
     }
 }
 
@@ -233,6 +236,7 @@ fn run_here(
             return Some(Answered {
                 ended: Ended::Status(Status::Ok),
                 body,
+                target: image.engine.answered_by(&local.scratch),
             });
         }
         Outcome::Drop => Ended::Dropped,
@@ -242,12 +246,14 @@ fn run_here(
             Ended::Status(Status::Trap)
         }
         Outcome::BadRequest => Ended::Status(Status::BadRequest),
+        Outcome::Refused(status) => Ended::Status(status),
         // The image says that this workload never awaits.
         Outcome::Await(_) => Ended::Status(Status::Overloaded),
     };
     Some(Answered {
         ended,
         body: Bytes::new(),
+        target: image.engine.answered_by(&local.scratch),
     })
 }
 
@@ -285,6 +291,7 @@ fn run_stream_here(
     Answered {
         ended: Ended::Status(Status::Ok),
         body: reply.freeze(),
+        target: image.engine.answered_by(&local.scratch),
     }
 }
 
@@ -313,7 +320,7 @@ fn respond(answered: Answered, nanoseconds: u64, content_type: Option<HeaderValu
     };
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(TARGET, HeaderValue::from_static("host"));
+    headers.insert(TARGET, HeaderValue::from_static(answered.target));
     headers.insert(DURATION, six_places(nanoseconds));
     match answered.ended {
         Ended::Status(Status::Ok) => {

@@ -43,6 +43,16 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// A sender whose answer must come from this address of ours.
+    pub(crate) fn answered_from(address: SocketAddr, local: Ipv4Addr) -> Peer {
+        Peer {
+            local: Local::V4(local.octets()),
+            ..Peer::from(address)
+        }
+    }
+}
+
 impl From<SocketAddr> for Peer {
     fn from(address: SocketAddr) -> Peer {
         let mut name = [0; NAME_LEN];

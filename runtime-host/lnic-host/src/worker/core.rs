@@ -10,7 +10,9 @@ use tokio::sync::mpsc;
 use super::invocation::{StreamEnd, report_trap, run_stream};
 use super::outlet::{Outlet, WireOrigin};
 use super::services::{Services, answer};
-use super::{Answered, FALLBACKS, FallbackDone, FallbackJob, Handle, HttpJob, Origin, ReplyTo, Setup};
+use super::{
+    Answered, FALLBACKS, FallbackDone, FallbackJob, Handle, HttpJob, NicPunt, Origin, ReplyTo, Setup,
+};
 use crate::engine_api::{Answer, Continuation, Io, Outcome, Packet, Scratch, ServiceCall};
 use crate::events::EventLog;
 use crate::image::Image;
@@ -37,6 +39,8 @@ struct Request<'i> {
 /// Where an invocation starts.
 enum Entry<'a> {
     Invoke(&'a Packet, &'a [u8]),
+    /// At a lambda that the NIC punted to.
+    Lambda(usize, &'a Packet, &'a [u8]),
     Resume(Continuation, Answer<'a>),
 }
 
@@ -263,6 +267,34 @@ impl Core {
         self.settle(request, outcome, Some(&body), epoll);
     }
 
+    /// Takes a request that a NIC handed up. The caller gets its reply from this thread's socket.
+    pub(super) fn on_punt(&mut self, punt: &NicPunt, epoll: &Epoll) {
+        let (header, message) = match Header::decode(&punt.datagram, Kind::Request) {
+            Ok(decoded) => decoded,
+            Err(rule) => return self.malformed(rule),
+        };
+        let origin = WireOrigin {
+            peer: punt.peer,
+            header,
+            datagram_len: punt.datagram.len(),
+        };
+        let request = Request {
+            image: &punt.image,
+            workload: punt.workload,
+            origin: Origin::Wire(origin),
+            started: self.now,
+        };
+        self.begin(&request);
+        let outcome = match punt.lambda {
+            None => Outcome::Punt,
+            Some(lambda) => {
+                let packet = self.packet(&origin);
+                self.step(&request, Entry::Lambda(lambda, &packet, message))
+            }
+        };
+        self.settle(request, outcome, Some(message), epoll);
+    }
+
     /// Takes a fallback's answer to a caller on the wire.
     pub(super) fn on_fallback_done(&mut self, done: FallbackDone) {
         self.fallbacks_out = self.fallbacks_out.saturating_sub(1);
@@ -353,6 +385,10 @@ impl Core {
             Entry::Invoke(packet, message) => {
                 engine.invoke(&mut self.scratch, request.workload, packet, message, &mut io)
             }
+            Entry::Lambda(lambda, packet, message) => {
+                let workload = request.workload;
+                engine.invoke_lambda(&mut self.scratch, workload, lambda, packet, message, &mut io)
+            }
             Entry::Resume(continuation, answer) => {
                 engine.resume(&mut self.scratch, continuation, answer, self.now, &mut io)
             }
@@ -366,6 +402,7 @@ impl Core {
             Outcome::Reply(len) => self.reply(request, len),
             Outcome::Drop => self.end(request, Ended::Dropped),
             Outcome::BadRequest => self.refuse(request, Status::BadRequest),
+            Outcome::Refused(status) => self.refuse(request, status),
             Outcome::Trap(trap) => {
                 let place = (self.index, Writer::Sole);
                 report_trap(
@@ -475,6 +512,7 @@ impl Core {
                 _ = answer.send(Answered {
                     ended: Ended::Status(Status::Ok),
                     body,
+                    target: image.engine.answered_by(&self.scratch),
                 });
                 Status::Ok
             }
@@ -502,6 +540,7 @@ impl Core {
                 _ = answer.send(Answered {
                     ended,
                     body: Bytes::new(),
+                    target: image.engine.answered_by(&self.scratch),
                 })
             }
         }

@@ -57,6 +57,7 @@ pub(crate) fn run_stream(
         match image.engine.invoke(scratch, workload, packet, chunk, &mut io) {
             Outcome::Reply(bytes) => len += bytes,
             Outcome::Trap(trap) => return StreamEnd::Trap(trap),
+            Outcome::Refused(status) => return StreamEnd::Error(status),
             // A stream lambda can neither drop, punt nor await: the compiler refuses it.
             Outcome::BadRequest | Outcome::Drop | Outcome::Punt | Outcome::Await(_) => {
                 return StreamEnd::Error(Status::BadRequest);

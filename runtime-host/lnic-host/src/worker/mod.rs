@@ -31,7 +31,7 @@ use crate::events::EventLog;
 use crate::image::Image;
 use crate::metrics::{Ended, Metrics};
 use crate::prefix::Prefix;
-use crate::sys::{Epoll, EventFd, RxBatch, Token, now_ns, pin_to_core};
+use crate::sys::{Epoll, EventFd, Peer, RxBatch, Token, now_ns, pin_to_core};
 
 /// Datagrams taken or sent by one system call at most.
 const BATCH: usize = 64;
@@ -56,6 +56,18 @@ pub(crate) enum Origin {
 pub(crate) struct Answered {
     pub(crate) ended: Ended,
     pub(crate) body: Bytes,
+    /// Who ran it.
+    pub(crate) target: &'static str,
+}
+
+/// A request that a NIC handed up.
+pub(crate) struct NicPunt {
+    pub(crate) image: Arc<Image>,
+    pub(crate) workload: usize,
+    /// The lambda that it is for; none: the fallback.
+    pub(crate) lambda: Option<usize>,
+    pub(crate) peer: Peer,
+    pub(crate) datagram: Vec<u8>,
 }
 
 /// An HTTP request for a workload that may wait.
@@ -97,6 +109,7 @@ pub(crate) struct FallbackDone {
 /// How other threads reach a packet thread.
 pub(crate) struct Handle {
     jobs: ArrayQueue<HttpJob>,
+    punts: ArrayQueue<NicPunt>,
     fallbacks_done: ArrayQueue<FallbackDone>,
     wake: EventFd,
     /// Set while the thread waits or is about to.
@@ -108,6 +121,7 @@ impl Handle {
     pub(crate) fn new(max_queued: usize) -> io::Result<Handle> {
         Ok(Handle {
             jobs: ArrayQueue::new(max_queued.max(1)),
+            punts: ArrayQueue::new(max_queued.max(1)),
             fallbacks_done: ArrayQueue::new(FALLBACKS),
             wake: EventFd::new()?,
             asleep: AtomicBool::new(false),
@@ -118,6 +132,13 @@ impl Handle {
     /// Hands over a request; gives it back where the queue is full.
     pub(crate) fn submit(&self, job: HttpJob) -> Result<(), HttpJob> {
         self.jobs.push(job)?;
+        self.wake_if_asleep();
+        Ok(())
+    }
+
+    /// Hands over a request that a NIC handed up; gives it back where the queue is full.
+    pub(crate) fn submit_punt(&self, punt: NicPunt) -> Result<(), NicPunt> {
+        self.punts.push(punt)?;
         self.wake_if_asleep();
         Ok(())
     }
@@ -148,7 +169,7 @@ impl Handle {
     }
 
     fn has_handover(&self) -> bool {
-        !self.jobs.is_empty() || !self.fallbacks_done.is_empty()
+        !self.jobs.is_empty() || !self.punts.is_empty() || !self.fallbacks_done.is_empty()
     }
 }
 
@@ -306,6 +327,13 @@ impl Worker {
             let Some(job) = self.handle.jobs.pop() else { break };
             self.core.tick();
             self.core.on_job(job, &self.epoll);
+        }
+        for _ in 0..HANDOVERS {
+            let Some(punt) = self.handle.punts.pop() else {
+                break;
+            };
+            self.core.tick();
+            self.core.on_punt(&punt, &self.epoll);
         }
         for _ in 0..HANDOVERS {
             let Some(done) = self.handle.fallbacks_done.pop() else {

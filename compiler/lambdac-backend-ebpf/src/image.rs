@@ -1,0 +1,215 @@
+//! Workloads to an object.
+
+use lambdac_mir::{LambdaId, Module, Param};
+
+use crate::abi;
+use crate::asm::AsmError;
+use crate::emit::{self, Entry, Shared};
+use crate::layout::{self, Made};
+use crate::object::{DataSection, Map, MapKind, Object, SourceFile, Type, Variable};
+use crate::{dispatch, expand, finish, shared};
+
+/// The largest value of a per-CPU array (PCPU_MIN_UNIT_SIZE of Linux include/linux/percpu.h).
+const PER_CPU_VALUE: u32 = 32 << 10;
+/// Processors that `scratch` has memory for where it is no per-CPU array; the loader sets what the machine has.
+const PROCESSORS: u32 = 64;
+
+/// A workload of an image.
+#[derive(Clone, Debug)]
+pub struct Workload<'a> {
+    /// The number that requests carry; its low 16 bits are its own in the image.
+    pub id: u32,
+    /// Its MIR, after passes and the await split.
+    pub module: &'a Module,
+    /// By lambda: whether it runs here. A request for another goes up the stack.
+    pub native: Vec<bool>,
+}
+
+/// What changes an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// For `test` items: each lambda also has a program of its own, and clock, dice and ingress port come from
+    /// [`abi::TEST`].
+    pub test: bool,
+    /// Trips, nested loops multiplied, up to which a loop is walked by the verifier.
+    pub inline_trips: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            test: false,
+            inline_trips: 32,
+        }
+    }
+}
+
+/// Why there is no object: limits that [`crate::legalise`] does not foresee, or a bug.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A workload has no code.
+    #[error("workload `{workload}`: {reason}")]
+    Workload {
+        /// Its name.
+        workload: String,
+        /// Why.
+        reason: String,
+    },
+    /// A function of the image itself has no code.
+    #[error(transparent)]
+    Assembler(#[from] AsmError),
+}
+
+/// The object of an image.
+///
+/// # Errors
+/// [`Error`].
+pub fn compile(workloads: &[Workload<'_>], options: &Options) -> Result<Object, Error> {
+    let count = workloads.len() as u32;
+    let ids: Vec<u32> = workloads.iter().map(|workload| workload.id).collect();
+    let mut object = Object {
+        maps: shared::maps(count),
+        sections: shared::sections(options.test),
+        ..Object::default()
+    };
+    object.programs.push(dispatch::dispatch(&ids)?);
+    object.functions = finish::functions()?;
+    let mut scratch = 8;
+    for (position, workload) in workloads.iter().enumerate() {
+        scratch = scratch.max(add(&mut object, position as u32, workload, options)?);
+    }
+    object.maps.push(scratch_map(scratch));
+    Ok(object)
+}
+
+fn scratch_map(bytes: u32) -> Map {
+    let bytes = bytes.next_multiple_of(8);
+    let per_cpu = bytes <= PER_CPU_VALUE;
+    Map {
+        name: abi::SCRATCH.to_owned(),
+        kind: if per_cpu {
+            MapKind::PercpuArray
+        } else {
+            MapKind::Array
+        },
+        key: Some(Type::U32),
+        value: Some(Type::bytes(bytes)),
+        max_entries: if per_cpu { 1 } else { PROCESSORS },
+        flags: 0,
+    }
+}
+
+/// Adds a workload; gives the memory that its invocations need.
+fn add(object: &mut Object, position: u32, workload: &Workload<'_>, options: &Options) -> Result<u32, Error> {
+    let module = &expand::expand(workload.module);
+    let shared = Shared::new(module, position, workload, options, object.files.len() as u32);
+    object.files.extend(module.files.iter().map(|name| SourceFile {
+        name: name.to_string(),
+        text: None,
+    }));
+    for item in &module.objects {
+        match layout::make(&module.name, item) {
+            Made::Section(section) => object.sections.push(section),
+            Made::Map(map) => object.maps.push(map),
+        }
+    }
+    object.sections.extend(consts(module));
+    object.sections.extend(params(&module.name, &module.params));
+    let mut entries = vec![(abi::workload_program(&module.name), Entry::Dispatch)];
+    if options.test {
+        for (index, lambda) in module.lambdas.iter().enumerate() {
+            if workload.native.get(index) == Some(&true) {
+                let name = abi::lambda_program(&module.name, &lambda.name);
+                entries.push((name, Entry::Lambda(LambdaId(index as u32))));
+            }
+        }
+    }
+    let mut scratch = 0;
+    for (name, entry) in entries {
+        let emitted = emit::program(&shared, &name, entry).map_err(|error| Error::Workload {
+            workload: module.name.to_string(),
+            reason: format!("{name}: {error}"),
+        })?;
+        scratch = scratch.max(emitted.scratch);
+        object.programs.push(emitted.program);
+        object.functions.extend(emitted.callbacks);
+    }
+    Ok(scratch)
+}
+
+/// The section of a workload's constants.
+fn consts(module: &Module) -> Option<DataSection> {
+    if module.consts.is_empty() {
+        return None;
+    }
+    let sizes = module.consts.iter().map(|item| layout::value_bytes(&item.shape));
+    let (offsets, size) = layout::packed(sizes);
+    let mut bytes = vec![0; size as usize];
+    for (item, offset) in module.consts.iter().zip(offsets) {
+        let len = layout::value_bytes(&item.shape) as usize;
+        layout::encode_value(&item.shape, &item.data, &mut bytes[offset as usize..][..len]);
+    }
+    Some(section(
+        layout::consts_section(&module.name),
+        format!("{}__consts", module.name),
+        bytes,
+    ))
+}
+
+/// The section of a workload's parameters, with their defaults.
+fn params(workload: &str, params: &[Param]) -> Option<DataSection> {
+    if params.is_empty() {
+        return None;
+    }
+    let (offsets, size) = layout::params(params);
+    let mut bytes = vec![0; size as usize];
+    for (param, offset) in params.iter().zip(offsets) {
+        let len = layout::value_bytes(&param.shape) as usize;
+        if let Some(data) = &param.default {
+            layout::encode_value(&param.shape, data, &mut bytes[offset as usize..][..len]);
+        }
+    }
+    Some(section(
+        layout::params_section(workload),
+        format!("{workload}__params"),
+        bytes,
+    ))
+}
+
+fn section(name: String, variable: String, bytes: Vec<u8>) -> DataSection {
+    let ty = Type::bytes(bytes.len() as u32);
+    DataSection {
+        name,
+        bytes,
+        variables: vec![Variable {
+            name: variable,
+            offset: 0,
+            ty,
+        }],
+    }
+}
+
+impl<'m> Shared<'m> {
+    fn new(
+        module: &'m Module,
+        position: u32,
+        workload: &'m Workload<'_>,
+        options: &Options,
+        first_file: u32,
+    ) -> Self {
+        let (consts, _) = layout::packed(module.consts.iter().map(|item| layout::value_bytes(&item.shape)));
+        let (params, _) = layout::params(&module.params);
+        Self {
+            module,
+            position,
+            id: workload.id,
+            native: &workload.native,
+            test: options.test,
+            first_file,
+            consts,
+            params,
+            inline_trips: options.inline_trips,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The kernel's verifier against objects of real programs: every workload of the conformance suite and the examples
+//! loads, whichever of its lambdas the target takes.
+//!
+//! Loading needs the privilege and `bpftool`; without them nothing is tested.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lambdac_analysis::Placement;
+use lambdac_backend_ebpf::{Options, Workload, compile};
+use lambdac_check::{Sources, check};
+use lambdac_diag::{Sink, SourceMap};
+use lambdac_mir::Lambda;
+use support::kernel;
+
+fn files(folder: &Path, out: &mut Vec<PathBuf>) {
+    let mut entries: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            files(&path, out);
+        } else if path.extension().is_some_and(|extension| extension == "lnic") {
+            out.push(path);
+        }
+    }
+}
+
+/// Libraries and included files beside the source.
+struct Beside;
+
+impl Sources for Beside {
+    fn library(&self, from: &str, name: &str) -> Result<Option<(String, Vec<u8>)>, String> {
+        let path = Path::new(from).with_file_name(format!("{name}.lnic"));
+        Ok(std::fs::read(&path)
+            .ok()
+            .map(|bytes| (path.display().to_string(), bytes)))
+    }
+
+    fn include(&self, from: &str, path: &str) -> Result<Vec<u8>, String> {
+        std::fs::read(Path::new(from).with_file_name(path)).map_err(|error| error.to_string())
+    }
+}
+
+fn waits(lambda: &Lambda) -> bool {
+    lambda.parts.len() > 1
+}
+
+/// The object of a file; none for a library.
+fn object(path: &Path) -> Option<Vec<u8>> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let (mut map, mut sink) = (SourceMap::new(), Sink::new());
+    let file = map.add(path.display().to_string(), text.as_str());
+    let parsed = lambdac_syntax::parse(file, &text, &mut sink)?;
+    if parsed.kind == lambdac_syntax::ast::FileKind::Library {
+        return None;
+    }
+    let checked = check(&parsed, &mut map, &Beside, &mut sink)?;
+    let analysis = lambdac_analysis::analyze(&checked, &mut sink);
+    let mut module = lambdac_lower::lower(&checked, &map);
+    lambdac_lower::split_awaits(&mut module);
+    lambdac_opt::optimize(&mut module, &lambdac_opt::Options::default());
+    let lambdas = module.lambdas.iter().zip(&analysis.lambdas);
+    let workload = Workload {
+        id: 0x1234_0000,
+        module: &module,
+        native: lambdas
+            .map(|(lambda, info)| !waits(lambda) && matches!(info.placement, Placement::Nic { .. }))
+            .collect(),
+    };
+    let options = Options {
+        test: true,
+        ..Options::default()
+    };
+    let object = compile(&[workload], &options).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    Some(object.to_elf().unwrap())
+}
+
+/// What the kernel has against an object.
+fn rejection(elf: &[u8], number: usize) -> Option<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("image.bpf.o");
+    std::fs::write(&file, elf).unwrap();
+    let pins = format!("/sys/fs/bpf/lnic_programs_{}_{number}", std::process::id());
+    let run = Command::new("bpftool")
+        .args(["prog", "loadall"])
+        .arg(&file)
+        .arg(&pins)
+        .output()
+        .unwrap();
+    // The pins are this test's own.
+    let _ = std::fs::remove_dir_all(&pins);
+    (!run.status.success()).then(|| String::from_utf8_lossy(&run.stderr).into_owned())
+}
+
+#[test]
+fn the_verifier_takes_every_program() {
+    if kernel::missing().is_some() {
+        return;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut paths = Vec::new();
+    for folder in ["lang-spec/conformance", "examples"] {
+        files(&root.join(folder), &mut paths);
+    }
+    let only = std::env::var("LNIC_ONLY").ok();
+    let mut rejected = Vec::new();
+    for (number, path) in paths.iter().enumerate() {
+        if only
+            .as_ref()
+            .is_some_and(|only| !path.display().to_string().contains(only.as_str()))
+        {
+            continue;
+        }
+        let Some(elf) = object(path) else { continue };
+        if let Some(why) = rejection(&elf, number) {
+            let lines: Vec<&str> = why.lines().collect();
+            let tail = lines[lines.len().saturating_sub(if only.is_some() { 400 } else { 12 })..].join("\n");
+            rejected.push(format!("{}:\n{tail}", path.display()));
+        }
+    }
+    assert!(
+        rejected.is_empty(),
+        "{} rejected\n{}",
+        rejected.len(),
+        rejected.join("\n\n")
+    );
+}
