@@ -278,8 +278,10 @@ lambda free(x: bytes<8>) -> [u32; 1] { reply [x.len()]; }";
 #[test]
 fn the_examples_of_the_pages_have_their_code_and_their_mends_none() {
     let ours = ["E035", "E055", "E0750", "W005"];
+    // The driver's, which has the cost model.
+    let deadline = "E0553";
     let codes: Vec<_> = lang_spec::error_codes()
-        .filter(|code| ours.iter().any(|p| code.starts_with(p)))
+        .filter(|code| ours.iter().any(|p| code.starts_with(p)) && *code != deadline)
         .collect();
     assert_eq!(codes.len(), 18);
     for code in codes {

@@ -72,7 +72,7 @@ pub struct Slot {
 pub enum Storage {
     /// In the invocation's own memory.
     Frame,
-    /// A `bytes<n>` slot whose bytes are the reply buffer itself. At most one slot of a lambda, and each reply of
+    /// A `bytes<n>` or `[i8 x n]` slot whose bytes are the reply buffer itself. At most one slot of a lambda, and each reply of
     /// the lambda either replies with exactly this slot or does not read it.
     ReplyBuffer,
 }

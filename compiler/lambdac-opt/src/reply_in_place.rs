@@ -1,7 +1,7 @@
-//! Puts the byte string that a lambda replies with into the reply buffer.
+//! Puts the byte string or byte array that a lambda replies with into the reply buffer.
 //!
 //! A reply of a slot copies its bytes into the packet. Where the slot's bytes are the reply buffer from the start, nothing is
-//! copied. That is legal for one `bytes<n>` slot of a lambda, no larger than its largest reply, if every reply either is of
+//! copied. That is legal for one `bytes<n>` or `[i8 x n]` slot of a lambda, no larger than its largest reply, if every reply either is of
 //! this slot from its first byte, or does not read it, and if nothing must outlive a wait: the buffer is not saved with a
 //! continuation. Other ways out (drop, punt, trap) leave the buffer unused, whatever it holds.
 //!
@@ -64,8 +64,10 @@ fn candidate(lambda: &Lambda) -> Option<SlotId> {
     };
     let candidates = (0..lambda.body.slots.len()).filter_map(|index| {
         let slot = SlotId(index as u32);
-        let Shape::Bytes(capacity) = lambda.body.slots[index].shape else {
-            return None;
+        let capacity = match &lambda.body.slots[index].shape {
+            Shape::Bytes(capacity) => *capacity,
+            Shape::Array(element, count) if **element == Shape::Scalar(8) => *count,
+            _ => return None,
         };
         let Replies { whole, other } = replies[index];
         let fits = whole > 0 && other == 0 && capacity <= lambda.reply.max;
@@ -142,6 +144,28 @@ mod tests {
                 yield
               }
               reply req[v0 +: v1]
+            }
+        "#);
+    }
+
+    #[test]
+    fn an_array_of_bytes_is_placed() {
+        assert_snapshot!(run_pass(&REPLY_IN_PLACE, r#"
+  slot s0 "out": [i8 x 4]
+  part0() {
+    v0: i32 = const 0
+    v1: i32 = const 4
+    zero s0
+    reply s0[v0 +: v1]
+  }
+"#), @r#"
+        -   slot s0 "out": [i8 x 4]
+        +   slot s0 "out": [i8 x 4] reply_buffer
+            part0() {
+              v0: i32 = const 0
+              v1: i32 = const 4
+              zero s0
+              reply s0[v0 +: v1]
             }
         "#);
     }

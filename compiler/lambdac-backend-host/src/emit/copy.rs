@@ -280,3 +280,22 @@ fn overlapping_pieces(len: u64, most: u64) -> Vec<(u64, ir::Type)> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::overlapping_pieces;
+
+    #[test]
+    fn pieces_cover_every_byte_and_none_outside() {
+        for len in 0..200 {
+            for most in [8, 16] {
+                let mut covered = vec![false; len as usize];
+                for (offset, ty) in overlapping_pieces(len, most) {
+                    assert!(u64::from(ty.bytes()) <= most);
+                    covered[offset as usize..][..ty.bytes() as usize].fill(true);
+                }
+                assert!(covered.iter().all(|each| *each), "{len} bytes by {most}");
+            }
+        }
+    }
+}

@@ -56,11 +56,9 @@ impl FnEmitter<'_, '_, '_> {
     /// Division of a number of `bits` bits by one that is neither 0 nor a power of two.
     fn narrow_division(&mut self, x: ir::Value, bits: u32, divisor: u64, quotient: bool) -> ir::Value {
         let ty = self.b.func.dfg.value_type(x);
-        if bits < u64::BITS - divisor.leading_zeros() {
+        let Some((multiplier, shift)) = multiplier(bits, divisor) else {
             return if quotient { self.constant(ty, 0) } else { x };
-        }
-        let shift = bits + (u64::BITS - divisor.leading_zeros());
-        let multiplier = (1u64 << shift).div_ceil(divisor);
+        };
         let wide = self.extend(x);
         let factor = self.constant(types::I64, multiplier);
         let product = self.b.ins().imul(wide, factor);
@@ -100,5 +98,62 @@ impl FnEmitter<'_, '_, '_> {
             self.b.ins().select(is_zero, x, result)
         };
         self.mask_to(result, width)
+    }
+}
+
+/// What to multiply a number of at most [`NARROW`] bits with, and how far to shift the product down, to divide it; none where
+/// it is always below the divisor, which is neither 0 nor a power of two.
+fn multiplier(bits: u32, divisor: u64) -> Option<(u64, u32)> {
+    let divisor_bits = u64::BITS - divisor.leading_zeros();
+    if bits < divisor_bits {
+        return None;
+    }
+    let shift = bits + divisor_bits;
+    Some(((1u64 << shift).div_ceil(divisor), shift))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NARROW, multiplier};
+
+    fn divides(bits: u32, divisor: u64, x: u64) -> bool {
+        match multiplier(bits, divisor) {
+            Some((factor, shift)) => {
+                x.checked_mul(factor).map(|product| product >> shift) == Some(x / divisor)
+            }
+            None => x < divisor,
+        }
+    }
+
+    #[test]
+    fn every_quotient_of_ten_bits_is_exact() {
+        for divisor in (3..1100u64).filter(|divisor| !divisor.is_power_of_two()) {
+            assert!((0..1 << 10).all(|x| divides(10, divisor, x)), "by {divisor}");
+        }
+    }
+
+    #[test]
+    fn quotients_at_the_ends_of_each_width_are_exact() {
+        for bits in 2..=NARROW {
+            let top = (1u64 << bits) - 1;
+            for divisor in [3, 5, 7, 10, 100, 641, 1000, 65_537, top / 2 + 2, top - 1, top] {
+                let whole = top / divisor * divisor;
+                let near = [
+                    0,
+                    1,
+                    divisor - 1,
+                    divisor,
+                    whole.saturating_sub(1),
+                    whole,
+                    top - 1,
+                    top,
+                ];
+                let exact = near
+                    .iter()
+                    .filter(|x| **x <= top)
+                    .all(|x| divides(bits, divisor, *x));
+                assert!(divisor.is_power_of_two() || exact, "{bits} bits by {divisor}");
+            }
+        }
     }
 }

@@ -33,8 +33,8 @@ pub(crate) enum Home {
 pub(crate) enum Memory {
     Stack(StackSlot),
     Arena(u64),
-    /// The reply buffer, which holds the bytes alone.
-    Reply,
+    /// The reply buffer, which holds the bytes alone: so many bytes before it the slot would start.
+    Reply(u64),
 }
 
 impl<'m> FnEmitter<'_, '_, 'm> {
@@ -64,7 +64,7 @@ impl<'m> FnEmitter<'_, '_, 'm> {
         match memory {
             Memory::Stack(slot) => (self.b.ins().stack_addr(types::I64, slot, 0), 0),
             Memory::Arena(offset) => (self.arena.unwrap_or(self.ctx), offset as i64),
-            Memory::Reply => (self.reply, -(layout::BYTES_HEADER as i64)),
+            Memory::Reply(header) => (self.reply, -(header as i64)),
         }
     }
 
@@ -81,7 +81,10 @@ impl<'m> FnEmitter<'_, '_, 'm> {
                 shape => {
                     let memory = match slot.storage {
                         // The reply buffer has no place for a length, so there it must be in a variable.
-                        mir::Storage::ReplyBuffer if !escapes => Memory::Reply,
+                        mir::Storage::ReplyBuffer if !escapes => Memory::Reply(match shape {
+                            mir::Shape::Bytes(_) => layout::BYTES_HEADER,
+                            _ => 0,
+                        }),
                         mir::Storage::ReplyBuffer | mir::Storage::Frame => {
                             self.allocate(layout::layout(shape)?)?
                         }

@@ -339,7 +339,7 @@ impl<'m> FnEmitter<'_, '_, 'm> {
     pub(super) fn reply(&mut self, view: &View) -> Result<()> {
         let bytes = self.view(view)?;
         let in_place = match view.place.base {
-            Base::Slot(slot) => matches!(self.homes[slot.index()], Home::Memory(Memory::Reply, _)),
+            Base::Slot(slot) => matches!(self.homes[slot.index()], Home::Memory(Memory::Reply(_), _)),
             _ => false,
         };
         if !in_place {

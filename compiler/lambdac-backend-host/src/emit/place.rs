@@ -198,7 +198,7 @@ impl<'m> FnEmitter<'_, '_, 'm> {
             Home::Memory(memory, len) => {
                 let (ptr, offset) = self.memory_base(memory);
                 let region = match memory {
-                    Memory::Reply => Region::Reply,
+                    Memory::Reply(_) => Region::Reply,
                     Memory::Stack(_) | Memory::Arena(_) => Region::Frame,
                 };
                 Ok(Resolved {

@@ -6,7 +6,7 @@
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
-use lambdac_mir::{CmpOp, Label, Loop, LoopKind, Op, Region, Stmt, Term, TrapCause, Value};
+use lambdac_mir::{BinOp, CmpOp, Label, Loop, LoopKind, Op, Region, Stmt, Term, TrapCause, Value};
 
 use super::branch::Yield;
 use super::func::FnEmitter;
@@ -276,13 +276,14 @@ impl FnEmitter<'_, '_, '_> {
         let following = self.b.ins().iadd(current, one);
         let carried = self.b.block_params(next).to_vec();
         // The count passes every number up to the limit, so equality ends it, whatever the sign. Only a signed one can
-        // pass through the top of an odd width.
-        let following = if *signed {
-            self.mask_to(following, width)
+        // pass through the top of an odd width. An unsigned one is ordered instead: Cranelift makes a test of the count
+        // before the sum of an equality with a constant, so that both stay in registers.
+        let (following, code) = if *signed {
+            (self.mask_to(following, width), IntCC::NotEqual)
         } else {
-            following
+            (following, IntCC::UnsignedLessThan)
         };
-        let more = self.b.ins().icmp(IntCC::NotEqual, following, limit);
+        let more = self.b.ins().icmp(code, following, limit);
         let mut again = vec![following];
         again.extend(&carried);
         self.branch(more, (body, &again), (done, &carried));
@@ -406,6 +407,17 @@ impl FnEmitter<'_, '_, '_> {
     fn condition(&mut self, head: ir::Block, params: &[Value], cond: &Region, to: While) -> Result<()> {
         self.enter_defining(head, params);
         let all = self.b.block_params(head).to_vec();
+        if let (Term::Yield(values), true) = (&cond.term, is_simple(cond))
+            && let [holds] = values[..]
+        {
+            // One branch with both edges, so that the one back falls through.
+            for stmt in &cond.stmts {
+                self.stmt(stmt)?;
+            }
+            let holds = self.value(holds)?;
+            self.branch(holds, (to.trip, &all), (to.exit, &all[..params.len()]));
+            return Ok(());
+        }
         let way = self.new_way();
         self.region_to(cond, Yield::Branch(way))?;
         for (from, block, args) in [
@@ -418,6 +430,12 @@ impl FnEmitter<'_, '_, '_> {
         }
         Ok(())
     }
+}
+
+/// Whether a condition is one comparison and what it needs.
+fn is_simple(cond: &Region) -> bool {
+    let decides = |op: &Op| matches!(op, Op::EqBytes(..) | Op::Bin(BinOp::And | BinOp::Or, ..));
+    (cond.stmts.iter()).all(|stmt| walk::inner(&stmt.op).is_empty() && !decides(&stmt.op))
 }
 
 fn is_single(lo: u64, hi: Option<u64>) -> bool {

@@ -334,9 +334,13 @@ fn lambda_head(lambda: &Lambda, errors: &mut Errors) {
         .iter()
         .filter(|slot| slot.storage == Storage::ReplyBuffer);
     if let Some(slot) = buffers.next() {
-        let fits = matches!(slot.shape, Shape::Bytes(n) if n <= lambda.reply.max);
+        let fits = match &slot.shape {
+            Shape::Bytes(n) => *n <= lambda.reply.max,
+            Shape::Array(element, n) => **element == Shape::Scalar(8) && *n <= lambda.reply.max,
+            _ => false,
+        };
         errors.require(fits, || {
-            "the reply buffer is no bytes<n> within the largest reply".into()
+            "the reply buffer is no bytes<n> or [i8 x n] within the largest reply".into()
         });
         errors.require(buffers.next().is_none(), || "two reply buffers".into());
     }

@@ -80,6 +80,16 @@ pub(super) struct Facts<'a> {
     pub(super) linear: HashMap<Value, Linear>,
     /// `value = dividend / divisor`
     pub(super) quotients: HashMap<Value, (Value, u64)>,
+    /// `value = if cond { yes } else { no }`, of `i1`s
+    pub(super) choices: HashMap<Value, Choice>,
+}
+
+/// What the result of an `if` is.
+#[derive(Clone, Copy)]
+pub(super) struct Choice {
+    pub(super) cond: Value,
+    pub(super) yes: Value,
+    pub(super) no: Value,
 }
 
 impl<'a> Facts<'a> {
@@ -92,6 +102,7 @@ impl<'a> Facts<'a> {
             defs: Defs::new(widths.len()),
             linear: HashMap::new(),
             quotients: HashMap::new(),
+            choices: HashMap::new(),
         }
     }
 
@@ -290,7 +301,22 @@ impl<'a> Facts<'a> {
             Def::Bin(BinOp::Xor, a, b) if self.get(b).constant() == Some(1) => {
                 self.assume_at(a, !holds, depth)
             }
-            _ => {}
+            _ => self.assume_choice(cond, holds, depth),
+        }
+    }
+
+    /// Where one side of an `if` gives the opposite, the other one was taken, and gave what is assumed.
+    fn assume_choice(&mut self, result: Value, holds: bool, depth: u32) {
+        let Some(Choice { cond, yes, no }) = self.choices.get(&result).copied() else {
+            return;
+        };
+        let opposite = Some(u64::from(!holds));
+        if self.defs.constant(no) == opposite {
+            self.assume_at(cond, true, depth);
+            self.assume_at(yes, holds, depth);
+        } else if self.defs.constant(yes) == opposite {
+            self.assume_at(cond, false, depth);
+            self.assume_at(no, holds, depth);
         }
     }
 

@@ -8,29 +8,25 @@
 //! add what they imply, for as long as it holds. `i < n / c` gives `c * i + d < n` for `d < c`, which covers streams of
 //! records.
 //!
-//! A loop's parameters are first assumed to be what they start with. Where a trip gives them something else, a constant
-//! step is followed for as many trips as there can be; anything else is widened to the end of its width, and the body is
-//! walked again, three times at most, within a budget that is linear in the body; after that they may be anything. So the
-//! pass ends, and takes about linear time.
+//! What is assumed of loops is in [`loops`].
 //!
 //! The walk only decides. Afterwards checks are deleted, decided comparisons become constants, and `simplify-cfg` does the
 //! rest.
 
 mod facts;
+mod loops;
 mod rewrite;
 mod transfer;
 
 use std::collections::{HashMap, HashSet};
 
-use lambdac_mir::{
-    Base, BinOp, Label, Loop, LoopKind, MessageSize, Op, Place, Region, Shape, Stmt, Term, Value, mask,
-};
+use lambdac_mir::{Base, BinOp, Label, MessageSize, Op, Place, Region, Shape, Stmt, Term, Value};
 
-use crate::defs::Def;
 use crate::pass::{Changed, Code, Context, MAX_MESSAGE, Pass, Run};
 use crate::shapes::shape_of;
 use crate::visit::is_arithmetic;
-use facts::{Facts, Interval};
+use facts::{Choice, Facts, Interval};
+use loops::Joined;
 
 /// Checks that can't fail.
 pub static BOUNDS_CHECK_ELIM: Pass = Pass {
@@ -38,12 +34,6 @@ pub static BOUNDS_CHECK_ELIM: Pass = Pass {
     summary: "Range analysis and redundant check elimination",
     run: Run::Code(run),
 };
-
-/// Merges of branches looked through for a loop's step.
-const MAX_MERGES: u32 = 4;
-
-/// Walks of a loop's body that look for its parameters' intervals.
-const MAX_ROUNDS: u32 = 4;
 
 fn run(code: &mut Code<'_>, cx: &Context) -> Changed {
     let mut changed = Changed::No;
@@ -82,15 +72,6 @@ struct Decisions {
     constants: HashMap<Value, u64>,
     /// Results that are one of their operands.
     copies: HashMap<Value, Value>,
-}
-
-/// What comes together at a label.
-struct Joined {
-    breaks: Option<Vec<Interval>>,
-    continues: Option<Vec<Interval>>,
-    /// For each parameter: the largest step of any continue, where all are steps.
-    params: Vec<Value>,
-    steps: Vec<Option<u64>>,
 }
 
 struct Analysis<'a> {
@@ -137,39 +118,6 @@ impl Analysis<'_> {
 
     fn intervals(&self, values: &[Value]) -> Vec<Interval> {
         values.iter().map(|value| self.facts.get(*value)).collect()
-    }
-
-    fn next_trip(&mut self, label: Label, values: &[Value]) {
-        let intervals = self.intervals(values);
-        let Some(mut joined) = self.labels.remove(&label) else {
-            return;
-        };
-        join_into(&mut joined.continues, &intervals);
-        for ((value, param), step) in values.iter().zip(&joined.params).zip(&mut joined.steps) {
-            let by = self.step(*value, *param, MAX_MERGES);
-            *step = step.zip(by).map(|(a, b)| a.max(b));
-        }
-        self.labels.insert(label, joined);
-    }
-
-    /// How much more than the parameter a value is, at most, where it is the parameter and a constant on every path.
-    fn step(&self, value: Value, param: Value, merges: u32) -> Option<u64> {
-        if value == param {
-            return Some(0);
-        }
-        if let Some(linear) = self.facts.linear.get(&value) {
-            return (linear.value == param && linear.scale == 1).then_some(linear.offset);
-        }
-        let merges = merges.checked_sub(1)?;
-        let of = |value: &Value| self.step(*value, param, merges);
-        match self.facts.defs.get(value) {
-            Def::Select(_, a, b) => Some(of(a)?.max(of(b)?)),
-            _ => self
-                .merged
-                .get(&value)?
-                .iter()
-                .try_fold(0, |most, from| Some(of(from)?.max(most))),
-        }
     }
 
     fn stmt(&mut self, number: usize, stmt: &Stmt) {
@@ -252,11 +200,24 @@ impl Analysis<'_> {
             self.facts.restore(mark);
         }
         self.define_all(&stmt.results, yields);
+        self.note_choice(stmt, cond, (then, other));
         let goes_on = |region: &Region| matches!(region.term, Term::Yield(_));
         match (goes_on(then), goes_on(other)) {
             (true, false) => self.facts.assume(cond, true),
             (false, true) => self.facts.assume(cond, false),
             _ => {}
+        }
+    }
+
+    fn note_choice(&mut self, stmt: &Stmt, cond: Value, (then, other): (&Region, &Region)) {
+        let [result] = stmt.results[..] else { return };
+        self.facts.choices.remove(&result);
+        if let (Term::Yield(yes), Term::Yield(no)) = (&then.term, &other.term)
+            && let ([yes], [no]) = (&yes[..], &no[..])
+            && self.facts.width(result) == 1
+        {
+            let (yes, no) = (*yes, *no);
+            self.facts.choices.insert(result, Choice { cond, yes, no });
         }
     }
 
@@ -342,166 +303,6 @@ impl Analysis<'_> {
             hi: hi.into(),
         }
     }
-
-    fn loop_(&mut self, number: usize, stmt: &Stmt, inner: &Loop) {
-        let first_inside = self.cursor;
-        let (params, inits): (Vec<Value>, Vec<Value>) = inner.params.iter().copied().unzip();
-        let starts = self.intervals(&inits);
-        let trips = self.most_trips(inner);
-        if inner.checked && trips.is_some() && self.scratch == 0 {
-            self.decisions.unchecked.insert(number);
-        }
-        let trips = trips.unwrap_or(inner.max);
-        // How often a parameter has grown when it is looked at last: by the last trip's body, but the condition of a
-        // `while` sees what that trip left too.
-        let growths = match inner.kind {
-            LoopKind::For { .. } => trips.saturating_sub(1),
-            LoopKind::While(_) => trips,
-        };
-        let widths: Vec<Interval> = params
-            .iter()
-            .map(|param| Interval::all(self.facts.width(*param)))
-            .collect();
-        let mut assumed = starts.clone();
-        let mut steps: Vec<Option<u64>> = vec![None; params.len()];
-        let mut settled = params.is_empty();
-        for round in 0..MAX_ROUNDS {
-            if settled || self.budget == 0 {
-                break;
-            }
-            self.cursor = first_inside;
-            self.scratch += 1;
-            let mark = self.facts.mark();
-            let joined = self.trip(inner, &params, &assumed, &steps);
-            self.facts.restore(mark);
-            self.scratch -= 1;
-            settled = true;
-            let Some(next) = joined.continues else { break };
-            for at in 0..params.len() {
-                if steps[at].is_some() && joined.steps[at] <= steps[at] && joined.steps[at].is_some() {
-                    continue;
-                }
-                if steps[at].is_none() && assumed[at].holds(next[at]) {
-                    continue;
-                }
-                settled = false;
-                let reach = joined.steps[at].filter(|_| round == 0).and_then(|step| {
-                    let most = step.checked_mul(growths)?.checked_add(starts[at].hi)?;
-                    // One step past the last trip is computed too.
-                    (most.checked_add(step)? <= widths[at].hi).then_some((step, most))
-                });
-                (steps[at], assumed[at]) = match reach {
-                    Some((step, most)) => (
-                        Some(step),
-                        Interval {
-                            lo: starts[at].lo,
-                            hi: most,
-                        },
-                    ),
-                    None => (None, widen(assumed[at].join(next[at]), starts[at], widths[at])),
-                };
-            }
-        }
-        if !settled {
-            assumed = widths;
-            steps = vec![None; params.len()];
-        }
-        self.cursor = first_inside;
-        let mark = self.facts.mark();
-        let joined = self.trip(inner, &params, &assumed, &steps);
-        self.facts.restore(mark);
-        let mut ends = Some(starts);
-        for more in [joined.continues, joined.breaks].into_iter().flatten() {
-            join_into(&mut ends, &more);
-        }
-        self.define_all(&stmt.results, ends);
-    }
-
-    /// Walks a trip, given what its parameters are assumed to be.
-    fn trip(
-        &mut self,
-        inner: &Loop,
-        params: &[Value],
-        assumed: &[Interval],
-        steps: &[Option<u64>],
-    ) -> Joined {
-        for (param, interval) in params.iter().zip(assumed) {
-            self.facts.set(*param, *interval);
-        }
-        match &inner.kind {
-            LoopKind::For {
-                var,
-                from,
-                to,
-                signed,
-            } => {
-                self.head(inner, (*var, *from, *to), *signed);
-                for ((param, init), step) in inner.params.iter().zip(steps) {
-                    // At most one more each trip, as the variable: the distance between them never grows.
-                    if step.is_some_and(|step| step <= 1) {
-                        let gap = i128::from(self.facts.get(*init).hi) - i128::from(self.facts.get(*from).lo);
-                        self.facts.add(*param, *var, gap);
-                    }
-                }
-            }
-            LoopKind::While(cond) => {
-                let _ = self.region(cond);
-                if let Term::Yield(values) = &cond.term {
-                    self.facts.assume(values[0], true);
-                }
-            }
-        }
-        self.labels.insert(inner.label, Joined::new(params));
-        self.region(&inner.body);
-        self.labels
-            .remove(&inner.label)
-            .unwrap_or_else(|| Joined::new(params))
-    }
-
-    /// What a counting loop's head says of its variable.
-    fn head(&mut self, inner: &Loop, (var, from, to): (Value, Value, Value), signed: bool) {
-        let (first, end) = (self.facts.get(from), self.facts.get(to));
-        let top = mask(self.facts.width(var));
-        self.facts.set(var, Interval::all(self.facts.width(var)));
-        if signed && (first.hi > top >> 1 || end.hi > top >> 1) {
-            return;
-        }
-        let by_bound = first.hi.saturating_add(inner.max.saturating_sub(1));
-        self.facts
-            .narrow(var, first.lo, end.hi.saturating_sub(1).min(by_bound));
-        self.facts.add(var, to, -1);
-        self.facts.add(from, var, 0);
-    }
-
-    /// The most trips that a counting loop makes, where that is surely within its bound.
-    fn most_trips(&self, inner: &Loop) -> Option<u64> {
-        let LoopKind::For { from, to, signed, .. } = inner.kind else {
-            return None;
-        };
-        let (first, end) = (self.facts.get(from), self.facts.get(to));
-        let top = mask(self.facts.width(from)) >> 1;
-        if signed && (first.hi > top || end.hi > top) {
-            return None;
-        }
-        let trips = end.hi.saturating_sub(first.lo);
-        if trips <= inner.max {
-            return Some(trips);
-        }
-        self.facts
-            .at_most(to, from, i128::from(inner.max))
-            .then_some(inner.max)
-    }
-}
-
-impl Joined {
-    fn new(params: &[Value]) -> Self {
-        Self {
-            breaks: None,
-            continues: None,
-            params: params.to_vec(),
-            steps: vec![Some(0); params.len()],
-        }
-    }
 }
 
 fn join_into(to: &mut Option<Vec<Interval>>, values: &[Interval]) {
@@ -511,14 +312,6 @@ fn join_into(to: &mut Option<Vec<Interval>>, values: &[Interval]) {
             .iter_mut()
             .zip(values)
             .for_each(|(to, value)| *to = to.join(*value)),
-    }
-}
-
-/// Moves the ends that moved all the way.
-fn widen(seen: Interval, start: Interval, all: Interval) -> Interval {
-    Interval {
-        lo: if seen.lo < start.lo { all.lo } else { start.lo },
-        hi: if seen.hi > start.hi { all.hi } else { start.hi },
     }
 }
 
@@ -764,6 +557,166 @@ mod tests {
         +     v4: i1 = const 1
               drop
             }
+        ");
+    }
+
+    #[test]
+    fn what_a_short_circuit_condition_says_holds_in_the_loop() {
+        assert_snapshot!(run_pass(&BOUNDS_CHECK_ELIM, r#"
+  labels 1
+  part0() {
+    v0: i32 = const 0
+    v1: i32 = len req
+    v2: i32 = loop b0 while max 64 checked (v3: i32 = v0) {
+      v4: i1 = ult v3, v1
+      v5: i1 = if v4 {
+        v6: i8 = load req[v3]
+        v7: i8 = const 32
+        v8: i1 = ne v6, v7
+        yield v8
+      } else {
+        v9: i1 = const 0
+        yield v9
+      }
+      yield v5
+    } do {
+      v10: i1 = ult v3, v1
+      check v10, index
+      v11: i32 = const 1
+      v12: i32 = add v3, v11
+      continue b0(v12)
+    }
+    drop
+  }
+"#), @"
+            labels 1
+            part0() {
+              v0: i32 = const 0
+              v1: i32 = len req
+        -     v2: i32 = loop b0 while max 64 checked (v3: i32 = v0) {
+        +     v2: i32 = loop b0 while max 64 (v3: i32 = v0) {
+                v4: i1 = ult v3, v1
+                v5: i1 = if v4 {
+                  v6: i8 = load req[v3]
+                  v7: i8 = const 32
+                  v8: i1 = ne v6, v7
+                  yield v8
+                } else {
+                  v9: i1 = const 0
+                  yield v9
+                }
+                yield v5
+              } do {
+        -       v10: i1 = ult v3, v1
+        -       check v10, index
+        +       v10: i1 = const 1
+                v11: i32 = const 1
+                v12: i32 = add v3, v11
+                continue b0(v12)
+              }
+              drop
+            }
+        ");
+    }
+
+    #[test]
+    fn a_condition_that_either_side_may_have_given_says_nothing() {
+        assert_snapshot!(run_pass(&BOUNDS_CHECK_ELIM, r#"
+  part0() {
+    v0: i32 = const 8
+    v1: i32 = len req
+    v2: i1 = ult v0, v1
+    v3: i1 = load_bits req, bit 0
+    v4: i1 = if v2 {
+      yield v3
+    } else {
+      v5: i1 = const 1
+      yield v5
+    }
+    if v4 {
+      check v2, index
+      drop
+    } else {
+      yield
+    }
+    drop
+  }
+"#), @"
+        unchanged
+        ");
+    }
+
+    #[test]
+    fn digits_written_from_the_end_stay_in_their_array() {
+        assert_snapshot!(run_pass(&BOUNDS_CHECK_ELIM, r#"
+  labels 1
+  part0() {
+    v0: i64 = now
+    v1: i32 = const 20
+    v2: i64 = const 0
+    v3: i64 = const 10
+    v4: i32 = const 1
+    v5: i32, v6: i64 = loop b0 while max 20 checked (v7: i32 = v1, v8: i64 = v0) {
+      v9: i1 = ne v8, v2
+      yield v9
+    } do {
+      v10: i32 = sub v7, v4
+      v11: i1 = ult v10, v1
+      check v11, index
+      v12: i64 = udiv v8, v3
+      continue b0(v10, v12)
+    }
+    drop
+  }
+"#), @"
+            labels 1
+            part0() {
+              v0: i64 = now
+              v1: i32 = const 20
+              v2: i64 = const 0
+              v3: i64 = const 10
+              v4: i32 = const 1
+        -     v5: i32, v6: i64 = loop b0 while max 20 checked (v7: i32 = v1, v8: i64 = v0) {
+        +     v5: i32, v6: i64 = loop b0 while max 20 (v7: i32 = v1, v8: i64 = v0) {
+                v9: i1 = ne v8, v2
+                yield v9
+              } do {
+                v10: i32 = sub v7, v4
+        -       v11: i1 = ult v10, v1
+        -       check v11, index
+        +       v11: i1 = const 1
+                v12: i64 = udiv v8, v3
+                continue b0(v10, v12)
+              }
+              drop
+            }
+        ");
+    }
+
+    #[test]
+    fn one_trip_less_than_the_digits_and_the_bound_stays() {
+        assert_snapshot!(run_pass(&BOUNDS_CHECK_ELIM, r#"
+  labels 1
+  part0() {
+    v0: i64 = now
+    v1: i32 = const 18
+    v2: i64 = const 0
+    v3: i64 = const 10
+    v4: i32 = const 1
+    v5: i32, v6: i64 = loop b0 while max 19 checked (v7: i32 = v1, v8: i64 = v0) {
+      v9: i1 = ne v8, v2
+      yield v9
+    } do {
+      v10: i32 = sub v7, v4
+      v11: i1 = ult v10, v1
+      check v11, index
+      v12: i64 = udiv v8, v3
+      continue b0(v10, v12)
+    }
+    drop
+  }
+"#), @"
+        unchanged
         ");
     }
 }
