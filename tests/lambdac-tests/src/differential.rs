@@ -1,6 +1,7 @@
 //! Runs one program on several engines and compares what they do: the HIR evaluator against the MIR interpreter (as
 //! lowered, after the await split, after all passes) and against the host's code.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use lambdac_diag::{SourceMap, render};
 use lambdac_driver::{CheckedWorkload, Input, NoSources, Options, Session};
 use lambdac_mir::Module;
 
-use crate::generate::Request;
+use crate::generate::{ENDINGS, Request, Seen};
 use crate::runners::{HirRunner, HostRunner, MirRunner};
 
 /// How a call ended, in a form that all engines share.
@@ -51,14 +52,11 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// How often each rule of the match held.
-pub type RuleHits = Vec<u64>;
-
 /// Checks a source and runs the requests on every engine.
 ///
 /// # Errors
 /// What does not compile, or differs.
-pub fn compare(source: &str, requests: &[Request]) -> Result<RuleHits, Mismatch> {
+pub fn compare(source: &str, requests: &[Request]) -> Result<Seen, Mismatch> {
     let mut session = Session::new(Box::new(NoSources));
     let input = Input {
         name: "generated.lnic".into(),
@@ -83,8 +81,11 @@ pub fn compare(source: &str, requests: &[Request]) -> Result<RuleHits, Mismatch>
     if let Some((_, optimised)) = modules.last() {
         others.push(Box::new(HostRunner::new(optimised.clone())?));
     }
-    run(&mut reference, &mut others, requests)?;
-    Ok(reference.rule_hits())
+    let endings = run(&mut reference, &mut others, requests)?;
+    Ok(Seen {
+        rule_hits: reference.rule_hits(),
+        endings,
+    })
 }
 
 /// The MIR as lowered, after the await split, and after all passes, each validated.
@@ -117,9 +118,11 @@ fn run(
     reference: &mut HirRunner,
     others: &mut [Box<dyn Runner>],
     requests: &[Request],
-) -> Result<(), Mismatch> {
+) -> Result<BTreeSet<&'static str>, Mismatch> {
+    let mut endings = BTreeSet::new();
     for (number, request) in requests.iter().enumerate() {
         let expected = reference.call(request);
+        endings.extend(ending(&expected));
         for other in others.iter_mut() {
             let got = other.call(request);
             if !agree(&expected, &got) {
@@ -142,7 +145,21 @@ fn run(
             }
         }
     }
-    Ok(())
+    Ok(endings)
+}
+
+/// How a request ended, as the generator's list of endings has it.
+fn ending(outcome: &Outcome) -> Option<&'static str> {
+    let (word, name) = match outcome {
+        Outcome::Reply(_) => ("ends in ", "reply"),
+        Outcome::Drop => ("ends in ", "drop"),
+        Outcome::Punt => ("ends in ", "punt"),
+        Outcome::BadRequest => ("ends in ", "bad_request"),
+        Outcome::Trap(cause, _) => ("traps by ", *cause),
+        Outcome::Bug(_) => return None,
+    };
+    let is_it = |ending: &&str| ending.strip_prefix(word) == Some(name);
+    ENDINGS.iter().copied().find(is_it)
 }
 
 /// Equal outcomes; a line that an engine does not know (0) agrees with any.

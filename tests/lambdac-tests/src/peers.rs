@@ -5,6 +5,7 @@
 mod http;
 mod memcached;
 mod mute;
+pub mod netns;
 mod upstream;
 mod worker;
 

@@ -7,8 +7,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use lambdac_tests::differential::{Mismatch, RuleHits, compare};
-use lambdac_tests::generate::{Program, UseCounts, program, replay, shrink};
+use lambdac_tests::differential::{Mismatch, compare};
+use lambdac_tests::generate::{Program, Seen, UseCounts, program, replay, shrink};
 
 /// Programs of a CI run.
 const PROGRAMS: u64 = 5_000;
@@ -27,7 +27,7 @@ fn regressions() -> PathBuf {
 }
 
 /// Compares, and takes a panic for a mismatch.
-fn check(program: &Program) -> Result<RuleHits, Mismatch> {
+fn check(program: &Program) -> Result<Seen, Mismatch> {
     catch_unwind(AssertUnwindSafe(|| compare(&program.source, &program.requests))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text
@@ -123,7 +123,7 @@ fn run(first: u64, count: u64) -> (UseCounts, Vec<String>) {
     for seed in first..first + count {
         let program = program(seed);
         match check(&program) {
-            Ok(hits) => counts.add(&program, &hits),
+            Ok(seen) => counts.add(&program, &seen),
             Err(mismatch) if failures.len() < 3 => failures.push(report(seed, &program, &mismatch)),
             Err(_) => break,
         }
@@ -177,6 +177,11 @@ fn random_programs_agree_on_every_engine() {
             counts.rare().is_empty(),
             "in less than 1 % of programs: {:?}",
             counts.rare()
+        );
+        assert!(
+            counts.rules_never_hit().is_empty(),
+            "rules that no request met: {:?}",
+            counts.rules_never_hit()
         );
         assert!(
             counts.places_never_hit().is_empty(),

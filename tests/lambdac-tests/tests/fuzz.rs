@@ -9,12 +9,13 @@ use std::time::Instant;
 use flooded_worker::Metrics;
 use lambdac_tests::fuzz::dice::Dice;
 use lambdac_tests::fuzz::guard::Guard;
-use lambdac_tests::fuzz::{bundle, corpus, memcached, mir_text, source, wire};
+use lambdac_tests::fuzz::{archive, bundle, corpus, memcached, mir_text, source, wire};
 use lnic_wire::{Limits, Malformed};
 
 const SOURCES: u64 = 10_000;
 const MIR_TEXTS: u64 = 6_000;
 const BUNDLES: u64 = 4_000;
+const ARCHIVES: u64 = 4_000;
 const ANSWERS: u64 = 200_000;
 const WORKER_PACKETS: u64 = 100_000;
 
@@ -199,8 +200,30 @@ fn mutated_bundles_are_refused_or_whole() {
 }
 
 #[test]
+fn mutated_archives_are_refused_or_read_within_their_limits() {
+    let mut guard = Guard::new("archive");
+    assert_eq!(archive::run(&archive::sample()), archive::Outcome::Bundle);
+    let mut counts = [0u64; 3];
+    for seed in 0..ARCHIVES {
+        let input = archive::mutated(&mut Dice::new(seed));
+        counts[guard.run(&input, archive::run) as usize] += 1;
+    }
+    let [refused, files, bundles] = counts;
+    println!(
+        "fuzz: {ARCHIVES} archives, {refused} refused, {files} of other files, {bundles} bundles; slowest {:?}",
+        guard.slowest()
+    );
+    assert!(counts.iter().all(|&count| count > ARCHIVES / 100), "{counts:?}");
+}
+
+#[test]
 fn what_once_broke_a_promise_keeps_it() {
     let mut replayed = 0;
+    for (path, input) in corpus::regressions("archive") {
+        println!("{}", path.display());
+        archive::run(&input);
+        replayed += 1;
+    }
     for (path, input) in corpus::regressions("source") {
         println!("{}", path.display());
         source::run(&input);

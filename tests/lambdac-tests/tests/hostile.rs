@@ -12,7 +12,7 @@ use lambdac_check::{Sources, check};
 use lambdac_diag::render::{MessageFormat, render};
 use lambdac_diag::{Sink, SourceMap};
 use lambdac_syntax::parse_bytes;
-use lambdac_tests::fuzz::wire;
+use lambdac_tests::fuzz::{archive, wire};
 
 /// Libraries and included files by name.
 #[derive(Default)]
@@ -399,4 +399,29 @@ fn half_arrived_messages_hold_no_more_memory_than_the_caps_say() {
     let most = wire::SMALL.total + (1 << 20) + wire::SMALL.total;
     println!("{used} bytes under a cap of {}", wire::SMALL.total);
     assert!(used < most, "{used} bytes under a cap of {}", wire::SMALL.total);
+}
+
+#[test]
+fn a_tar_that_claims_much_takes_little() {
+    let sample = archive::sample();
+    let size_of_first = 124..136;
+    for claim in [
+        &b"77777777777\0"[..],
+        b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff",
+    ] {
+        for kind in [b'0', b'L', b'K', b'x', b'g', b'5', b'S'] {
+            let mut header = sample[..512].to_vec();
+            header[size_of_first.clone()].copy_from_slice(claim);
+            header[156] = kind;
+            archive::correct_checksums(&mut header);
+            // Endless bytes follow, so that only the limits end it.
+            let tar = std::io::Read::chain(&header[..], std::io::repeat(b'a'));
+            let taken = peak(|| {
+                let read = lnic_bundle::from_tar(tar, archive::LIMITS);
+                assert!(read.is_err(), "{:?} was taken", char::from(kind));
+            });
+            let most = 4 * archive::LIMITS.bytes as usize;
+            assert!(taken < most, "{taken} bytes for {:?}", char::from(kind));
+        }
+    }
 }

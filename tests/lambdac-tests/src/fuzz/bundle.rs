@@ -74,6 +74,7 @@ pub fn sample() -> Files {
             (
                 "xdp".to_owned(),
                 Placement::Host {
+                    code: "E0703".into(),
                     reason: "its reply is larger than a packet".into(),
                 },
             ),
@@ -90,6 +91,7 @@ pub fn sample() -> Files {
         state: vec![Object {
             name: "seen".into(),
             ty: "counter[2]".into(),
+            side: [("host".to_owned(), Side::Native), ("xdp".to_owned(), Side::Host)].into(),
         }],
         services: vec![Service {
             name: "cache".into(),

@@ -11,8 +11,10 @@
 //! | [`mir_text`] | MIR text of a bundle | what validates prints, optimises and runs |
 //! | [`wire`] | datagrams | every packet is counted once, memory stays under the caps |
 //! | [`bundle`] | files of a bundle | what is taken is whole |
+//! | [`archive`] | a bundle as a tar | no more is taken than the limits allow |
 //! | [`memcached`] | a service's answers | every datagram is taken once or counted |
 
+pub mod archive;
 pub mod bundle;
 pub mod corpus;
 pub mod dice;

@@ -135,6 +135,8 @@ impl Generator {
         };
         if !staged && slow.is_some() {
             // Without a match there is one lambda only; the slow one makes two, so a match is needed.
+            self.begin_rule();
+            self.used_in_rule("rule any");
             self.out.push_str("match (req: bytes<1>) { _ => l0, }\n");
         }
         self.requests(&request, &ops)
@@ -355,8 +357,9 @@ impl Generator {
         for number in 0..lambdas {
             let value = number as u8 * 16 + 1;
             ops.push(value);
+            self.begin_rule();
             let cond = if op.is_empty() {
-                self.used("rule compares");
+                self.used_in_rule("rule compares");
                 format!("req == b\"\\x{value:02x}\"")
             } else {
                 self.rule(&s, &op, value)
@@ -365,13 +368,16 @@ impl Generator {
         }
         if !op.is_empty() && self.c.chance(40) {
             ops.extend([200, 201]);
-            self.used("rule drop");
-            self.used("rule punt");
+            for target in ["rule drop", "rule punt"] {
+                self.begin_rule();
+                self.used_in_rule(target);
+            }
             let _ = writeln!(rules, "    {op} == 200 => drop,\n    {op} == 201 => punt,");
         }
         if self.c.chance(50) {
             ops.push(250);
-            self.used("rule any");
+            self.begin_rule();
+            self.used_in_rule("rule any");
             let _ = writeln!(rules, "    _ => l0,");
         }
         let text = self.ty_text(&ty);
@@ -383,36 +389,36 @@ impl Generator {
     fn rule(&mut self, s: &Scope, op: &str, value: u8) -> String {
         let main = match self.c.below(4) {
             0 => {
-                self.used("rule compares");
+                self.used_in_rule("rule compares");
                 format!("{op} == {value}")
             }
             1 => {
-                self.used("rule range");
+                self.used_in_rule("rule range");
                 format!("{op} in {value}..{}", value + 2)
             }
             2 => {
-                self.used("rule mask");
+                self.used_in_rule("rule mask");
                 format!("{op} & 0xf3 == {value}")
             }
             _ => {
-                self.used("rule compares");
+                self.used_in_rule("rule compares");
                 format!("{value} == {op}")
             }
         };
         match self.c.below(8) {
             0 => {
-                self.used("rule or");
-                self.used("rule prefix");
+                self.used_in_rule("rule or");
+                self.used_in_rule("rule prefix");
                 format!("{main} || {op} == {} && pkt.src_ip in 10.0.0.0/8", value + 3)
             }
             1 => {
-                self.used("rule and");
-                self.used("rule not");
+                self.used_in_rule("rule and");
+                self.used_in_rule("rule not");
                 format!("{main} && !(pkt.port == 7)")
             }
             2 => match self.tables.first().map(|def| (def.name.clone(), def.key.clone())) {
                 Some((table, key)) => {
-                    self.used("rule has");
+                    self.used_in_rule("rule has");
                     let key = match key {
                         U8 => op,
                         U32 => "pkt.src_ip",
@@ -430,7 +436,7 @@ impl Generator {
                 };
                 match self.fns.iter().find(pure).cloned() {
                     Some(def) => {
-                        self.used("rule calls");
+                        self.used_in_rule("rule calls");
                         let args: Vec<String> = def
                             .params
                             .iter()

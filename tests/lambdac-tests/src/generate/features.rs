@@ -1,6 +1,6 @@
 //! The constructs of the language, and how often programs use them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::Program;
@@ -207,11 +207,36 @@ pub const FEATURES: &[&str] = &[
     "@on",
 ];
 
+/// Every way in which a request may end, each of which at least 1 % of programs must see.
+pub const ENDINGS: &[&str] = &[
+    "ends in reply",
+    "ends in drop",
+    "ends in punt",
+    "ends in bad_request",
+    "traps by index",
+    "traps by slice",
+    "traps by capacity",
+    "traps by narrow",
+    "traps by pad",
+    "traps by loop-max",
+];
+
+/// What was seen of a program while it ran.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// How often each rule of its match held.
+    pub rule_hits: Vec<u64>,
+    /// The ways in which its requests ended, of [`ENDINGS`].
+    pub endings: BTreeSet<&'static str>,
+}
+
 /// How often constructs were used, and how requests fared.
 #[derive(Clone, Debug, Default)]
 pub struct UseCounts {
     programs: u64,
     uses: BTreeMap<&'static str, u64>,
+    /// Rules that were hit, by what they are made of.
+    hit_by_kind: BTreeMap<&'static str, u64>,
     requests: u64,
     fitting: u64,
     rules: u64,
@@ -220,18 +245,22 @@ pub struct UseCounts {
 }
 
 impl UseCounts {
-    /// Counts a program; `hits` is how often each rule of its `match` held.
-    pub fn add(&mut self, program: &Program, hits: &[u64]) {
+    /// Counts a program and what was seen of it.
+    pub fn add(&mut self, program: &Program, seen: &Seen) {
         self.programs += 1;
-        for feature in &program.features {
+        for feature in program.features.iter().chain(&seen.endings) {
             *self.uses.entry(feature).or_default() += 1;
         }
         self.requests += program.requests.len() as u64;
         self.fitting += program.requests.iter().filter(|request| request.fits).count() as u64;
+        let hits = &seen.rule_hits;
         self.rules += hits.len() as u64;
         for (index, _) in hits.iter().enumerate().filter(|&(_, &hit)| hit > 0) {
             self.rules_hit += 1;
             *self.hit_by_index.entry(index as u32).or_default() += 1;
+            for kind in program.rules.get(index).into_iter().flatten() {
+                *self.hit_by_kind.entry(kind).or_default() += 1;
+            }
         }
     }
 
@@ -245,26 +274,30 @@ impl UseCounts {
         self.fitting += other.fitting;
         self.rules += other.rules;
         self.rules_hit += other.rules_hit;
+        for (kind, count) in &other.hit_by_kind {
+            *self.hit_by_kind.entry(kind).or_default() += count;
+        }
         for (index, count) in &other.hit_by_index {
             *self.hit_by_index.entry(*index).or_default() += count;
         }
     }
 
-    /// Constructs that fewer than 1 % of the programs use.
+    /// Constructs and endings that fewer than 1 % of the programs have.
     pub fn rare(&self) -> Vec<&'static str> {
         let count = |feature: &&&str| self.uses.get(**feature).copied().unwrap_or(0);
         FEATURES
             .iter()
+            .chain(ENDINGS)
             .filter(|feature| count(feature) * 100 < self.programs)
             .copied()
             .collect()
     }
 
-    /// Uses that are not in [`FEATURES`]: a mistake of the generator.
+    /// Uses that are in none of the lists: a mistake of the generator.
     pub fn unlisted(&self) -> Vec<&'static str> {
         self.uses
             .keys()
-            .filter(|feature| !FEATURES.contains(feature))
+            .filter(|feature| !FEATURES.contains(feature) && !ENDINGS.contains(feature))
             .copied()
             .collect()
     }
@@ -277,6 +310,17 @@ impl UseCounts {
     /// Match rules of 100 that were reached.
     pub fn rules_hit_percent(&self) -> u64 {
         self.rules_hit * 100 / self.rules.max(1)
+    }
+
+    /// Kinds of match rules that exist and of which no request met one.
+    pub fn rules_never_hit(&self) -> Vec<&'static str> {
+        let used = |kind: &&&str| kind.starts_with("rule ") && self.uses.contains_key(**kind);
+        FEATURES
+            .iter()
+            .filter(used)
+            .filter(|kind| !self.hit_by_kind.contains_key(**kind))
+            .copied()
+            .collect()
     }
 
     /// Places in a match, from 0, that no program's request reached below the highest that exists.
@@ -299,13 +343,17 @@ impl fmt::Display for UseCounts {
             self.rules_hit,
             self.rules
         )?;
-        for feature in FEATURES {
+        for feature in FEATURES.iter().chain(ENDINGS) {
             let count = self.uses.get(feature).copied().unwrap_or(0);
-            writeln!(
+            write!(
                 f,
                 "{:>7.1} %  {feature}",
                 count as f64 * 100.0 / self.programs.max(1) as f64
             )?;
+            match self.hit_by_kind.get(feature) {
+                Some(hits) => writeln!(f, ", {hits} of these rules reached")?,
+                None => writeln!(f)?,
+            }
         }
         Ok(())
     }

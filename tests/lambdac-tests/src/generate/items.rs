@@ -48,6 +48,8 @@ pub struct Generator {
     pub net: bool,
     /// There is a constant 4, `FOUR`.
     pub four: bool,
+    /// The kinds of condition in the rules of the match so far.
+    pub rules: Vec<Vec<&'static str>>,
     pub(super) names: u32,
     pub(super) out: String,
 }
@@ -70,6 +72,7 @@ impl Generator {
             text: false,
             net: false,
             four: false,
+            rules: Vec::new(),
             names: 0,
             out: String::new(),
         }
@@ -78,6 +81,19 @@ impl Generator {
     /// Notes that a construct is used.
     pub fn used(&mut self, feature: &'static str) {
         self.features.insert(feature);
+    }
+
+    /// Begins a rule of the match.
+    pub fn begin_rule(&mut self) {
+        self.rules.push(Vec::new());
+    }
+
+    /// Notes what the newest rule of the match is made of.
+    pub fn used_in_rule(&mut self, feature: &'static str) {
+        self.used(feature);
+        if let Some(rule) = self.rules.last_mut() {
+            rule.push(feature);
+        }
     }
 
     /// A new name.
@@ -117,6 +133,7 @@ impl Generator {
             source: std::mem::take(&mut self.out),
             requests,
             features: std::mem::take(&mut self.features),
+            rules: std::mem::take(&mut self.rules),
             choices: self.c.drawn().to_vec(),
         }
     }

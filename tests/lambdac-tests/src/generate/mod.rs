@@ -20,7 +20,7 @@ mod statements;
 mod types;
 
 pub use choices::Choices;
-pub use features::{FEATURES, UseCounts};
+pub use features::{ENDINGS, FEATURES, Seen, UseCounts};
 pub use shrink::shrink;
 
 use std::collections::BTreeSet;
@@ -57,6 +57,8 @@ pub struct Program {
     pub requests: Vec<Request>,
     /// The constructs it uses.
     pub features: BTreeSet<&'static str>,
+    /// The kinds of condition in each rule of its `match`.
+    pub rules: Vec<Vec<&'static str>>,
     /// What it was made from.
     pub choices: Vec<u32>,
 }

@@ -278,6 +278,11 @@ impl Generator {
                 if self.c.chance(10) {
                     return format!("{name}.push({value});");
                 }
+                if self.c.chance(30) {
+                    // Past the capacity, whatever stood there before.
+                    let i = self.name("i");
+                    return format!("for {i} in 0..{} {{ {name}.push({value}); }}", u64::from(n) + 1);
+                }
                 format!("if {name}.len() < {n} {{ {name}.push({value}); }}")
             }
             3 => {
