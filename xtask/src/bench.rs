@@ -6,7 +6,13 @@ use crate::{setup, shell};
 
 /// Runs the named benches, or all.
 pub fn run(names: &[&str]) -> Result<()> {
-    setup::install(&[setup::GCC, setup::PYTHON])?;
+    setup::install(&[
+        setup::GCC,
+        setup::PYTHON,
+        setup::CLANG,
+        setup::IP,
+        setup::MEMCACHED,
+    ])?;
     shell::run(
         "cargo",
         &[

@@ -33,6 +33,22 @@ pub const PYTHON: Tool = Tool {
     package: "python3",
 };
 
+/// Makes network namespaces and pairs of interfaces for the tests of the NIC path.
+pub const IP: Tool = Tool {
+    program: "ip",
+    package: "iproute2",
+};
+/// libbpf's loader: a second opinion on our objects.
+pub const BPFTOOL: Tool = Tool {
+    program: "bpftool",
+    package: "bpftool",
+};
+/// Compiles the XDP programs in C that ours are measured against.
+pub const CLANG: Tool = Tool {
+    program: "clang",
+    package: "clang",
+};
+
 /// Installs those of `tools` that are missing. Without root or apt it prints the one command to run and goes on: what
 /// needs the tool then says `skipped`.
 pub fn install(tools: &[Tool]) -> Result<()> {

@@ -16,7 +16,14 @@ pub enum Scope {
 /// Set-up, then tidy, fmt, clippy with warnings denied, and all tests.
 pub fn run(scope: Scope) -> Result<()> {
     if scope == Scope::All {
-        setup::install(&[setup::MEMCACHED, setup::GCC, setup::CURL, setup::PYTHON])?;
+        setup::install(&[
+            setup::MEMCACHED,
+            setup::GCC,
+            setup::CURL,
+            setup::PYTHON,
+            setup::IP,
+            setup::BPFTOOL,
+        ])?;
         tidy::run()?;
         shell::run("cargo", &["fmt", "--all", "--check"])?;
         shell::run(
