@@ -129,6 +129,7 @@ pub struct Test {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   lambdac build examples --target host -o out
+  lambdac build kv.lnic --target xdp,host -o kv.tar
   lambdac build kv.lnic --emit mir
   lambdac build kv.lnic --emit mir --no-pass inline --dump-after cse")]
 pub struct Build {
@@ -160,6 +161,8 @@ pub enum Stage {
     Mir,
     /// Cranelift IR of the host code.
     Clif,
+    /// eBPF of the NIC's programs, with the source lines.
+    Bpf,
 }
 
 /// `lambdac run`

@@ -3,7 +3,7 @@
 use lnic_bundle::Files;
 
 use crate::manifest::manifest;
-use crate::{Image, emit};
+use crate::{Image, emit, xdp};
 
 /// Why an artifact could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +15,9 @@ pub enum Error {
     /// The host's code generator refused.
     #[error("host: {0}")]
     Host(#[from] lambdac_backend_host::Error),
+    /// The NIC's code generator refused.
+    #[error("xdp: {0}")]
+    Xdp(#[from] xdp::Error),
 }
 
 /// All files of a bundle. The same image and targets give the same bytes.
@@ -39,6 +42,9 @@ pub fn build(image: &Image, targets: &[String]) -> Result<Files, Error> {
                 let object = emit::host_object(image)?;
                 files.insert("host/image.o".into(), object.object);
                 files.insert("host/image.h".into(), object.header.into_bytes());
+            }
+            xdp::NAME => {
+                files.insert("xdp/image.bpf.o".into(), xdp::elf(&xdp::image(image)?)?);
             }
             other => return Err(Error::UnknownTarget(other.to_owned())),
         }

@@ -5,7 +5,7 @@ use lambdac_hir::Workload;
 use lambdac_mir::Module;
 use lambdac_syntax::ast;
 
-use crate::Image;
+use crate::{Compiled, Image, link, xdp};
 
 /// The AST, as its data structures print.
 pub fn ast(file: &ast::File) -> String {
@@ -28,6 +28,16 @@ pub fn mir(module: &Module) -> String {
 /// If the code generator refuses the module.
 pub fn clif(module: &Module) -> Result<String, lambdac_backend_host::Error> {
     lambdac_backend_host::clif_text(module)
+}
+
+/// eBPF of a workload's programs for the NIC, alone in an image, in readable assembly.
+///
+/// # Errors
+/// If the code generator refuses it.
+pub fn bpf(compiled: Compiled) -> Result<String, xdp::Error> {
+    // One workload is neither twice there nor too many.
+    let image = link(vec![compiled]).unwrap_or_default();
+    Ok(xdp::image(&image)?.to_text())
 }
 
 /// The object file of an image, with its C header.

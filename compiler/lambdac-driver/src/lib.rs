@@ -28,6 +28,7 @@ pub mod targets;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+pub mod xdp;
 
 pub use image::{Image, Linked, link};
 pub use lambdac_check::{NoSources, Sources};

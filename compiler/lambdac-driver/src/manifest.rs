@@ -9,6 +9,7 @@ use lnic_bundle as bundle;
 
 use crate::Image;
 use crate::image::Linked;
+use crate::nic::{Place, Places};
 
 /// The manifest of an image for some targets; file hashes are filled in when it is written.
 pub fn manifest(image: &Image, targets: &[&str]) -> bundle::Manifest {
@@ -29,6 +30,7 @@ fn workload(linked: &Linked, targets: &[&str]) -> bundle::Workload {
     let module = &linked.compiled.module;
     let lambdas = module.lambdas.iter().zip(&analysis.lambdas);
     let facts = lnic_engine::MessageFacts::of(module);
+    let places = by_target(linked, targets);
     bundle::Workload {
         name: module.name.to_string(),
         id: linked.id,
@@ -36,12 +38,39 @@ fn workload(linked: &Linked, targets: &[&str]) -> bundle::Workload {
         reply: message(&reply_type(hir, module), facts.reply),
         fragment: facts.fragment,
         lambdas: lambdas
-            .map(|(lambda, info)| lambda_entry(hir, analysis, lambda, info, targets))
+            .enumerate()
+            .map(|(index, (lambda, info))| bundle::Lambda {
+                placement: placement(&places, index),
+                ..lambda_entry(hir, analysis, lambda, info)
+            })
             .collect(),
-        state: module.objects.iter().map(object).collect(),
+        state: module.objects.iter().map(|item| object(item, &places)).collect(),
         services: module.services.iter().map(service).collect(),
         params: module.params.iter().map(param).collect(),
     }
+}
+
+/// Where everything is, for each target; none for the host, which runs all.
+type ByTarget<'t> = Vec<(&'t str, Option<Places>)>;
+
+fn by_target<'t>(linked: &Linked, targets: &[&'t str]) -> ByTarget<'t> {
+    let places =
+        |name: &str| (name != "host").then(|| Places::of(&linked.compiled.checked, &linked.compiled.module));
+    targets.iter().map(|&name| (name, places(name))).collect()
+}
+
+fn placement(places: &ByTarget<'_>, lambda: usize) -> BTreeMap<String, bundle::Placement> {
+    let one = |places: &Option<Places>| match places.as_ref().and_then(|p| p.lambdas().get(lambda)) {
+        Some(Place::Host { code, reason }) => bundle::Placement::Host {
+            code: code.clone(),
+            reason: reason.clone(),
+        },
+        Some(Place::Native) | None => bundle::Placement::Native,
+    };
+    let all = places
+        .iter()
+        .map(|(name, places)| ((*name).to_owned(), one(places)));
+    all.collect()
 }
 
 fn message(ty: &str, size: MessageSize) -> bundle::Message {
@@ -92,12 +121,10 @@ fn lambda_entry(
     analysis: &Analysis,
     lambda: &lambdac_mir::Lambda,
     info: &LambdaInfo,
-    targets: &[&str],
 ) -> bundle::Lambda {
     let mut state: Vec<_> = info.reads.iter().chain(&info.writes).copied().collect();
     state.sort_unstable();
     state.dedup();
-    let native = |&name: &&str| (name.to_owned(), bundle::Placement::Native);
     debug_assert!(info.component < analysis.components.len());
     bundle::Lambda {
         name: lambda.name.to_string(),
@@ -115,13 +142,23 @@ fn lambda_entry(
             .collect(),
         component: info.component as u32,
         worst_case_steps: info.steps,
-        // The host runs every lambda; targets with limits will ask their legaliser here.
-        placement: targets.iter().map(native).collect(),
+        placement: BTreeMap::new(),
     }
 }
 
-fn object(object: &lambdac_mir::Object) -> bundle::Object {
+fn object(object: &lambdac_mir::Object, places: &ByTarget<'_>) -> bundle::Object {
+    let is_table = matches!(object.kind, lambdac_mir::ObjectKind::Table { .. });
+    let side = |places: &Option<Places>| match places {
+        None => bundle::Side::Native,
+        Some(_) if is_table => bundle::Side::Both,
+        Some(places) if places.on_nic(&object.name) => bundle::Side::Native,
+        Some(_) => bundle::Side::Host,
+    };
+    let all = places
+        .iter()
+        .map(|(name, places)| ((*name).to_owned(), side(places)));
     bundle::Object {
+        side: all.collect(),
         name: object.name.to_string(),
         ty: object.decl.to_string(),
     }

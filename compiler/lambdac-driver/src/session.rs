@@ -80,6 +80,8 @@ pub struct Compiled {
     pub module: Arc<Module>,
     /// What the passes did.
     pub report: lambdac_opt::Report,
+    /// Name and text of the files that the code comes from.
+    pub sources: Vec<(Arc<str>, Arc<str>)>,
 }
 
 /// Files and where more come from.
@@ -169,7 +171,18 @@ impl Session {
             checked: workload.clone(),
             module: Arc::new(module),
             report,
+            sources: self.sources_of(&workload.0),
         })
+    }
+}
+
+impl Session {
+    /// The files with code of a workload: its own, and those of the libraries whose functions it has.
+    fn sources_of(&self, workload: &Workload) -> Vec<(Arc<str>, Arc<str>)> {
+        let libraries = workload.fns.iter().map(|function| function.span.file);
+        let files: std::collections::BTreeSet<_> = libraries.chain([workload.file]).collect();
+        let named = |&file: &_| (self.map.name(file).clone(), self.map.text(file).clone());
+        files.iter().map(named).collect()
     }
 }
 

@@ -14,7 +14,7 @@ mod read;
 mod write;
 
 pub use archive::from_tar;
-pub use manifest::{Lambda, Manifest, Message, Object, Param, Placement, SCHEMA, Service, Workload};
+pub use manifest::{Lambda, Manifest, Message, Object, Param, Placement, SCHEMA, Service, Side, Workload};
 pub use read::{Bundle, Error, Limits, from_files, read};
 pub use write::{to_tar, with_hashes, write_dir};
 

@@ -90,9 +90,23 @@ pub enum Placement {
     Native,
     /// On the host behind it.
     Host {
+        /// The error page that says more.
+        code: String,
         /// Why.
         reason: String,
     },
+}
+
+/// Which side of a target holds a state object or table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The target itself.
+    Native,
+    /// The host behind it.
+    Host,
+    /// Both: a table, which lambdas only read.
+    Both,
 }
 
 /// A state object or table.
@@ -104,6 +118,8 @@ pub struct Object {
     /// Its declaration as the language writes it.
     #[serde(rename = "type")]
     pub ty: String,
+    /// For each target of the bundle: who holds it.
+    pub side: BTreeMap<String, Side>,
 }
 
 /// A service.

@@ -58,6 +58,10 @@ fn print_stages(args: &Build, format: Format) -> Result {
                     let compiled = compile::compile_one(session, workload, &options)?;
                     emit::clif(&compiled.module).map_err(|e| Exit::Failed(e.to_string()))?
                 }
+                (Stage::Bpf, _, Some(workload)) => {
+                    let compiled = compile::compile_one(session, workload, &options)?;
+                    emit::bpf(compiled).map_err(|e| Exit::Failed(e.to_string()))?
+                }
                 _ => continue,
             };
             report::print(text)?;

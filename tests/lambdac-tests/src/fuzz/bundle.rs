@@ -1,7 +1,7 @@
 //! Files of a bundle that nobody vouches for.
 
 use lnic_bundle::{
-    Files, Lambda, MANIFEST, Manifest, Message, Object, Param, Placement, SCHEMA, Service, Workload,
+    Files, Lambda, MANIFEST, Manifest, Message, Object, Param, Placement, SCHEMA, Service, Side, Workload,
     from_files, with_hashes,
 };
 
