@@ -1,5 +1,5 @@
 /*
- * A bare UDP echo: `echo THREADS REPLY_BYTES`. A socket with SO_REUSEPORT and a core for each thread, batched
+ * A bare UDP echo: `echo THREADS REPLY_BYTES [ADDRESS]`, on loopback if no address is given. A socket with SO_REUSEPORT and a core for each thread, batched
  * receive and send, nothing else. Every datagram is answered with its own bytes, cut or stretched to REPLY_BYTES.
  * Prints `ready PORT`.
  */
@@ -87,7 +87,9 @@ static void *serve(void *argument)
 int main(int argc, char **argv)
 {
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    if (argc != 3)
+    if (argc != 3 && argc != 4)
+        return 2;
+    if (argc == 4 && inet_pton(AF_INET, argv[3], &address.sin_addr) != 1)
         return 2;
     int threads = atoi(argv[1]);
     reply_bytes = (unsigned)atoi(argv[2]);
@@ -107,7 +109,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < threads; i++)
         if (pthread_create(&jobs[i].thread, NULL, serve, &jobs[i]) != 0)
             return 3;
-    printf("ready 127.0.0.1:%d\n", ntohs(address.sin_port));
+    printf("ready %s:%d\n", inet_ntoa(address.sin_addr), ntohs(address.sin_port));
     fflush(stdout);
     for (int i = 0; i < threads; i++)
         pthread_join(jobs[i].thread, NULL);

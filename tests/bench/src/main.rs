@@ -2,9 +2,10 @@
 //!
 //! `host` sets compiled lambdas against `gcc -O2`, `udp` the packet threads against a bare echo in C, `http` the
 //! functions' route against a bare axum route, `baseline` the worker against a Python socket server that answers from
-//! a thread; `check` measures the compiler against fixed limits. Each number is the median of 5 runs, in which ours
-//! and theirs take turns, so that whatever else the machine does hits both. Without names all benches run. What
-//! can't run here is shown as skipped, never left out.
+//! a thread, `xdp` lambdas in the network driver against a bare XDP reflector in C; `check` measures the compiler
+//! against fixed limits. Each number is the median of 5 runs, in which ours and theirs take turns, so that whatever
+//! else the machine does hits both. Without names all benches run. What can't run here is shown as skipped, never
+//! left out.
 //!
 //! ```text
 //! cargo xtask bench [NAMES] [--json] [--strict]
@@ -23,6 +24,7 @@ mod report;
 mod twin;
 mod udp;
 mod udp_load;
+mod xdp;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -69,6 +71,8 @@ enum Bench {
     Check,
     /// The worker against a Python socket server.
     Baseline,
+    /// Lambdas in the network driver against a bare XDP reflector.
+    Xdp,
 }
 
 /// What all benches share.
@@ -120,5 +124,6 @@ fn run(bench: Bench, setup: &Setup, report: &mut Report) -> Result<()> {
         Bench::Http => http::run(setup, report),
         Bench::Check => check::run(setup, report),
         Bench::Baseline => baseline::run(setup, report),
+        Bench::Xdp => xdp::run(setup, report),
     }
 }

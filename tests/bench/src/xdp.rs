@@ -1,0 +1,78 @@
+//! Lambdas in the network driver against a bare XDP reflector in C.
+//!
+//! [`test_run`] compares the programs by the kernel's test-run call, without any interface: nanoseconds a packet.
+//! [`veth`] compares whole round trips over a pair of virtual interfaces.
+
+mod test_run;
+mod veth;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use std::process::Command;
+
+use crate::Setup;
+use crate::process;
+use crate::report::{Report, Row};
+
+const BENCH: &str = "xdp";
+
+/// Runs both.
+pub fn run(setup: &Setup, report: &mut Report) -> Result<()> {
+    if let Some(reason) = missing() {
+        report.add(Row::skipped(BENCH, "all", &reason));
+        return Ok(());
+    }
+    test_run::run(setup, report).context("test run")?;
+    veth::run(setup, report).context("veth")
+}
+
+/// What this machine lacks.
+fn missing() -> Option<String> {
+    if let Err(missing) = lnic_xdp::probe::check() {
+        return Some(missing.to_string());
+    }
+    ["clang", "gcc"]
+        .into_iter()
+        .find(|program| !process::exists(program))
+        .map(|program| format!("{program} not found"))
+}
+
+/// Compiles a program of `c/xdp` for the kernel.
+fn clang(setup: &Setup, name: &str) -> Result<PathBuf> {
+    let source = setup.folder.join(format!("c/xdp/{name}.bpf.c"));
+    let object = setup.scratch.path().join(format!("{name}.bpf.o"));
+    let mut command = Command::new("clang");
+    command.args(["-O2", "-g", "-Wall", "-Wextra", "-target", "bpf"]);
+    // Where Debian keeps headers of one architecture, which this target's search path lacks.
+    let multiarch = format!("/usr/include/{}-linux-gnu", std::env::consts::ARCH);
+    command.arg("-I").arg(multiarch).arg("-c");
+    let done = command.arg(&source).arg("-o").arg(&object).output()?;
+    ensure!(
+        done.status.success(),
+        "clang {}:\n{}",
+        source.display(),
+        String::from_utf8_lossy(&done.stderr)
+    );
+    Ok(object)
+}
+
+/// Builds workloads for the NIC; gives the object and the manifest.
+fn build(setup: &Setup, sources: &[PathBuf], name: &str) -> Result<(Vec<u8>, serde_json::Value)> {
+    let folder = setup.scratch.path().join(name);
+    let done = Command::new(&setup.lambdac)
+        .arg("build")
+        .args(sources)
+        .args(["--target", "xdp", "-o"])
+        .arg(&folder)
+        .output()?;
+    ensure!(
+        done.status.success(),
+        "lambdac build:\n{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    let read = |file: &Path| std::fs::read(file).with_context(|| file.display().to_string());
+    let object = read(&folder.join("xdp/image.bpf.o"))?;
+    let manifest = serde_json::from_slice(&read(&folder.join("manifest.json"))?)?;
+    Ok((object, manifest))
+}
