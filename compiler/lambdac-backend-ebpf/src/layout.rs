@@ -31,7 +31,7 @@
 
 use lambdac_mir::{Data, KeyPart, Object, ObjectKind, Param, Shape, TableKind, mask};
 
-use crate::object::{DataSection, Map, MapKind, NO_PREALLOC, Type, Variable};
+use crate::object::{DataSection, Field, Map, MapKind, NO_PREALLOC, Struct, Type, Variable};
 
 /// Bytes before the data of a `bytes<n>`.
 pub const BYTES_HEADER: u32 = 8;
@@ -529,6 +529,18 @@ pub(crate) fn packed(sizes: impl Iterator<Item = u32>) -> (Vec<u32>, u32) {
     (offsets, end.saturating_add(round_up(largest.min(SLACK), 8)))
 }
 
+/// The key of a trie, which must be a structure (trie_check_btf of Linux kernel/bpf/lpm_trie.c).
+fn prefix_key(bytes: u32) -> Struct {
+    Struct {
+        name: format!("prefix_{bytes}"),
+        size: bytes,
+        fields: vec![
+            Field::new("prefixlen", 0, Type::U32),
+            Field::new("bytes", 4, Type::bytes(bytes - 4)),
+        ],
+    }
+}
+
 /// The section or map of an object.
 pub(crate) enum Made {
     Section(DataSection),
@@ -553,7 +565,10 @@ pub(crate) fn make(workload: &str, object: &Object) -> Made {
         Made::Map(Map {
             name,
             kind,
-            key: Some(Type::bytes(key)),
+            key: Some(match kind {
+                MapKind::LpmTrie => Type::Struct(prefix_key(key)),
+                _ => Type::bytes(key),
+            }),
             value: Some(Type::bytes(value)),
             max_entries: max_entries.max(1),
             flags: if kind == MapKind::LpmTrie { NO_PREALLOC } else { 0 },

@@ -19,6 +19,7 @@ pub mod finish;
 mod image;
 pub mod insn;
 pub mod layout;
+pub mod legalise;
 pub mod object;
 pub mod packet;
 mod regalloc;
@@ -27,3 +28,4 @@ pub mod text;
 mod vcode;
 
 pub use image::{Error, Options, Workload, compile};
+pub use legalise::{Legaliser, Refusal, legalise};

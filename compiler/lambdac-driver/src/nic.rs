@@ -8,16 +8,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lambdac_analysis::{Analysis, Placement};
+use lambdac_analysis::{Analysis, HostReason, Placement};
+use lambdac_backend_ebpf::legalise::{self, Legaliser};
 use lambdac_hir::{StateId, Workload};
-use lambdac_mir::{LambdaId, Module};
+use lambdac_mir::{Dispatch, LambdaId, Loc, Module};
 
 use crate::session::CheckedWorkload;
 
 /// The code of a lambda that could run on the NIC but for one that shares its state.
 const SHARES: &str = "E0790";
-/// The code of one that the program itself keeps on the host for a reason that the target has no code for.
-const PROGRAM: &str = "E0791";
+/// The target whose legaliser is asked.
+const TARGET: &str = "xdp";
 
 /// Where a lambda runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub enum Place {
 #[derive(Clone, Debug)]
 pub struct Places {
     lambdas: Vec<Place>,
+    lines: Vec<Option<Loc>>,
+    any_length: bool,
     on_nic: BTreeSet<Arc<str>>,
 }
 
@@ -44,8 +47,11 @@ impl Places {
     /// Asks analysis and legaliser.
     pub fn of(checked: &CheckedWorkload, module: &Module) -> Self {
         let (hir, analysis) = &**checked;
-        let alone = (0..module.lambdas.len()).map(|index| alone(hir, analysis, module, index));
-        let lambdas = spread(hir, analysis, alone.collect());
+        let device = lambdac_target::builtin(TARGET).expect("a device of this name is built in");
+        let legaliser = Legaliser::new(module, &device);
+        let all = (0..module.lambdas.len()).map(|index| alone(hir, analysis, module, &legaliser, index));
+        let (alone, lines): (Vec<_>, Vec<_>) = all.unzip();
+        let lambdas = spread(hir, analysis, alone);
         let native = |(info, place): &(&lambdac_analysis::LambdaInfo, &Place)| {
             (**place == Place::Native)
                 .then(|| info.reads.iter().chain(&info.writes).copied().collect::<Vec<_>>())
@@ -61,7 +67,14 @@ impl Places {
             .iter()
             .map(|id| hir.states[id.index()].name.clone())
             .collect();
-        Self { lambdas, on_nic }
+        let any_length = matches!(module.dispatch, Dispatch::Only(id)
+            if lambdas[id.index()] == Place::Native && takes_any(analysis, id.index()));
+        Self {
+            lambdas,
+            lines,
+            any_length,
+            on_nic,
+        }
     }
 
     /// All lambdas, in source order.
@@ -82,6 +95,17 @@ impl Places {
         }
     }
 
+    /// The line that keeps a lambda off the NIC, where it is one.
+    pub fn line(&self, lambda: usize) -> Option<Loc> {
+        self.lines.get(lambda).copied().flatten()
+    }
+
+    /// Whether a message of several packets is the NIC's too, as a request without payload: the workload is one lambda
+    /// that takes any message, reads none of it, and has state on the NIC.
+    pub fn takes_any_length(&self) -> bool {
+        self.any_length
+    }
+
     /// Whether the NIC holds the state object of this name. Tables are on both sides.
     pub fn on_nic(&self, object: &str) -> bool {
         self.on_nic.contains(object)
@@ -89,23 +113,52 @@ impl Places {
 }
 
 /// What keeps a lambda off the NIC by itself: the target's word where it has one, else the program's.
-fn alone(hir: &Workload, analysis: &Analysis, module: &Module, index: usize) -> Place {
-    if let Some((code, reason)) = refused(module, LambdaId(index as u32)) {
-        return Place::Host { code, reason };
+fn alone(
+    hir: &Workload,
+    analysis: &Analysis,
+    module: &Module,
+    legaliser: &Legaliser<'_>,
+    index: usize,
+) -> (Place, Option<Loc>) {
+    if let Err(refusal) = legaliser.check(LambdaId(index as u32)) {
+        let reason = format!("{TARGET}: {}", refusal.reason);
+        return (host(refusal.code, reason), refusal.loc);
     }
-    match &analysis.lambdas[index].placement {
+    let place = match &analysis.lambdas[index].placement {
+        // Who picks the lambda for a message of several packets is the host, who then may not run it.
+        Placement::Nic { .. }
+            if takes_any(analysis, index) && matches!(module.dispatch, Dispatch::Match(_)) =>
+        {
+            let reason = "behind a match, it has mutable state and takes messages of any length";
+            host(legalise::REQUEST, format!("{TARGET}: {reason}"))
+        }
         Placement::Nic { .. } => Place::Native,
-        Placement::Host(reason) => Place::Host {
-            code: PROGRAM.to_owned(),
-            reason: reason.describe(hir),
-        },
+        Placement::Host(reason) => host(code(reason), format!("{TARGET}: {}", reason.describe(hir))),
+    };
+    (place, None)
+}
+
+fn host(code: &str, reason: String) -> Place {
+    let code = code.to_owned();
+    Place::Host { code, reason }
+}
+
+/// The code of what the program itself says.
+fn code(reason: &HostReason) -> &'static str {
+    match reason {
+        HostReason::Asked => legalise::ASKED,
+        HostReason::Reply { .. } => legalise::REPLY,
+        HostReason::PuntTarget { .. } => legalise::PUNTED,
+        HostReason::Request { .. } => legalise::REQUEST,
+        HostReason::Shares { .. } => SHARES,
     }
 }
 
-/// What the target lacks for a lambda.
-fn refused(module: &Module, id: LambdaId) -> Option<(String, String)> {
-    let waits = module.lambdas[id.index()].parts.len() > 1;
-    waits.then(|| ("E0700".to_owned(), "it waits for a service".to_owned()))
+/// Whether a lambda has mutable state and no parameter: messages of any length are its own.
+fn takes_any(analysis: &Analysis, index: usize) -> bool {
+    let info = &analysis.lambdas[index];
+    let written = |state: &StateId| analysis.lambdas.iter().any(|other| other.writes.contains(state));
+    info.request.is_none() && info.reads.iter().chain(&info.writes).any(written)
 }
 
 /// Takes along those that share changing state with a lambda that stays behind.

@@ -5,9 +5,9 @@
 //! the step's outcome. Where the caller's address and port allow it, the frame goes through the dispatcher, as a packet
 //! off the wire would; else straight to the workload's program.
 //!
-//! What the NIC hands up is done by the host's code here as in a worker: `punt name`, and messages of several packets.
-//! A lambda that the NIC doesn't have makes the test `skipped: host (CODE)`. A program that the kernel refuses makes
-//! it fail.
+//! What the NIC hands up is done by the host's code here as in a worker: lambdas that the NIC doesn't have,
+//! `punt name`, and messages of several packets. A test of which the NIC answers nothing is `skipped: host (CODE)`. A
+//! program that the kernel refuses makes it fail.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use std::sync::Arc;
 use lambdac_backend_ebpf::abi::{self, event};
 use lambdac_backend_ebpf::{Options, Workload as NicWorkload, compile, layout};
 use lambdac_driver::CheckedWorkload;
-use lambdac_driver::nic::{Place, Places};
+use lambdac_driver::nic::Places;
 use lambdac_driver::testing::values::{answer, meta, param_values, read_place};
 use lambdac_driver::testing::{Failure, HostInstance, HostOutcome, TestResult, TestTarget, TestTargets};
-use lambdac_hir::{CallStep, Callee, PktField, StatePlace, Step, Test, Value, Workload};
+use lambdac_hir::{CallStep, Callee, PktField, StatePlace, Test, Value, Workload};
 use lambdac_interp::{CallResult, Env, Givens, Target, run_test};
 use lambdac_mir::{LambdaId, Module, TrapCause};
 use lnic_engine::{Call, MessageFacts, Meta};
@@ -89,10 +89,11 @@ impl TestTarget for Loaded {
             Self::Ready(target) => {
                 target.left = None;
                 let hir = target.hir.clone();
+                target.answered = false;
                 let result = run_test(&hir, test, &mut **target);
-                match &target.left {
-                    Some(code) => TestResult::Skipped(format!("host ({code})")),
-                    None => result,
+                match (&target.left, target.answered) {
+                    (Some(code), false) => TestResult::Skipped(format!("host ({code})")),
+                    _ => result,
                 }
             }
             Self::Missing(reason) => TestResult::Skipped(reason.clone()),
@@ -116,6 +117,8 @@ struct XdpTarget {
     host: HostInstance,
     /// The test asked for a lambda that is the host's: the code of why.
     left: Option<String>,
+    /// The NIC ended some call of the test.
+    answered: bool,
 }
 
 /// What a program told while it ran.
@@ -162,6 +165,7 @@ impl XdpTarget {
             events: events.map_err(|e| text(&e))?,
             host: HostInstance::new(module, 0).map_err(|e| text(&e))?,
             left: None,
+            answered: false,
         })
     }
 
@@ -206,7 +210,10 @@ impl XdpTarget {
         self.set_test(env, None)?;
         self.set_params(env)?;
         let fragment = self.fragment(step.callee);
-        let Some(packets) = lnic_wire::fragments(&step.request, fragment) else {
+        let any = self.places.takes_any_length() && step.request.len() > usize::from(fragment);
+        // As a worker does it with a message of several packets that nobody reads.
+        let request = if any { &[] } else { &*step.request };
+        let Some(packets) = lnic_wire::fragments(request, fragment) else {
             return Ok(CallResult::Error(
                 "the request is longer than a message".to_owned(),
             ));
@@ -221,9 +228,15 @@ impl XdpTarget {
                 packet.payload.len() as u16,
             );
             match self.packet(step, env, &header, packet.payload, givens)? {
-                Packet::Reply(bytes) => whole.extend(bytes),
+                Packet::Reply(bytes) => {
+                    self.answered = true;
+                    whole.extend(bytes);
+                }
                 Packet::Passed => return Ok(self.passed(step, env, header.fragments, givens)),
-                Packet::Ended(result) => return Ok(result),
+                Packet::Ended(result) => {
+                    self.answered = true;
+                    return Ok(result);
+                }
             }
         }
         Ok(CallResult::Reply(whole))
@@ -341,18 +354,20 @@ impl XdpTarget {
             Callee::Workload => self.host.workload().reachable().to_vec(),
         };
         let streams = asked.iter().any(|id| self.module.lambdas[id.index()].stream);
-        if let Some(code) = asked.iter().find_map(|id| self.places.host_code(id.index())) {
-            self.left = Some(code.to_owned());
-            return CallResult::Error("the lambda is the host's".to_owned());
+        let code = asked.iter().find_map(|id| self.places.host_code(id.index()));
+        match code {
+            Some(code) => self.left = Some(code.to_owned()),
+            None if fragments > 1 && !streams => {}
+            None => {
+                let what = "the program passed the packet up, though its lambda is native";
+                return CallResult::Error(what.to_owned());
+            }
         }
-        if fragments > 1 && !streams {
-            let lambda = match step.callee {
-                Callee::Lambda(id) => Some(LambdaId(id.0)),
-                Callee::Workload => None,
-            };
-            return self.call_host(lambda, step, env, givens);
-        }
-        CallResult::Error("the program passed the packet up, though its lambda is native".to_owned())
+        let lambda = match step.callee {
+            Callee::Lambda(id) => Some(LambdaId(id.0)),
+            Callee::Workload => None,
+        };
+        self.call_host(lambda, step, env, givens)
     }
 
     fn call_host(
@@ -426,25 +441,17 @@ impl Target for XdpTarget {
         NAME
     }
 
-    fn begin(&mut self, test: &Test, seed: u64) -> std::result::Result<(), String> {
-        // A lambda that is called by name and isn't here needs no running to say so.
-        let called = test.steps.iter().filter_map(|step| match step {
-            Step::Call(CallStep {
-                callee: Callee::Lambda(id),
-                ..
-            }) => self.places.host_code(id.index()),
-            _ => None,
-        });
-        if let Some(code) = called.into_iter().next() {
-            self.left = Some(code.to_owned());
-        }
+    fn begin(&mut self, _: &Test, seed: u64) -> std::result::Result<(), String> {
         self.host = self.host.fresh(seed).map_err(|error| error.to_string())?;
         self.reset(seed).map_err(|error| error.to_string())
     }
 
     fn call(&mut self, step: &CallStep, env: &Env, givens: &mut Givens) -> CallResult {
-        if self.left.is_some() {
-            return CallResult::Error("the lambda is the host's".to_owned());
+        if let Callee::Lambda(id) = step.callee
+            && let Some(code) = self.places.host_code(id.index())
+        {
+            self.left = Some(code.to_owned());
+            return self.call_host(Some(LambdaId(id.0)), step, env, givens);
         }
         self.call_nic(step, env, givens)
             .unwrap_or_else(|error: Error| CallResult::Error(error.to_string()))

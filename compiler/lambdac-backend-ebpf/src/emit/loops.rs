@@ -11,14 +11,13 @@ use super::leave::{FIRST_WAY, GOES_ON, Leave, TRAPPED};
 use super::{Emitter, HOME, STACK_ENV, Target, Unit, Val};
 use crate::asm::ParamType;
 use crate::insn::{AluOp, Cond, Helper, Imm64};
+use crate::legalise::MAX_LOOPS;
 use crate::vcode::{Arg, Inst, Operand, V};
 
 /// Statements times trips that the verifier may have to walk for one loop.
 const INLINE_STEPS: u64 = 4096;
 /// Trips up to which a loop stays one though its body forks: the verifier may walk every combination of turns.
 const FORKING_TRIPS: u64 = 4;
-/// The most trips of `bpf_loop` (BPF_MAX_LOOPS of Linux include/linux/bpf_verifier.h).
-const MAX_LOOPS: u64 = 1 << 23;
 
 /// What a callback left behind.
 pub(super) struct Ended {

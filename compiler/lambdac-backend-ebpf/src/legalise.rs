@@ -1,0 +1,301 @@
+//! What of a module an eBPF program can't do: by lambda, with a code, a reason and a line.
+//!
+//! A refused lambda is the host's; the program is right all the same. The limits are the device description's
+//! (`targets/xdp.toml`). What the program's analysis knows better (mutable state under messages of several packets, and
+//! whom a refused lambda takes along) is not asked here.
+//!
+//! The emitter must be able to do whatever is not refused: an error of [`crate::compile`] on a native lambda is a bug.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use lambdac_cost::{Model, ModuleCost, Placement};
+use lambdac_mir::{
+    Cond, Dispatch, FuncId, Lambda, LambdaId, Loc, LoopKind, Module, ObjectId, ObjectKind, Op, Region, Side,
+    TableKind, Target, Term,
+};
+use lambdac_target::Device;
+
+/// It waits for a service.
+pub const AWAIT: &str = "E0700";
+/// A reply beyond a packet.
+pub const REPLY: &str = "E0701";
+/// Requests beyond a packet.
+pub const REQUEST: &str = "E0702";
+/// A ternary table with too many entries.
+pub const TERNARY: &str = "E0703";
+/// A worst case that is too long.
+pub const CYCLES: &str = "E0704";
+/// `@on(host)`
+pub const ASKED: &str = "E0705";
+/// Somebody punts to it.
+pub const PUNTED: &str = "E0706";
+
+/// The most trips of one `bpf_loop` (BPF_MAX_LOOPS of Linux include/linux/bpf_verifier.h).
+pub(crate) const MAX_LOOPS: u64 = 1 << 23;
+
+/// Why a lambda is the host's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code of its page.
+    pub code: &'static str,
+    /// A clause that can follow "runs on the host:".
+    pub reason: String,
+    /// The line that it is about; none: the lambda as a whole.
+    pub loc: Option<Loc>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} xdp: {}", self.code, self.reason)
+    }
+}
+
+/// Says whether a lambda can run in an eBPF program.
+///
+/// # Errors
+/// Why not.
+pub fn legalise(module: &Module, id: LambdaId, device: &Device) -> Result<(), Refusal> {
+    Legaliser::new(module, device).check(id)
+}
+
+/// What is found out once for all lambdas of a module.
+#[derive(Debug)]
+pub struct Legaliser<'m> {
+    module: &'m Module,
+    device: &'m Device,
+    cost: Option<ModuleCost>,
+    /// Who punts to each lambda first.
+    punted: Vec<Option<LambdaId>>,
+    reachable: BTreeSet<LambdaId>,
+}
+
+impl<'m> Legaliser<'m> {
+    /// Looks at a module, which went through all passes and the await split.
+    pub fn new(module: &'m Module, device: &'m Device) -> Self {
+        let model = Model::new(device);
+        let cost = model.map(|model| model.module(module, &Placement::far(module, device)));
+        Self {
+            module,
+            device,
+            cost,
+            punted: punted(module),
+            reachable: reachable(module),
+        }
+    }
+
+    /// Says whether a lambda can run in an eBPF program.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, id: LambdaId) -> Result<(), Refusal> {
+        let Some(lambda) = self.module.lambdas.get(id.index()) else {
+            return Ok(());
+        };
+        asked(lambda)?;
+        self.targets(id)?;
+        self.messages(lambda)?;
+        waits(lambda)?;
+        self.tables(id, lambda)?;
+        self.cycles(id, lambda)
+    }
+
+    fn targets(&self, id: LambdaId) -> Result<(), Refusal> {
+        match self.punted[id.index()] {
+            Some(by) => {
+                let by = &self.module.lambdas[by.index()].name;
+                Err(refusal(PUNTED, format!("`{by}` punts to it"), None))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn messages(&self, lambda: &Lambda) -> Result<(), Refusal> {
+        let (most, bytes) = (self.device.limits.payload, lambda.reply.max);
+        if bytes > most {
+            let reason = format!("its largest reply, {bytes} bytes, does not fit a packet of {most}");
+            return Err(refusal(REPLY, reason, None));
+        }
+        let least = lambda.request.min;
+        if least > most {
+            let reason = format!("its smallest request, {least} bytes, does not fit a packet of {most}");
+            return Err(refusal(REQUEST, reason, None));
+        }
+        Ok(())
+    }
+
+    fn tables(&self, id: LambdaId, lambda: &Lambda) -> Result<(), Refusal> {
+        let Some(most) = self.device.limits.ternary_entries else {
+            return Ok(());
+        };
+        let module = self.module;
+        let large = |object: ObjectId| {
+            let object = module.objects.get(object.index())?;
+            match &object.kind {
+                ObjectKind::Table {
+                    kind: TableKind::Ternary,
+                    capacity,
+                    ..
+                } if *capacity > most => Some((&object.name, *capacity)),
+                _ => None,
+            }
+        };
+        let mut found = None;
+        let mut look = |object: ObjectId, loc: Loc| {
+            if let (Some(table), None) = (large(object), &found) {
+                found = Some((table, loc));
+            }
+        };
+        for part in &lambda.parts {
+            tables_of(module, &part.region, &mut look);
+        }
+        if self.reachable.contains(&id)
+            && let Dispatch::Match(stage) = &module.dispatch
+        {
+            for rule in &stage.rules {
+                condition_tables(module, &rule.cond, rule.loc, &mut look);
+            }
+        }
+        match found {
+            Some(((name, capacity), loc)) => {
+                let reason = format!("the ternary table `{name}` has {capacity} entries, more than {most}");
+                Err(refusal(TERNARY, reason, Some(loc)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn cycles(&self, id: LambdaId, lambda: &Lambda) -> Result<(), Refusal> {
+        let mut longest = (0, Loc::default());
+        for part in &lambda.parts {
+            longest_loop(self.module, &part.region, &mut longest);
+        }
+        if longest.0 >= MAX_LOOPS {
+            let reason = format!(
+                "a loop of up to {} trips, the kernel allows {MAX_LOOPS}",
+                longest.0
+            );
+            return Err(refusal(CYCLES, reason, Some(longest.1)));
+        }
+        let (Some(cost), Some(most)) = (&self.cost, self.device.limits.max_cycles) else {
+            return Ok(());
+        };
+        let code = &cost.lambdas[id.index()];
+        let own = self.device.packet.cycles;
+        let worst = own.saturating_add(cost.dispatch.worst).saturating_add(code.worst);
+        if worst <= most {
+            return Ok(());
+        }
+        let dearest = code.lines.iter().max_by_key(|(_, line)| line.cycles);
+        let loc = dearest.map(|((file, line), _)| Loc {
+            file: *file,
+            line: *line,
+        });
+        let reason = format!("it can take {worst} cycles, more than {most}");
+        Err(refusal(CYCLES, reason, loc))
+    }
+}
+
+fn refusal(code: &'static str, reason: String, loc: Option<Loc>) -> Refusal {
+    let loc = loc.filter(|loc| loc.line > 0);
+    Refusal { code, reason, loc }
+}
+
+fn asked(lambda: &Lambda) -> Result<(), Refusal> {
+    match lambda.on {
+        Some(Side::Host) => Err(refusal(ASKED, "`@on(host)` asks for it".to_owned(), None)),
+        _ => Ok(()),
+    }
+}
+
+/// A lambda of several parts waits between them.
+fn waits(lambda: &Lambda) -> Result<(), Refusal> {
+    if lambda.parts.len() > 1 {
+        return Err(refusal(AWAIT, "it waits for a service".to_owned(), None));
+    }
+    Ok(())
+}
+
+fn punted(module: &Module) -> Vec<Option<LambdaId>> {
+    let mut punted = vec![None; module.lambdas.len()];
+    for (by, lambda) in module.lambdas.iter().enumerate() {
+        for part in &lambda.parts {
+            part.region.walk_regions(&mut |region| {
+                if let Term::Punt(Some(to)) = region.term
+                    && let Some(first) = punted.get_mut(to.index())
+                {
+                    first.get_or_insert(LambdaId(by as u32));
+                }
+            });
+        }
+    }
+    punted
+}
+
+fn reachable(module: &Module) -> BTreeSet<LambdaId> {
+    match &module.dispatch {
+        Dispatch::Only(id) => [*id].into(),
+        Dispatch::Unreachable => BTreeSet::new(),
+        Dispatch::Match(stage) => {
+            let targets = stage.rules.iter().map(|rule| rule.target);
+            targets
+                .filter_map(|target| match target {
+                    Target::Lambda(id) => Some(id),
+                    Target::Drop | Target::Punt => None,
+                })
+                .collect()
+        }
+    }
+}
+
+/// Tables that code looks in, functions included.
+fn tables_of(module: &Module, region: &Region, look: &mut dyn FnMut(ObjectId, Loc)) {
+    region.walk(&mut |stmt| match &stmt.op {
+        Op::TableGet { object, .. } | Op::TableHas { object, .. } => look(*object, stmt.loc),
+        Op::Call(callee, _) => {
+            if let Some(func) = func(module, *callee) {
+                tables_of(module, func, look);
+            }
+        }
+        _ => {}
+    });
+}
+
+fn condition_tables(module: &Module, cond: &Cond, loc: Loc, look: &mut dyn FnMut(ObjectId, Loc)) {
+    match cond {
+        Cond::Not(inner) => condition_tables(module, inner, loc, look),
+        Cond::All(items) | Cond::Any(items) => {
+            items
+                .iter()
+                .for_each(|item| condition_tables(module, item, loc, look));
+        }
+        Cond::Has { table, .. } => look(*table, loc),
+        Cond::Eval(func) => tables_of(module, &func.region, look),
+        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } => {}
+    }
+}
+
+/// The most trips of any one loop, and where it is.
+fn longest_loop(module: &Module, region: &Region, longest: &mut (u64, Loc)) {
+    region.walk(&mut |stmt| match &stmt.op {
+        Op::Loop(inner) => {
+            // Where a condition or a trap ends the loop, one more trip starts.
+            let extra = u64::from(inner.checked || matches!(inner.kind, LoopKind::While(_)));
+            let trips = inner.max.saturating_add(extra);
+            if trips > longest.0 {
+                *longest = (trips, stmt.loc);
+            }
+        }
+        Op::Call(callee, _) => {
+            if let Some(func) = func(module, *callee) {
+                longest_loop(module, func, longest);
+            }
+        }
+        _ => {}
+    });
+}
+
+/// A function's code. A callee's number is below its caller's, so that walks over calls end.
+fn func(module: &Module, id: FuncId) -> Option<&Region> {
+    module.funcs.get(id.index()).map(|func| &func.region)
+}
