@@ -44,6 +44,11 @@ impl Scratch {
         self.random_state = state;
     }
 
+    /// The state that the next `random()` starts from.
+    pub fn dice(&self) -> u64 {
+        self.random_state
+    }
+
     /// Where log lines go; nowhere until this is called.
     pub fn set_log(&mut self, sink: Box<dyn LogSink>) {
         self.log = Some(sink);

@@ -18,6 +18,7 @@
 mod error;
 pub mod frame;
 mod image;
+pub mod instance;
 mod link;
 mod map;
 pub mod probe;

@@ -86,6 +86,16 @@ impl HostInstance {
         &self.workload
     }
 
+    /// The state that the next `random()` starts from.
+    pub fn dice(&self) -> u64 {
+        self.scratch.dice()
+    }
+
+    /// Starts `random()` from a state.
+    pub fn set_dice(&mut self, state: u64) {
+        self.scratch.seed(state);
+    }
+
     /// Runs a message through the match (`lambda` none) or through one lambda. A stream's chunks run in order.
     pub fn call(
         &mut self,
