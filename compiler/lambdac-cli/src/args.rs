@@ -171,15 +171,19 @@ pub enum Stage {
   lambdac run examples/lambda-nic
   lambdac run kv.lnic --service kv.cache=10.0.0.7:11211 --param kv.ttl=30s
   lambdac run src --listen 0.0.0.0:4369 --trusted 192.0.2.0/24 --watch
+  lambdac run src --nic xdp:eth0               answered in the driver of eth0, the rest by this process
 
 A param is also taken from the environment: LNIC_PARAM_<WORKLOAD>_<NAME>, in upper case.")]
 pub struct Run {
     /// Programs.
     #[command(flatten)]
     pub sources: Sources,
-    /// Where the λ wire is served (UDP).
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4369")]
-    pub listen: SocketAddr,
+    /// Where the λ wire is served, over UDP [default: 127.0.0.1:4369, with --nic port 4369 of the interface's address].
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// A NIC in front: xdp:IFACE, or xdp:IFACE,skb for one whose driver has no XDP.
+    #[arg(long, value_name = "NIC", value_parser = nic)]
+    pub nic: Option<lnic_xdp::Device>,
     /// Where HTTP is served.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8081")]
     pub http: SocketAddr,
@@ -358,6 +362,16 @@ pub struct Man {
     /// Folder that the pages go to.
     #[arg(short, long, value_name = "DIR", default_value = "man")]
     pub output: PathBuf,
+}
+
+/// `xdp:IFACE[,skb]`
+fn nic(text: &str) -> Result<lnic_xdp::Device, String> {
+    let Some(device) = text.strip_prefix("xdp:") else {
+        return Err("the form is xdp:IFACE or xdp:IFACE,skb".to_owned());
+    };
+    device
+        .parse()
+        .map_err(|error: lnic_xdp::DeviceError| error.to_string())
 }
 
 /// `10s`, `250ms`, `2m`; at most an hour.

@@ -60,12 +60,21 @@ impl Workload {
         let Some(dump) = state.dump(now) else {
             return Err(ControlError::IsTable(object.into()));
         };
-        let found = match dump {
-            StateDump::Value(data) => walk(&data, path),
-            StateDump::Counters(values) => counter(state, &values, path),
-            StateDump::Entries(entries) => entry(state, &entries, path),
+        find(state.kind(), &dump, path).ok_or_else(|| ControlError::NoElement {
+            object: object.into(),
+            path: path.join("."),
+        })
+    }
+
+    /// As [`Workload::read`], of an object whose content is elsewhere, such as on a NIC.
+    ///
+    /// # Errors
+    /// As [`Workload::read`].
+    pub fn read_from(&self, object: &str, dump: &StateDump, path: &[&str]) -> Result<Tree, ControlError> {
+        let Some(state) = self.objects.find(object) else {
+            return Err(ControlError::NoObject(object.into()));
         };
-        found.ok_or_else(|| ControlError::NoElement {
+        find(state.kind(), dump, path).ok_or_else(|| ControlError::NoElement {
             object: object.into(),
             path: path.join("."),
         })
@@ -148,6 +157,15 @@ fn parts(key: &[Data]) -> Tree {
     }
 }
 
+/// What a path leads to in an object's content.
+fn find(kind: &ObjectKind, dump: &StateDump, path: &[&str]) -> Option<Tree> {
+    match dump {
+        StateDump::Value(data) => walk(data, path),
+        StateDump::Counters(values) => counter(kind, values, path),
+        StateDump::Entries(entries) => entry(kind, entries, path),
+    }
+}
+
 fn walk(data: &Data, path: &[&str]) -> Option<Tree> {
     let Some((first, rest)) = path.split_first() else {
         return Some(data.into());
@@ -160,8 +178,8 @@ fn walk(data: &Data, path: &[&str]) -> Option<Tree> {
     }
 }
 
-fn counter(object: &ObjectState, values: &[u64], path: &[&str]) -> Option<Tree> {
-    let array = matches!(object.kind(), ObjectKind::Counter { array: true, .. });
+fn counter(kind: &ObjectKind, values: &[u64], path: &[&str]) -> Option<Tree> {
+    let array = matches!(kind, ObjectKind::Counter { array: true, .. });
     match (path, array) {
         ([], true) => Some(Tree::List(values.iter().copied().map(Tree::Int).collect())),
         ([], false) => values.first().copied().map(Tree::Int),
@@ -170,8 +188,8 @@ fn counter(object: &ObjectState, values: &[u64], path: &[&str]) -> Option<Tree> 
     }
 }
 
-fn entry(object: &ObjectState, entries: &[(Vec<Data>, Data)], path: &[&str]) -> Option<Tree> {
-    let (ObjectKind::Lru { key, .. } | ObjectKind::Map { key, .. }) = object.kind() else {
+fn entry(kind: &ObjectKind, entries: &[(Vec<Data>, Data)], path: &[&str]) -> Option<Tree> {
+    let (ObjectKind::Lru { key, .. } | ObjectKind::Map { key, .. }) = kind else {
         return None;
     };
     if path.is_empty() {

@@ -230,8 +230,7 @@ pub trait Engine: Send + Sync + 'static {
     fn invoke_lambda(
         &self,
         _scratch: &mut Scratch,
-        _workload: usize,
-        _lambda: usize,
+        (_workload, _lambda): (usize, usize),
         _packet: &Packet,
         _request: &[u8],
         _io: &mut Io<'_>,

@@ -26,6 +26,13 @@ enum Event {
         workload: usize,
         trap: Trap,
     },
+    /// A trap on a NIC.
+    NicTrap {
+        workload: String,
+        lambda: String,
+        line: u32,
+        cause: TrapCause,
+    },
 }
 
 struct Shared {
@@ -79,6 +86,18 @@ impl EventLog {
         }
     }
 
+    /// Takes the report of a trap on a NIC in front of the worker, under the same limit.
+    pub fn trap_of(&self, now: u64, workload: &str, lambda: &str, line: u32, cause: TrapCause) {
+        if self.admit(now) {
+            self.push(Event::NicTrap {
+                workload: workload.to_owned(),
+                lambda: lambda.to_owned(),
+                line,
+                cause,
+            });
+        }
+    }
+
     pub(crate) fn trap(&self, now: u64, image: &Arc<Image>, workload: usize, trap: Trap) {
         if self.admit(now) {
             self.push(Event::Trap {
@@ -123,6 +142,14 @@ impl EventLog {
         while let Some(event) = self.shared.queue.pop() {
             match event {
                 Event::Log { workload, text } => tracing::info!(target: "lambda", %workload, "{text}"),
+                Event::NicTrap {
+                    workload,
+                    lambda,
+                    line,
+                    cause,
+                } => {
+                    tracing::warn!(%workload, %lambda, line, cause = cause.name(), "{}", sentence(cause));
+                }
                 Event::Trap {
                     image,
                     workload,

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use lambdac_mir::{LambdaId, Protocol, ServiceOp as MirServiceOp, TrapCause as MirTrapCause};
-use lnic_engine::control::Tree;
+use lnic_engine::control::{StateDump, Tree};
 use lnic_engine::{self as engine, LogSink, MessageFacts, Table};
 use lnic_wire::Status;
 use serde_json::{Map, Number, Value};
@@ -75,6 +75,42 @@ impl LoadedImage {
     /// The image, to load the next one from.
     pub fn image(&self) -> &engine::Image {
         &self.image
+    }
+
+    /// As [`Engine::state`], where `elsewhere` gives the content of the objects that this image doesn't hold, such as
+    /// those of a NIC.
+    ///
+    /// # Errors
+    /// As [`Engine::state`].
+    pub fn state_with(
+        &self,
+        workload: usize,
+        object: Option<&str>,
+        index: Option<&str>,
+        elsewhere: &dyn Fn(&str) -> Option<StateDump>,
+    ) -> Result<Value, ControlError> {
+        let now = crate::sys::now_ns();
+        let workload = &self.image.workloads()[workload];
+        let read = |name: &str, path: &[&str]| match elsewhere(name) {
+            Some(dump) => workload.read_from(name, &dump, path),
+            None => workload.read(name, path, now),
+        };
+        match object {
+            None => {
+                let objects = workload.state(now);
+                let pairs = objects.iter().map(|(name, dump)| {
+                    let tree = read(name, &[]);
+                    (name.clone(), to_json(&tree.unwrap_or_else(|_| dump.into())))
+                });
+                Ok(Value::Object(pairs.collect()))
+            }
+            Some(object) => {
+                let path: Vec<&str> = index.map_or_else(Vec::new, |index| index.split('.').collect());
+                read(object, &path)
+                    .map(|tree| to_json(&tree))
+                    .map_err(control_error)
+            }
+        }
     }
 
     fn new_scratch(&self) -> ThreadScratch {
@@ -334,8 +370,7 @@ impl Engine for LoadedImage {
     fn invoke_lambda(
         &self,
         scratch: &mut Scratch,
-        workload: usize,
-        lambda: usize,
+        (workload, lambda): (usize, usize),
         packet: &Packet,
         request: &[u8],
         io: &mut Io<'_>,
@@ -387,25 +422,7 @@ impl Engine for LoadedImage {
         object: Option<&str>,
         index: Option<&str>,
     ) -> Result<Value, ControlError> {
-        let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let workload = &self.image.workloads()[workload];
-        match object {
-            None => {
-                let objects = workload.state(now);
-                let pairs = objects.iter().map(|(name, dump)| {
-                    let read = workload.read(name, &[], now);
-                    (name.clone(), to_json(&read.unwrap_or_else(|_| dump.into())))
-                });
-                Ok(Value::Object(pairs.collect()))
-            }
-            Some(object) => {
-                let path: Vec<&str> = index.map_or_else(Vec::new, |index| index.split('.').collect());
-                workload
-                    .read(object, &path, now)
-                    .map(|tree| to_json(&tree))
-                    .map_err(control_error)
-            }
-        }
+        self.state_with(workload, object, index, &|_| None)
     }
 
     fn table(&self, workload: usize, table: &str) -> Result<Value, ControlError> {

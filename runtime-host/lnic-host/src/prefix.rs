@@ -50,6 +50,15 @@ impl Prefix {
         }
     }
 
+    /// Address and length of an IPv4 prefix, bits beyond the length cleared; none of an IPv6 one.
+    pub fn ipv4(&self) -> Option<(std::net::Ipv4Addr, u8)> {
+        let IpAddr::V4(address) = self.address else {
+            return None;
+        };
+        let mask = u32::MAX.checked_shl(32 - u32::from(self.len)).unwrap_or(0);
+        Some((std::net::Ipv4Addr::from_bits(address.to_bits() & mask), self.len))
+    }
+
     /// The prefixes trusted unless told otherwise: loopback and the private ranges.
     pub fn private() -> Vec<Prefix> {
         let v4 = |a, b, len| Prefix {
@@ -101,6 +110,15 @@ mod tests {
         for address in ["172.32.0.1", "8.8.8.8", "2001:db8::1", "::2", "::ffff:8.8.8.8"] {
             assert!(!trusted(address), "{address}");
         }
+    }
+
+    #[test]
+    fn an_ipv4_prefix_has_no_bits_beyond_its_length() {
+        let parts = |text: &str| text.parse::<Prefix>().unwrap().ipv4();
+        assert_eq!(parts("10.1.2.3/8"), Some(([10, 0, 0, 0].into(), 8)));
+        assert_eq!(parts("10.1.2.3/0"), Some(([0, 0, 0, 0].into(), 0)));
+        assert_eq!(parts("10.1.2.3"), Some(([10, 1, 2, 3].into(), 32)));
+        assert_eq!(parts("fd00::/8"), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use aya_obj::generated::bpf_cmd;
 use lambdac_backend_ebpf::abi;
 
 use crate::error::{Error, Result};
-use crate::map::{Map, MapKind, MapTypes};
+use crate::map::{Map, MapDef, MapKind, MapTypes};
 use crate::probe;
 use crate::program::{Program, Source};
 use crate::sys;
@@ -22,6 +22,8 @@ use crate::verifier::{LineTable, btf_strings};
 
 /// Sections that start so are constants.
 const CONSTANTS: &str = ".rodata";
+/// Fewest bytes of an invocation's memory that are made.
+const LEAST_SCRATCH: u32 = 8 << 10;
 /// Room for the kernel's log about type information.
 const BTF_LOG_BYTES: usize = 64 << 10;
 
@@ -29,7 +31,7 @@ const BTF_LOG_BYTES: usize = 64 << 10;
 #[derive(Default)]
 pub struct LoadOptions<'a> {
     /// What data sections hold at first instead of what the object says: bytes by the section's name. Fewer bytes than
-    /// the section has replace its start.
+    /// the section has replace its start. What the object doesn't have, because no program refers to it, is left out.
     pub sections: BTreeMap<String, Vec<u8>>,
     /// Maps to use instead of new ones, where their declaration is the same. What they hold stays.
     pub keep: BTreeMap<String, Arc<Map>>,
@@ -37,6 +39,17 @@ pub struct LoadOptions<'a> {
     pub previous: Option<&'a Image>,
     /// Whether constants stay writable for [`Map::update`]. Else they are frozen, and the verifier reads them.
     pub open_constants: bool,
+}
+
+impl LoadOptions<'_> {
+    /// The constants of the image before, if these are the same.
+    fn equal_constants(&self, name: &str, initial: &[u8]) -> Option<&Arc<Map>> {
+        let previous = self
+            .previous
+            .filter(|_| !self.open_constants && name.starts_with(CONSTANTS))?;
+        let same = previous.initial.get(name).is_some_and(|old| old == initial);
+        previous.maps.get(name).filter(|_| same)
+    }
 }
 
 /// Maps and programs of one object in the kernel.
@@ -70,33 +83,25 @@ impl Image {
         btf: Option<&OwnedFd>,
         options: &LoadOptions<'_>,
     ) -> Result<()> {
-        if let Some(name) = options
-            .sections
-            .keys()
-            .find(|name| !object.maps.contains_key(*name))
-        {
-            return Err(Error::Absent {
-                what: "section",
-                name: name.clone(),
-            });
-        }
         let declared: BTreeMap<&String, &aya_obj::Map> = object.maps.iter().collect();
         for (name, declared) in declared {
             let mut def = Map::definition(name, declared)?;
-            if name == abi::SCRATCH && def.kind == MapKind::Array {
-                let cpus = sys::possible_cpus().map_err(|source| Error::System {
-                    what: "cannot count the CPUs",
-                    source,
-                })?;
-                // An entry for each CPU; the object was made for no machine in particular.
-                def.max_entries = cpus as u32;
+            let is_scratch = name == abi::SCRATCH;
+            if is_scratch {
+                def = scratch(def)?;
             }
             let initial = initial_data(name, declared, options)?;
-            let kept = options.keep.get(name).filter(|kept| kept.def() == def);
+            let kept = options
+                .keep
+                .get(name)
+                .or_else(|| options.equal_constants(name, &initial));
+            let kept = kept.filter(|kept| kept.def() == def);
             let map = match kept {
                 Some(kept) => kept.clone(),
                 None => {
-                    let types = btf.and_then(|btf| map_types(declared, def.kind, btf));
+                    let types = btf
+                        .filter(|_| !is_scratch)
+                        .and_then(|btf| map_types(declared, def.kind, btf));
                     let map = Map::create(name, def, declared.map_type(), types.as_ref())?;
                     if map.is_section() {
                         map.update(&0u32.to_ne_bytes(), &initial)?;
@@ -246,6 +251,22 @@ fn load_btf(object: &mut aya_obj::Object) -> Result<Option<OwnedFd>> {
         }
     })?;
     Ok(Some(loaded))
+}
+
+/// The memory of invocations as it is made: of few sizes, so that an image which needs a little more still fits the map
+/// of the one before, and unchanged programs stay the same.
+fn scratch(mut def: MapDef) -> Result<MapDef> {
+    let at_least = def.value_size.max(LEAST_SCRATCH);
+    def.value_size = at_least.checked_next_power_of_two().unwrap_or(def.value_size);
+    if def.kind == MapKind::Array {
+        let cpus = sys::possible_cpus().map_err(|source| Error::System {
+            what: "cannot count the CPUs",
+            source,
+        })?;
+        // An entry for each CPU; the object was made for no machine in particular.
+        def.max_entries = cpus as u32;
+    }
+    Ok(def)
 }
 
 fn map_types<'a>(declared: &aya_obj::Map, kind: MapKind, btf: &'a OwnedFd) -> Option<MapTypes<'a>> {

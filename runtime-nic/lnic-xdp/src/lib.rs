@@ -15,12 +15,20 @@
 //!
 //! All unsafe code is calls of bpf(2), poll(2) and mmap(2), in the modules `sys`, `map`, `program`, `link` and `ring`.
 
+mod agent;
+mod contents;
+mod engine;
 mod error;
+mod events;
 pub mod frame;
+mod generation;
 mod image;
+mod interface;
 pub mod instance;
 mod link;
 mod map;
+mod metrics;
+mod netlink;
 pub mod probe;
 mod program;
 mod ring;
@@ -29,8 +37,11 @@ mod sys;
 pub mod testing;
 mod verifier;
 
+pub use agent::Agent;
+pub use contents::{Contents, Resident};
 pub use error::{Error, Missing, Result};
 pub use image::{Image, LoadOptions};
+pub use interface::{Device, DeviceError, Interface, Peer};
 pub use link::{Link, Mode, interface_index};
 pub use map::{Map, MapDef, MapKind};
 pub use program::{Action, Program, TestRun};

@@ -112,8 +112,16 @@ impl RingBuffer {
     /// # Errors
     /// If the kernel refuses; a signal is no error.
     pub fn wait(&self, timeout: Duration) -> Result<()> {
+        Self::wait_for(&self.map, timeout)
+    }
+
+    /// Waits for records of a ring buffer that another thread may be reading.
+    ///
+    /// # Errors
+    /// As [`RingBuffer::wait`].
+    pub fn wait_for(map: &Map, timeout: Duration) -> Result<()> {
         let mut poll = libc::pollfd {
-            fd: self.map.as_fd().as_raw_fd(),
+            fd: map.as_fd().as_raw_fd(),
             events: libc::POLLIN,
             revents: 0,
         };

@@ -387,7 +387,7 @@ impl Core {
             }
             Entry::Lambda(lambda, packet, message) => {
                 let workload = request.workload;
-                engine.invoke_lambda(&mut self.scratch, workload, lambda, packet, message, &mut io)
+                engine.invoke_lambda(&mut self.scratch, (workload, lambda), packet, message, &mut io)
             }
             Entry::Resume(continuation, answer) => {
                 engine.resume(&mut self.scratch, continuation, answer, self.now, &mut io)

@@ -1,5 +1,6 @@
 //! `lambdac run`: compile, load, serve, and with `--watch` do it again.
 
+mod nic;
 mod settings;
 mod watch;
 
@@ -9,7 +10,8 @@ use std::sync::Arc;
 
 use lambdac_driver::Image;
 use lnic_engine::ParamOverride;
-use lnic_host::{EventLog, LoadedImage, Running, Server};
+use lnic_host::{Engine, EventLog, LoadedImage, Running, Server};
+use lnic_xdp::Agent;
 
 use crate::args::{Format, Run};
 use crate::exit::{Exit, Result};
@@ -18,27 +20,37 @@ use crate::{compile, report};
 /// Serves until SIGINT or SIGTERM.
 pub fn run(args: Run, format: Format) -> Result {
     start_log();
-    let config = settings::config(&args)?;
+    let mut config = settings::config(&args)?;
     let events = EventLog::new();
+    let nic = nic::open(&args, &mut config, &events)?;
     let mut loader = Loader {
         args,
         format,
         ids: Ids::default(),
         events: events.clone(),
         loaded: None,
+        nic,
     };
     let paths = compile::paths(&loader.args.sources)?;
     let changes = watch::Events::listen(&loader.args)?;
     let engine = loader.load(&paths)?;
     let running = Server::start(config, engine, events)
         .map_err(|error| Exit::Environment(settings::with_sources(&error)))?;
+    let running = Arc::new(running);
+    if let Some(nic) = &mut loader.nic {
+        nic.attach(&running).map_err(nic::exit)?;
+    }
     report::print(format!(
         "ready wire={} http={}\n",
         running.wire_addr(),
         running.http_addr()
     ))?;
     changes.until_stopped(&mut loader, &running);
-    running.stop();
+    if let Some(nic) = loader.nic.take() {
+        nic.stop();
+    }
+    // The last handle stops the worker when it goes; there is no other once the NIC has stopped.
+    drop(running);
     Ok(())
 }
 
@@ -84,29 +96,33 @@ struct Loader {
     ids: Ids,
     events: EventLog,
     loaded: Option<Arc<LoadedImage>>,
+    nic: Option<Agent>,
 }
 
 impl Loader {
     /// Compiles the files and loads them over the last image, whose state goes on where its type is unchanged.
-    fn load(&mut self, paths: &[PathBuf]) -> Result<Arc<LoadedImage>> {
-        let image = compile::image(paths, &self.args.passes, self.format)?;
+    fn load(&mut self, paths: &[PathBuf]) -> Result<Arc<dyn Engine>> {
+        let mut image = compile::image(paths, &self.args.passes, self.format)?;
+        for linked in &mut image.workloads {
+            let id = self.ids.of(&linked.compiled.module.name);
+            linked.id =
+                id.ok_or_else(|| Exit::Failed("all workload ids are used; start the worker anew".into()))?;
+        }
         let overrides = settings::params(&self.args, &image)?;
-        let engine = self.engine(&image, &overrides)?;
-        self.loaded = Some(engine.clone());
+        let host = self.host(&image, &overrides)?;
+        let engine: Arc<dyn Engine> = match &mut self.nic {
+            Some(nic) => nic::load(nic, &image, &host)?,
+            None => host.clone(),
+        };
+        self.loaded = Some(host);
         Ok(engine)
     }
 
-    fn engine(&mut self, image: &Image, overrides: &[ParamOverride]) -> Result<Arc<LoadedImage>> {
+    fn host(&self, image: &Image, overrides: &[ParamOverride]) -> Result<Arc<LoadedImage>> {
         let previous = self.loaded.as_ref().map(|loaded| loaded.image());
         let loaded = lnic_engine::Image::load(&image.modules(), overrides, previous)
             .map_err(|error| Exit::Failed(settings::with_sources(&error)))?;
-        let mut ids = Vec::new();
-        for workload in loaded.workloads() {
-            let id = self.ids.of(workload.name());
-            ids.push(
-                id.ok_or_else(|| Exit::Failed("all workload ids are used; start the worker anew".into()))?,
-            );
-        }
+        let ids: Vec<u32> = image.workloads.iter().map(|linked| linked.id).collect();
         Ok(Arc::new(LoadedImage::new(loaded, &ids, self.events.clone())))
     }
 
@@ -120,11 +136,18 @@ impl Loader {
                 running
                     .swap(engine)
                     .map_err(|error| Exit::Failed(settings::with_sources(&error)))
+            })
+            .and_then(|()| match &mut self.nic {
+                Some(nic) => nic.commit().map_err(nic::exit),
+                None => Ok(()),
             });
         match swapped {
             Ok(()) => tracing::info!(ms = start.elapsed().as_millis() as u64, "swapped"),
             Err(exit) => {
                 self.loaded = before;
+                if let Some(nic) = &mut self.nic {
+                    nic.discard();
+                }
                 exit.report();
                 tracing::warn!("the image before goes on");
             }

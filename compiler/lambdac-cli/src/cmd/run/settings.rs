@@ -1,5 +1,6 @@
 //! The flags of `run` as the worker's configuration and the image's parameters.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 
 use lambdac_driver::Image;
@@ -9,10 +10,13 @@ use lnic_host::{Config, Prefix};
 use crate::args::Run;
 use crate::exit::{Exit, Result};
 
+/// Where the λ wire is served unless told otherwise.
+const WIRE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), lnic_wire::DEFAULT_PORT);
+
 /// What the worker is told.
 pub fn config(args: &Run) -> Result<Config> {
     let mut config = Config {
-        wire: args.listen,
+        wire: args.listen.unwrap_or(WIRE),
         http: args.http,
         ..Config::default()
     };

@@ -1,0 +1,249 @@
+//! What programs have counted, as the worker's `/metrics` shows it: the host's names, with `target="xdp"`.
+//!
+//! Counts of an image whose counters could not go on in the next are kept here, by workload.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lambdac_backend_ebpf::abi::{self, COUNTER_SLOTS, Ended, Wire, WireEnd};
+use lnic_host::{NicMetrics, Sample, TrapCause};
+use lnic_wire::Status;
+
+use crate::error::Result;
+use crate::generation::Generation;
+use crate::interface::Device;
+
+/// The numbers of one key, all CPUs together.
+type Counts = [u64; COUNTER_SLOTS as usize];
+
+/// Sums by what they count.
+#[derive(Clone, Debug, Default)]
+struct Totals {
+    wire: Counts,
+    workloads: BTreeMap<String, Counts>,
+}
+
+impl Totals {
+    fn add(&mut self, generation: &Generation) -> Result<()> {
+        let map = generation.image().map(abi::COUNTERS)?;
+        let read =
+            |key: u32| -> Result<Counts> { Ok(sum(&map.lookup(&key.to_ne_bytes())?.unwrap_or_default())) };
+        accumulate(&mut self.wire, &read(0)?);
+        for (position, resident) in (0..).zip(generation.workloads()) {
+            let counts = read(abi::counter_key(position))?;
+            accumulate(
+                self.workloads.entry(resident.name().to_owned()).or_default(),
+                &counts,
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Sums values of all CPUs.
+fn sum(values: &[u8]) -> Counts {
+    let mut counts = Counts::default();
+    for cpu in values.chunks_exact(8 * counts.len()) {
+        for (count, bytes) in counts.iter_mut().zip(cpu.as_chunks::<8>().0) {
+            *count = count.wrapping_add(u64::from_ne_bytes(*bytes));
+        }
+    }
+    counts
+}
+
+fn accumulate(to: &mut Counts, from: &Counts) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = to.wrapping_add(*from);
+    }
+}
+
+/// The counters of whatever image runs.
+pub(crate) struct Counters {
+    device: Device,
+    refused: Arc<AtomicU64>,
+    now: Mutex<Now>,
+}
+
+struct Now {
+    generation: Arc<Generation>,
+    before: Totals,
+}
+
+impl Counters {
+    /// `refused` counts punts that the worker had no room for.
+    pub(crate) fn new(device: &Device, generation: Arc<Generation>, refused: Arc<AtomicU64>) -> Self {
+        Self {
+            device: device.clone(),
+            refused,
+            now: Mutex::new(Now {
+                generation,
+                before: Totals::default(),
+            }),
+        }
+    }
+
+    /// Goes on with another image, whose counters may be the same ones.
+    pub(crate) fn set_generation(&self, generation: Arc<Generation>) -> Result<()> {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = now.generation.image().map(abi::COUNTERS)?;
+        if !Arc::ptr_eq(old, generation.image().map(abi::COUNTERS)?) {
+            let ended = now.generation.clone();
+            now.before.add(&ended)?;
+        }
+        now.generation = generation;
+        Ok(())
+    }
+
+    fn totals(&self) -> Result<Totals> {
+        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut totals = now.before.clone();
+        totals.add(&now.generation)?;
+        Ok(totals)
+    }
+}
+
+impl NicMetrics for Counters {
+    fn samples(&self) -> Vec<Sample> {
+        let info = Sample {
+            metric: "lnic_nic_info",
+            help: "The interface that answers in its driver, and how the program is attached.",
+            labels: format!(
+                "target=\"xdp\",interface=\"{}\",mode=\"{}\"",
+                self.device.interface, self.device.mode
+            ),
+            value: 1,
+        };
+        let refused = Sample {
+            metric: "lnic_dropped_packets_total",
+            help: "",
+            labels: "target=\"xdp\",reason=\"punt_queue_full\"".to_owned(),
+            value: self.refused.load(Relaxed),
+        };
+        match self.totals() {
+            Ok(totals) => [
+                vec![info, refused],
+                wire(&totals.wire),
+                workloads(&totals.workloads),
+            ]
+            .concat(),
+            Err(error) => {
+                tracing::error!(%error, "the NIC's counters could not be read");
+                vec![info]
+            }
+        }
+    }
+}
+
+fn wire(counts: &Counts) -> Vec<Sample> {
+    let one = |reason: &Wire| {
+        let (metric, help) = match reason.end() {
+            WireEnd::Dropped => ("lnic_dropped_packets_total", ""),
+            WireEnd::Passed => (
+                "lnic_passed_packets_total",
+                "Packets that the NIC left to the host before any workload saw them, by reason.",
+            ),
+        };
+        Sample {
+            metric,
+            help,
+            labels: format!("target=\"xdp\",reason=\"{}\"", reason.name()),
+            value: counts[reason.slot() as usize],
+        }
+    };
+    Wire::ALL.iter().map(one).collect()
+}
+
+/// Ends that are the NIC's own: all but what it passed up.
+const OWN_ENDS: std::ops::Range<usize> = 0..Ended::Passed.slot() as usize;
+
+fn workloads(all: &BTreeMap<String, Counts>) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for (name, counts) in all {
+        let labels = format!("workload=\"{name}\",target=\"xdp\"");
+        let mut add = |metric, help, more: &str, value| {
+            samples.push(Sample {
+                metric,
+                help,
+                labels: format!("{labels}{more}"),
+                value,
+            });
+        };
+        let at = |end: Ended| counts[end.slot() as usize];
+        let own = counts[OWN_ENDS]
+            .iter()
+            .fold(0u64, |sum, count| sum.wrapping_add(*count));
+        add("lnic_requests_total", "", "", own);
+        for status in Status::ALL {
+            // The first places are the statuses of the λ wire.
+            let more = format!(",status=\"{status}\"");
+            add("lnic_replies_total", "", &more, counts[status as usize]);
+        }
+        add("lnic_dropped_requests_total", "", "", at(Ended::Dropped));
+        add(
+            "lnic_punted_requests_total",
+            "Requests that a lambda on the NIC handed to the host.",
+            "",
+            at(Ended::HandedUp),
+        );
+        add(
+            "lnic_passed_requests_total",
+            "Requests that the NIC left to the host: for a lambda of the host's, or of several packets.",
+            "",
+            at(Ended::Passed),
+        );
+        for (cause, end) in CAUSES {
+            let more = format!(",cause=\"{}\"", cause.map_or("unreachable", TrapCause::name));
+            add("lnic_traps_total", "", &more, at(end));
+        }
+        add(
+            "lnic_lost_events_total",
+            "Log lines and trap reports that found no room on their way from the NIC.",
+            "",
+            at(Ended::EventsLost),
+        );
+    }
+    samples
+}
+
+/// Traps by cause; the last is a failed check of the compiler's own.
+const CAUSES: [(Option<TrapCause>, Ended); 7] = [
+    (Some(TrapCause::Index), Ended::TrapIndex),
+    (Some(TrapCause::Slice), Ended::TrapSlice),
+    (Some(TrapCause::Capacity), Ended::TrapCapacity),
+    (Some(TrapCause::Cast), Ended::TrapNarrow),
+    (Some(TrapCause::Pad), Ended::TrapPad),
+    (Some(TrapCause::LoopBound), Ended::TrapLoopMax),
+    (None, Ended::TrapUnreachable),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_all_cpus_are_summed() {
+        let mut values = vec![0; 2 * 8 * COUNTER_SLOTS as usize];
+        values[8] = 3;
+        values[8 * COUNTER_SLOTS as usize + 8] = 4;
+        assert_eq!(sum(&values)[1], 7);
+        assert_eq!(sum(&[]), Counts::default());
+    }
+
+    #[test]
+    fn a_workloads_requests_are_what_the_nic_ended_itself() {
+        let mut counts = Counts::default();
+        counts[Ended::Ok.slot() as usize] = 5;
+        counts[Ended::HandedUp.slot() as usize] = 2;
+        counts[Ended::Passed.slot() as usize] = 9;
+        let samples = workloads(&[("web".to_owned(), counts)].into());
+        let requests = samples
+            .iter()
+            .find(|s| s.metric == "lnic_requests_total")
+            .unwrap();
+        assert_eq!(
+            (requests.value, requests.labels.as_str()),
+            (7, "workload=\"web\",target=\"xdp\"")
+        );
+    }
+}
