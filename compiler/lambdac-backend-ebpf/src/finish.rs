@@ -6,6 +6,7 @@
 //! | [`TRAP`] | ctx, position, lambda, cause, place | an XDP action, to be returned |
 //! | [`PUNT`] | ctx, position, lambda, to, place | an XDP action, to be returned |
 //! | [`COUNT`] | counter key, slot | 0 |
+//! | [`MAKE_ROOM`] | ctx, bytes | 0, or another number if there is no room |
 //!
 //! `finish` turns the request in the packet into the reply, all but its payload, and counts it. The caller first has the
 //! reply elsewhere: the packet's length changes, and packet pointers are dead afterwards. An error status comes with
@@ -37,6 +38,10 @@ pub const PUNT: &str = "punt";
 /// `u64 count(u64 key, u64 slot)`.
 pub const COUNT: &str = "count";
 
+/// `u64 make_room(ctx, u64 bytes)`: makes a packet longer whose driver leaves no room behind it. The headers move to the
+/// front, into the room that every driver leaves there; what follows them is not defined.
+pub const MAKE_ROOM: &str = "make_room";
+
 /// Result of [`FINISH`]: the caller stores the payload and returns `XDP_TX`.
 pub const STORE: i32 = action::TX;
 /// Result of [`FINISH`]: the reply is complete.
@@ -61,7 +66,7 @@ const IP_CONSTANT_SUM: i32 = IP_VERSION + (IP_NO_FRAGMENT >> 16) + IP_TTL_UDP;
 
 /// The subprograms of this module.
 pub fn functions() -> Result<Vec<Function>, AsmError> {
-    Ok(vec![finish()?, trap()?, punt()?, count()?])
+    Ok(vec![finish()?, trap()?, punt()?, count()?, make_room()?])
 }
 
 fn params(names: [&str; 4]) -> Vec<Param> {
@@ -153,6 +158,12 @@ fn ipv4(asm: &mut Assembler) {
         Reg::R3,
         packet::IP_LEN + packet::UDP_LEN + packet::LAMBDA_LEN,
     );
+    ipv4_checksum(asm);
+}
+
+/// The rest of the header of the packet at `r9`, whose addresses are in `r1` and `r2` and whose length, as it stands on
+/// the wire, is in `r3`.
+pub(crate) fn ipv4_checksum(asm: &mut Assembler) {
     asm.store(Size::H, Reg::R9, packet::IP, IP_VERSION);
     asm.store(Size::H, Reg::R9, packet::IP_LENGTH, Reg::R3);
     asm.store(Size::W, Reg::R9, packet::IP_ID, IP_NO_FRAGMENT);
@@ -202,7 +213,7 @@ fn lambda_header(asm: &mut Assembler) {
 
 /// Gives the packet its new length and returns from `finish`.
 fn resize(asm: &mut Assembler) {
-    let (fits, store, refused) = (asm.label(), asm.label(), asm.label());
+    let (fits, store) = (asm.label(), asm.label());
     asm.note("length of the frame");
     asm.mov(Reg::R2, Reg::R7);
     asm.alu(AluOp::Add, Reg::R2, i32::from(packet::PAYLOAD));
@@ -210,18 +221,60 @@ fn resize(asm: &mut Assembler) {
     asm.alu(AluOp::Sub, Reg::R1, Reg::R9);
     asm.alu(AluOp::Sub, Reg::R2, Reg::R1);
     asm.branch(Cond::Eq, Reg::R2, 0, fits);
+    asm.mov(Reg::R8, Reg::R2);
     asm.mov(Reg::R1, Reg::R6);
     asm.call(Helper::XdpAdjustTail);
-    asm.branch(Cond::Ne, Reg::R0, 0, refused);
+    asm.branch(Cond::Eq, Reg::R0, 0, fits);
+    asm.note("no room behind: before, then?");
+    asm.mov(Reg::R1, Reg::R6);
+    asm.mov(Reg::R2, Reg::R8);
+    asm.call_func(MAKE_ROOM);
+    asm.branch(Cond::Eq, Reg::R0, 0, fits);
+    asm.mov(Reg::R1, 0);
+    asm.mov(Reg::R2, Wire::NoTailroom.slot().cast_signed());
+    asm.call_func(COUNT);
+    asm.ret(action::DROP);
     asm.bind(fits);
     asm.branch(Cond::Ne, Reg::R7, 0, store);
     asm.ret(COMPLETE);
     asm.bind(store);
     asm.ret(STORE);
-    asm.bind(refused);
-    asm.mov(Reg::R1, 0);
-    asm.mov(Reg::R2, Wire::NoTailroom.slot().cast_signed());
-    asm.call_func(COUNT);
+}
+
+/// Room before a packet (`XDP_PACKET_HEADROOM` of Linux include/uapi/linux/bpf.h), of which the kernel keeps some.
+const HEADROOM: i32 = 256;
+
+/// `r6` context, `r7` bytes, `r8` where the headers are, `r9` where they go.
+fn make_room() -> Result<Function, AsmError> {
+    let mut asm = Assembler::new(MAKE_ROOM, params(["bytes", "", "", ""]));
+    let none = asm.label();
+    asm.mov(Reg::R6, Reg::R1);
+    asm.mov(Reg::R7, Reg::R2);
+    // As an unsigned number, what makes a packet shorter is large too.
+    asm.branch(Cond::Gt, Reg::R7, HEADROOM, none);
+    asm.mov(Reg::R2, 0);
+    asm.alu(AluOp::Sub, Reg::R2, Reg::R7);
+    asm.call(Helper::XdpAdjustHead);
+    asm.branch(Cond::Ne, Reg::R0, 0, none);
+    asm.load(Size::W, Reg::R9, Reg::R6, xdp_md::DATA);
+    asm.load(Size::W, Reg::R2, Reg::R6, xdp_md::DATA_END);
+    asm.mov(Reg::R8, Reg::R9);
+    asm.alu(AluOp::Add, Reg::R8, Reg::R7);
+    for start in [Reg::R8, Reg::R9] {
+        asm.mov(Reg::R1, start);
+        asm.alu(AluOp::Add, Reg::R1, i32::from(packet::PAYLOAD));
+        asm.branch(Cond::Gt, Reg::R1, Reg::R2, none);
+    }
+    // From the front: what is written lies before what is still to be read.
+    let words = (0..packet::PAYLOAD / 8).map(|word| (Size::D, word * 8));
+    for (size, at) in words.chain([(Size::H, packet::PAYLOAD / 8 * 8)]) {
+        asm.load(size, Reg::R1, Reg::R8, at);
+        asm.store(size, Reg::R9, at, Reg::R1);
+    }
+    asm.ret(0);
+    asm.bind(none);
+    asm.ret(1);
+    asm.finish()
 }
 
 /// `r6` context, `r7` counter key, `r8` cause.
