@@ -28,9 +28,10 @@ const VERSION_AND_LENGTH: i32 = 0x45;
 /// Bytes of all headers up to UDP's.
 const UDP_END: i32 = packet::LAMBDA as i32;
 
-/// The dispatcher for workloads of these ids, by position.
-pub fn dispatch(ids: &[u32]) -> Result<Function, AsmError> {
-    let mut dispatcher = Dispatcher::new();
+/// The dispatcher for workloads of these ids, by position. Where lambdas wait, it hands the packets to the ports that
+/// [`abi::wait::Ports`] names to [`abi::wait::ANSWER`].
+pub fn dispatch(ids: &[u32], waits: bool) -> Result<Function, AsmError> {
+    let mut dispatcher = Dispatcher::new(waits);
     dispatcher.emit(ids);
     dispatcher.asm.finish()
 }
@@ -42,16 +43,19 @@ struct Dispatcher {
     other_type: Label,
     other_ip: Label,
     wrong_start: Label,
+    /// Where packets to another UDP port go, if services answer.
+    other_port: Option<Label>,
 }
 
 impl Dispatcher {
-    fn new() -> Dispatcher {
+    fn new(waits: bool) -> Dispatcher {
         let mut asm = Assembler::program(abi::DISPATCH);
         Dispatcher {
             ends: Wire::ALL.iter().map(|_| asm.label()).collect(),
             other_type: asm.label(),
             other_ip: asm.label(),
             wrong_start: asm.label(),
+            other_port: waits.then(|| asm.label()),
             asm,
         }
     }
@@ -78,6 +82,9 @@ impl Dispatcher {
         self.small_frame(small);
         self.other_protocols();
         self.wrong_start();
+        if let Some(other_port) = self.other_port {
+            self.answers(other_port);
+        }
         self.ends();
     }
 
@@ -117,7 +124,8 @@ impl Dispatcher {
             .branch(Cond::Set, Reg::R1, wire16(FRAGMENT_BITS), fragment);
         self.field(Size::H, Reg::R1, packet::UDP_DESTINATION);
         self.asm.load(Size::H, Reg::R3, Reg::R9, Config::PORT);
-        self.asm.branch(Cond::Ne, Reg::R1, Reg::R3, not_ours);
+        let other = self.other_port.unwrap_or(not_ours);
+        self.asm.branch(Cond::Ne, Reg::R1, Reg::R3, other);
     }
 
     /// One comparison for the Ethernet address and the switch below it, see [`Config`].
@@ -307,6 +315,30 @@ impl Dispatcher {
         self.asm.mov(Reg::R0, Reg::R7);
         self.asm.alu(AluOp::Add, Reg::R0, bytes);
         self.asm.branch(Cond::Gt, Reg::R0, Reg::R8, otherwise);
+    }
+
+    /// A packet to another port than ours, in `r1`: an answer of a service if the port is one of those.
+    fn answers(&mut self, other_port: Label) {
+        let not_ours = self.end(Wire::NotOurs);
+        let asm = &mut self.asm;
+        asm.bind(other_port);
+        asm.note("an answer of a service?");
+        finish::to_wire16(asm, Reg::R1);
+        asm.load_data(Reg::R3, abi::wait::PORTS, 0);
+        asm.load(Size::H, Reg::R0, Reg::R3, abi::wait::Ports::FIRST as i16);
+        asm.load(Size::H, Reg::R3, Reg::R3, abi::wait::Ports::COUNT as i16);
+        asm.alu(AluOp::Sub, Reg::R1, Reg::R0);
+        asm.branch(Cond::Ge, Reg::R1, Reg::R3, not_ours);
+        self.honest_source();
+        self.lengths();
+        self.checksum();
+        let asm = &mut self.asm;
+        asm.mov(Reg::R1, Reg::R6);
+        asm.load_map(Reg::R2, abi::wait::RESUMES);
+        asm.mov(Reg::R3, 0);
+        asm.call(Helper::TailCall);
+        let absent = self.end(Wire::NoProgram);
+        self.asm.jump(absent);
     }
 
     /// Reasons that need another look at `r1`.

@@ -2,13 +2,17 @@
 //!
 //! - Checksums go byte by byte through a table, which is added to the constants.
 //! - A comparison of two byte strings whose length is long or not constant goes 8 bytes at a time.
+//! - What a service may not be asked is found out before the await: then the part after it is entered at once.
 //! - State lies in cells, not in bytes ([`crate::layout`]): aggregates are copied to and from it scalar by scalar, and
 //!   whatever wants to see its bytes sees those of a copy.
 
 use lambdac_mir::{
     Base, BinOp, BitPos, Body, CastOp, CmpOp, Cond, Const, ConstId, Data, Dispatch, HashOp, Label, Loc, Loop,
-    LoopKind, Module, ObjectKind, Op, Place, Region, Shape, Step, Stmt, Term, Value, View,
+    LoopKind, Module, ObjectKind, Op, PartId, Place, Region, ServiceCall, Shape, Step, Stmt, Term, Value,
+    View,
 };
+
+use crate::abi::wait;
 
 /// Longest constant length that is compared without a loop.
 const INLINE_COMPARE: u64 = 128;
@@ -177,6 +181,14 @@ impl Expander<'_> {
             .term
             .for_each_use_mut(&mut |used| self.use_of_state(used, &mut before, &mut after));
         region.stmts.append(&mut before.stmts);
+        if let Term::Await { call, part, args } = &region.term {
+            let mut block = Block::new(region.stmts.last().map_or(Loc::default(), |stmt| stmt.loc));
+            let failed = |this: &mut Self, block: &mut Block, cond: Value| {
+                this.enter_failed(block, cond, *part, args);
+            };
+            self.check_call(&mut block, call, &failed);
+            region.stmts.append(&mut block.stmts);
+        }
     }
 
     fn stmt(&mut self, mut stmt: Stmt, out: &mut Vec<Stmt>) {
@@ -208,6 +220,108 @@ impl Expander<'_> {
         }
         out.append(&mut block.stmts);
         out.append(&mut after.stmts);
+    }
+
+    /// Enters a part as one whose await failed, if a condition holds.
+    fn enter_failed(&mut self, block: &mut Block, cond: Value, part: PartId, args: &[Value]) {
+        let mut fails = Block::new(block.loc);
+        let ok = self.constant(&mut fails, 1, 0);
+        let failed = self.constant(&mut fails, 1, 1);
+        let args = [ok, failed].into_iter().chain(args.iter().copied()).collect();
+        let fails = fails.ends(Term::Become { part, args });
+        let goes_on = Block::new(block.loc).ends(Term::Yield(Vec::new()));
+        block.push(Vec::new(), Op::If(cond, fails, goes_on));
+    }
+
+    /// A key is 1 to 250 bytes, none of them a blank or a control byte, and a value at most 1024 bytes (language,
+    /// section 7): anything else could start another command, or is refused anyway.
+    fn check_call(
+        &mut self,
+        block: &mut Block,
+        call: &ServiceCall,
+        failed: &dyn Fn(&mut Self, &mut Block, Value),
+    ) {
+        let zero = self.constant(block, 32, 0);
+        let empty = self.compare(block, CmpOp::Eq, call.key.len, zero);
+        failed(self, block, empty);
+        for (view, most) in [
+            (Some(&call.key), wait::MAX_KEY),
+            (call.value.as_ref(), wait::MAX_VALUE),
+        ] {
+            if let Some(view) = view.filter(|view| self.capacity(view) > most.into()) {
+                let most = self.constant(block, 32, most.into());
+                let long = self.compare(block, CmpOp::Ult, most, view.len);
+                failed(self, block, long);
+            }
+        }
+        let bad = self.bad_bytes(block, &call.key);
+        failed(self, block, bad);
+    }
+
+    fn compare(&mut self, block: &mut Block, op: CmpOp, a: Value, b: Value) -> Value {
+        let result = self.body.value(1);
+        block.push(vec![result], Op::Cmp(op, a, b));
+        result
+    }
+
+    /// Whether a key has a byte below 0x21 or 0x7f: eight at a time, then the rest.
+    fn bad_bytes(&mut self, block: &mut Block, key: &View) -> Value {
+        let most = self.capacity(key).min(wait::MAX_KEY.into());
+        let (zero, three) = (self.constant(block, 32, 0), self.constant(block, 32, 3));
+        let none = self.constant(block, 64, 0);
+        let words = self.binary(block, BinOp::LShr, key.len, three);
+        let (seen, in_words) = (self.body.value(64), self.body.value(64));
+        self.count(
+            block,
+            (zero, words, most / 8),
+            vec![(seen, none)],
+            vec![in_words],
+            &mut |this, block, var| {
+                let at = this.binary(block, BinOp::Shl, var, three);
+                let word = this.load(block, key, at, 64);
+                vec![this.bad_in_word(block, word, seen)]
+            },
+        );
+        let whole = self.binary(block, BinOp::Shl, words, three);
+        let (seen, last) = (self.body.value(64), self.body.value(64));
+        self.count(
+            block,
+            (whole, key.len, most.min(7)),
+            vec![(seen, in_words)],
+            vec![last],
+            &mut |this, block, var| {
+                let byte = this.load(block, key, var, 8);
+                let word = this.body.value(64);
+                block.push(vec![word], Op::Cast(CastOp::ZExt, byte));
+                // Letters in the other places.
+                let letters = this.constant(block, 64, 0x4141_4141_4141_4100);
+                let word = this.binary(block, BinOp::Or, word, letters);
+                vec![this.bad_in_word(block, word, seen)]
+            },
+        );
+        self.compare(block, CmpOp::Ne, last, none)
+    }
+
+    /// Adds bits to `seen` if a byte of a word is below 0x21 or 0x7f.
+    fn bad_in_word(&mut self, block: &mut Block, word: Value, seen: Value) -> Value {
+        let each = |byte: u64| byte * 0x0101_0101_0101_0101;
+        let delete = self.constant(block, 64, each(0x7f));
+        let delete = self.binary(block, BinOp::Xor, word, delete);
+        let control = self.below(block, word, each(0x21));
+        let delete = self.below(block, delete, each(1));
+        let either = self.binary(block, BinOp::Or, control, delete);
+        self.binary(block, BinOp::Or, seen, either)
+    }
+
+    /// The high bits of bytes that are below those of a bound, each at most 0x80; and perhaps of some above such a one.
+    fn below(&mut self, block: &mut Block, word: Value, bound: u64) -> Value {
+        let bound = self.constant(block, 64, bound);
+        let ones = self.constant(block, 64, u64::MAX);
+        let high = self.constant(block, 64, 0x8080_8080_8080_8080);
+        let less = self.binary(block, BinOp::Sub, word, bound);
+        let not = self.binary(block, BinOp::Xor, word, ones);
+        let both = self.binary(block, BinOp::And, less, not);
+        self.binary(block, BinOp::And, both, high)
     }
 
     fn short(&self, view: &View) -> bool {

@@ -4,9 +4,10 @@ use lambdac_mir::{LambdaId, Module, Param};
 
 use crate::abi;
 use crate::asm::AsmError;
-use crate::emit::{self, Entry, Shared};
+use crate::emit::{self, Entry, Shared, Site};
 use crate::layout::{self, Made};
 use crate::object::{DataSection, Map, MapKind, Object, SourceFile, Type, Variable};
+use crate::wait::{self, Slots};
 use crate::{dispatch, expand, finish, shared};
 
 /// The largest value of a per-CPU array (PCPU_MIN_UNIT_SIZE of Linux include/linux/percpu.h).
@@ -73,11 +74,37 @@ pub fn compile(workloads: &[Workload<'_>], options: &Options) -> Result<Object, 
         sections: shared::sections(options.test),
         ..Object::default()
     };
-    object.programs.push(dispatch::dispatch(&ids)?);
+    // What emits a workload looks into its continuations, so they are laid out after it is expanded.
+    let expanded: Vec<Module> = workloads
+        .iter()
+        .map(|workload| expand::expand(workload.module))
+        .collect();
+    let sites = workloads.iter().zip(&expanded);
+    let sites: Vec<Vec<Site>> = sites
+        .map(|(workload, module)| emit::sites(module, &workload.native))
+        .collect();
+    let slots = Slots::new(sites.iter().flatten().map(|site| site.bytes).max().unwrap_or(0));
+    object.programs.push(dispatch::dispatch(&ids, slots.is_some())?);
     object.functions = finish::functions()?;
     let mut scratch = 8;
-    for (position, workload) in workloads.iter().enumerate() {
-        scratch = scratch.max(add(&mut object, position as u32, workload, options)?);
+    if let Some(slots) = slots {
+        scratch = waits(&mut object, slots, count, options)?;
+    }
+    let modules = workloads.iter().zip(&expanded).zip(sites);
+    for (position, ((workload, module), sites)) in modules.enumerate() {
+        let shared = Shared::new(
+            module,
+            position as u32,
+            workload,
+            options,
+            object.files.len() as u32,
+        );
+        let shared = Shared {
+            sites,
+            slots,
+            ..shared
+        };
+        scratch = scratch.max(add(&mut object, &shared, options)?);
     }
     object.maps.push(scratch_map(scratch));
     Ok(object)
@@ -100,10 +127,31 @@ fn scratch_map(bytes: u32) -> Map {
     }
 }
 
+/// Adds what an image has in which lambdas wait; gives the memory that its programs need.
+fn waits(object: &mut Object, slots: Slots, workloads: u32, options: &Options) -> Result<u32, Error> {
+    object.maps.extend(wait::maps(slots, workloads));
+    object.sections.push(wait::ports());
+    object.functions.extend(wait::functions(slots, options.test)?);
+    let shared = Shared::of_answers(slots, options.test);
+    let mut scratch = 0;
+    for (name, entry) in [
+        (abi::wait::ANSWER, Entry::Answer),
+        (abi::wait::EXPIRE, Entry::Expire),
+    ] {
+        let emitted = emit::program(&shared, name, entry).map_err(|error| Error::Workload {
+            workload: name.to_owned(),
+            reason: error.to_string(),
+        })?;
+        scratch = scratch.max(emitted.scratch);
+        object.programs.push(emitted.program);
+        object.functions.extend(emitted.callbacks);
+    }
+    Ok(scratch)
+}
+
 /// Adds a workload; gives the memory that its invocations need.
-fn add(object: &mut Object, position: u32, workload: &Workload<'_>, options: &Options) -> Result<u32, Error> {
-    let module = &expand::expand(workload.module);
-    let shared = Shared::new(module, position, workload, options, object.files.len() as u32);
+fn add(object: &mut Object, shared: &Shared<'_>, options: &Options) -> Result<u32, Error> {
+    let module = shared.module;
     object.files.extend(module.files.iter().map(|name| SourceFile {
         name: name.to_string(),
         text: None,
@@ -117,9 +165,13 @@ fn add(object: &mut Object, position: u32, workload: &Workload<'_>, options: &Op
     object.sections.extend(consts(module));
     object.sections.extend(params(&module.name, &module.params));
     let mut entries = vec![(abi::workload_program(&module.name), Entry::Dispatch)];
+    if !shared.sites.is_empty() {
+        object.sections.extend(wait::services(module));
+        entries.push((abi::wait::resume_program(&module.name), Entry::Resume));
+    }
     if options.test {
         for (index, lambda) in module.lambdas.iter().enumerate() {
-            if workload.native.get(index) == Some(&true) {
+            if shared.native.get(index) == Some(&true) {
                 let name = abi::lambda_program(&module.name, &lambda.name);
                 entries.push((name, Entry::Lambda(LambdaId(index as u32))));
             }
@@ -127,7 +179,7 @@ fn add(object: &mut Object, position: u32, workload: &Workload<'_>, options: &Op
     }
     let mut scratch = 0;
     for (name, entry) in entries {
-        let emitted = emit::program(&shared, &name, entry).map_err(|error| Error::Workload {
+        let emitted = emit::program(shared, &name, entry).map_err(|error| Error::Workload {
             workload: module.name.to_string(),
             reason: format!("{name}: {error}"),
         })?;
@@ -210,6 +262,8 @@ impl<'m> Shared<'m> {
             consts,
             params,
             inline_trips: options.inline_trips,
+            sites: Vec::new(),
+            slots: None,
         }
     }
 }

@@ -26,6 +26,7 @@ mod regalloc;
 pub mod shared;
 pub mod text;
 mod vcode;
+mod wait;
 
 pub use image::{Error, Options, Workload, compile};
 pub use legalise::{Legaliser, Refusal, legalise};

@@ -288,7 +288,7 @@ fn the_comparison_tree_finds_each_of_many_workloads() {
     }
     let ids: Vec<u32> = (0..100).map(|n| 0x0101_0000 | (n * 37 + 5)).collect();
     let mut object = sample();
-    object.programs[0] = lambdac_backend_ebpf::dispatch::dispatch(&ids).unwrap();
+    object.programs[0] = lambdac_backend_ebpf::dispatch::dispatch(&ids, false).unwrap();
     object.maps = lambdac_backend_ebpf::shared::maps(ids.len() as u32);
     let kernel = Kernel::load(&object.to_elf().unwrap(), &["echo"; 100]);
     kernel.configure();

@@ -12,7 +12,6 @@ use lambdac_analysis::Placement;
 use lambdac_backend_ebpf::{Options, Workload, compile};
 use lambdac_check::{Sources, check};
 use lambdac_diag::{Sink, SourceMap};
-use lambdac_mir::Lambda;
 use support::kernel;
 
 fn files(folder: &Path, out: &mut Vec<PathBuf>) {
@@ -46,10 +45,6 @@ impl Sources for Beside {
     }
 }
 
-fn waits(lambda: &Lambda) -> bool {
-    lambda.parts.len() > 1
-}
-
 /// The object of a file; none for a library.
 fn object(path: &Path) -> Option<Vec<u8>> {
     let text = std::fs::read_to_string(path).unwrap();
@@ -64,12 +59,12 @@ fn object(path: &Path) -> Option<Vec<u8>> {
     let mut module = lambdac_lower::lower(&checked, &map);
     lambdac_lower::split_awaits(&mut module);
     lambdac_opt::optimize(&mut module, &lambdac_opt::Options::default());
-    let lambdas = module.lambdas.iter().zip(&analysis.lambdas);
+    let lambdas = analysis.lambdas.iter();
     let workload = Workload {
         id: 0x1234_0000,
         module: &module,
         native: lambdas
-            .map(|(lambda, info)| !waits(lambda) && matches!(info.placement, Placement::Nic { .. }))
+            .map(|info| matches!(info.placement, Placement::Nic { .. }))
             .collect(),
     };
     let options = Options {

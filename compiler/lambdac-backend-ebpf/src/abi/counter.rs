@@ -98,6 +98,16 @@ wire! {
     ShortMiddle Dropped "short_middle";
     /// The driver refused to change the length of the packet for the reply.
     NoTailroom Dropped "send_failed";
+    /// A service's answer that nothing waits for, or not any more.
+    AnswerUnasked Dropped "answer_unasked";
+    /// An answer to what waits, from another address or port than the service's.
+    AnswerWrongPeer Dropped "answer_wrong_peer";
+    /// An answer that the protocol does not know.
+    AnswerMalformed Dropped "answer_malformed";
+    /// A value for another key.
+    AnswerWrongKey Dropped "answer_wrong_key";
+    /// One of several datagrams of an answer.
+    AnswerPart Dropped "answer_part";
 }
 
 macro_rules! ended {
@@ -164,6 +174,24 @@ ended! {
     TrapUnreachable = 17;
     /// Log lines and trap reports that found no room in the ring.
     EventsLost = 18;
+    /// Requests to a service.
+    ServiceSent = 19;
+    /// Answers of a service that were taken.
+    ServiceAnswered = 20;
+    /// Requests to a service whose time ran out.
+    ServiceTimedOut = 21;
+    /// Requests to a service that were not sent: the key or the value may not be.
+    UnsentKey = 22;
+    /// Not sent: no slot was free.
+    UnsentSlots = 23;
+    /// Not sent: the agent holds no ports.
+    UnsentPorts = 24;
+    /// Not sent: no route, or one by another interface.
+    UnsentRoute = 25;
+    /// Not sent: the next hop's Ethernet address is not known.
+    UnsentNeighbour = 26;
+    /// Not sent: the driver refused to change the length of the packet.
+    UnsentTailroom = 27;
 }
 
 #[cfg(test)]

@@ -12,9 +12,12 @@
 //! | [`EVENTS`] | ring buffer | [`event`]s |
 //! | [`SCRATCH`] | array | memory of an invocation; nothing in it outlives one |
 //! | [`TEST`] | data section | [`Test`]; only in objects for tests |
+//!
+//! What [`wait`] describes is only there where a lambda awaits.
 
 mod counter;
 pub mod event;
+pub mod wait;
 
 pub use counter::{COUNTER_SLOTS, Ended, Wire, WireEnd};
 
@@ -87,6 +90,8 @@ impl Config {
     pub const BYTES: usize = 24;
     /// Offset of the word that holds the switch (low 16 bits) and the Ethernet address above it.
     pub(crate) const SWITCH_AND_MAC: i16 = 0;
+    /// Offset of the Ethernet address.
+    pub(crate) const MAC: i16 = 2;
     /// Offset of the own address.
     pub(crate) const ADDRESS: i16 = 8;
     /// Offset of the port.

@@ -228,7 +228,11 @@ impl<'m> Emitter<'m> {
                 let mark = self.trap(*cause);
                 self.jump(mark);
             }
-            Term::Await { .. } | Term::Become { .. } => self.invalid("a lambda that waits"),
+            Term::Await { call, part, args } => self.await_term(call, *part, args),
+            Term::Become { part, args } => {
+                let values = self.get_all(args);
+                self.enter_part(*part, &values);
+            }
         }
     }
 

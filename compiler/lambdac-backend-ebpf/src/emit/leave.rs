@@ -236,6 +236,9 @@ impl Emitter<'_> {
 
     fn report_trap(&mut self, info: V) {
         use crate::insn::{AluOp, Cond};
+        if self.quiet {
+            return self.push(Inst::Exit(Operand::Imm(action::DROP)));
+        }
         let piece = |emitter: &mut Self, shift: i32, mask: i32| {
             let reg = emitter.new_reg();
             emitter.mov(reg, info);

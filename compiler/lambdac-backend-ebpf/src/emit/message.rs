@@ -11,7 +11,7 @@ use crate::packet::{self, action, xdp_md};
 use crate::vcode::{Arg, Inst, Operand, V};
 
 /// Longest reply that is written with stores.
-const INLINE_REPLY: u32 = 64;
+const INLINE_REPLY: u32 = 128;
 
 impl<'m> Emitter<'m> {
     /// A field of the packet's headers, as it lies there.
@@ -42,8 +42,13 @@ impl<'m> Emitter<'m> {
                 return self.val(reg);
             }
             PktField::Port => {
-                let ctx = self.ctx();
-                let reg = self.load(Size::W, ctx, xdp_md::INGRESS_IFINDEX);
+                let reg = match self.ingress.clone() {
+                    Some(ingress) => self.copy_of(&ingress),
+                    None => {
+                        let ctx = self.ctx();
+                        self.load(Size::W, ctx, xdp_md::INGRESS_IFINDEX)
+                    }
+                };
                 self.mask(reg, 16);
                 return self.val(reg);
             }

@@ -12,7 +12,9 @@
 //! - **The packet** stays as it is until the reply. Constant offsets below the request's least length are checked once,
 //!   all others at their access.
 //! - A comparison that is only branched on becomes the branch.
+//! - A lambda that **waits** is several parts; the ones after an answer start in a program of their own ([`wait`]).
 
+mod answer;
 mod bits;
 mod calls;
 mod control;
@@ -27,18 +29,21 @@ mod scalar;
 mod state;
 mod table;
 mod value;
+mod wait;
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use lambdac_mir::{Body, FuncParam, Label, LambdaId, Loc, Module, Shape};
+use lambdac_mir::{Body, FuncParam, Label, LambdaId, Loc, Module, PartId, Shape};
 
 use crate::asm::Function;
 use crate::layout;
 use crate::regalloc;
 use crate::vcode::{Mark, V, Vcode};
+use crate::wait::Slots;
 pub(crate) use program::{Entry, program};
 pub(crate) use value::Val;
+pub(crate) use wait::{Site, sites};
 
 /// Bytes of a home.
 const HOME: u32 = 8;
@@ -85,6 +90,10 @@ pub(crate) struct Shared<'m> {
     pub(crate) params: Vec<u32>,
     /// Trips of loops, nested ones multiplied, up to which a loop stays one.
     pub(crate) inline_trips: u64,
+    /// Where lambdas wait: entries of the continuation program.
+    pub(crate) sites: Vec<Site>,
+    /// Slots of the image, if anything waits.
+    pub(crate) slots: Option<Slots>,
 }
 
 /// A program and the callbacks that it needs.
@@ -226,6 +235,12 @@ pub(crate) struct Emitter<'m> {
     len_max: u32,
     lambda: Option<LambdaId>,
     now: Option<Val>,
+    /// Entrances of the lambda's parts.
+    parts: BTreeMap<PartId, wait::Entrance>,
+    /// The interface that the request came in by, where the packet is not the request's own.
+    ingress: Option<Val>,
+    /// Whether a trap, which can't be, just drops the packet.
+    quiet: bool,
     sink: Sink,
     loc: Loc,
     trap_info: Option<V>,
@@ -258,9 +273,11 @@ impl Unit {
 }
 
 impl<'m> Emitter<'m> {
-    fn new(shared: &'m Shared<'m>, name: String, max_homes: u32) -> Self {
+    /// Homes lie from `first_home` on, before the slots.
+    fn new(shared: &'m Shared<'m>, name: String, first_home: u32, homes: u32) -> Self {
         let mut unit = Unit::new(name.clone());
         unit.code.reserved = PROGRAM_STACK;
+        let max_homes = first_home / HOME + homes;
         let frame = max_homes * HOME;
         Self {
             shared,
@@ -270,8 +287,7 @@ impl<'m> Emitter<'m> {
             instances: Vec::new(),
             callbacks: Vec::new(),
             homes: HashMap::new(),
-            // The first word is the stamp counter, which outlives invocations.
-            next_home: HOME,
+            next_home: first_home,
             max_homes,
             cursor: frame,
             top: frame,
@@ -281,6 +297,9 @@ impl<'m> Emitter<'m> {
             len_max: 0,
             lambda: None,
             now: None,
+            parts: BTreeMap::new(),
+            ingress: None,
+            quiet: false,
             sink: Sink::Packet,
             loc: Loc::default(),
             trap_info: None,

@@ -3,19 +3,21 @@
 use std::rc::Rc;
 
 use lambdac_mir::{
-    Cond, Dispatch, Field, Func, KeyField, KeyPart, LambdaId, Loc, Match, Module, ObjectKind, Op, Region,
-    Target as RuleTarget,
+    Cond, Dispatch, Field, Func, KeyField, KeyPart, LambdaId, Loc, Match, Module, ObjectKind, Op, PartId,
+    Region, Target as RuleTarget,
 };
 
 use super::keyed::KeyVal;
 use super::leave::Leave;
-use super::{Bytes, Emitted, Emitter, Error, Mem, Ref, Shared, Sink, Val, with_homes};
+use super::wait::order;
+use super::{Bytes, Emitted, Emitter, Error, HOME, Mem, Ref, Shared, Sink, Val, with_homes};
 use crate::abi::{Ended, Wire};
 use crate::asm::ParamType;
 use crate::finish;
 use crate::insn::{self, AluOp, Bits, Size};
 use crate::packet::{self, action, wire16, wire32, xdp_md};
 use crate::vcode::{Arg, Inst, Mark, Operand, V};
+use crate::wait;
 
 /// What a program runs.
 #[derive(Clone, Copy, Debug)]
@@ -24,12 +26,23 @@ pub(crate) enum Entry {
     Dispatch,
     /// A lambda, whatever the match stage says.
     Lambda(LambdaId),
+    /// Parts that waited.
+    Resume,
+    /// The reader of services' answers.
+    Answer,
+    /// The end of a wait without an answer.
+    Expire,
 }
 
 /// A program of a workload.
 pub(crate) fn program(shared: &Shared<'_>, name: &str, entry: Entry) -> Result<Emitted, Error> {
     with_homes(|homes| {
-        let mut emitter = Emitter::new(shared, name.to_owned(), homes);
+        // The first word is the stamp counter, which outlives invocations.
+        let first = match entry {
+            Entry::Dispatch | Entry::Lambda(_) => HOME,
+            Entry::Resume | Entry::Answer | Entry::Expire => wait::HAND_END,
+        };
+        let mut emitter = Emitter::new(shared, name.to_owned(), first, homes);
         emitter.program(entry);
         emitter.finish()
     })
@@ -40,7 +53,9 @@ fn reachable(module: &Module, entry: Entry) -> Vec<LambdaId> {
     match (entry, &module.dispatch) {
         (Entry::Lambda(id), _) => vec![id],
         (Entry::Dispatch, Dispatch::Only(id)) => vec![*id],
-        (Entry::Dispatch, Dispatch::Unreachable) => Vec::new(),
+        (Entry::Dispatch, Dispatch::Unreachable) | (Entry::Resume | Entry::Answer | Entry::Expire, _) => {
+            Vec::new()
+        }
         (Entry::Dispatch, Dispatch::Match(stage)) => {
             let mut ids: Vec<LambdaId> = stage
                 .rules
@@ -80,10 +95,21 @@ fn stream(module: &Module, lambdas: &[LambdaId]) -> Option<Stream> {
 
 impl<'m> Emitter<'m> {
     fn program(&mut self, entry: Entry) {
-        let module = self.shared.module;
         let ctx = self.new_reg();
         self.unit.code.params = vec![(ctx, "ctx", ParamType::Context)];
         self.unit.ctx = Some(ctx);
+        match entry {
+            Entry::Dispatch | Entry::Lambda(_) => self.request(ctx, entry),
+            Entry::Resume => self.resume(),
+            Entry::Answer => self.answer(),
+            Entry::Expire => self.expire(),
+        }
+        self.program_traps();
+    }
+
+    /// From a request's packet to its end.
+    fn request(&mut self, ctx: V, entry: Entry) {
+        let module = self.shared.module;
         let lambdas = reachable(module, entry);
         let stream = stream(module, &lambdas);
         let len = self.headers(ctx, entry, stream.as_ref());
@@ -95,7 +121,6 @@ impl<'m> Emitter<'m> {
             None => self.run(entry, &lambdas),
         }
         self.end_piece();
-        self.program_traps();
     }
 
     /// Checks what the dispatcher left to check; gives the register of the payload's length.
@@ -146,7 +171,7 @@ impl<'m> Emitter<'m> {
         len
     }
 
-    fn wire_end(&mut self, why: Wire, action: i32) {
+    pub(super) fn wire_end(&mut self, why: Wire, action: i32) {
         let slot = Arg::Imm(why.slot().cast_signed());
         self.call_func(finish::COUNT, vec![Arg::Imm(0), slot]);
         self.push(Inst::Exit(Operand::Imm(action)));
@@ -176,13 +201,13 @@ impl<'m> Emitter<'m> {
     }
 
     /// A piece of a program that looks up the invocation's memory at its start, if it uses it.
-    fn start_piece(&mut self) {
+    pub(super) fn start_piece(&mut self) {
         self.unit.entry = self.unit.code.insts.len();
         self.unit.scratch = None;
         self.unit.shares = false;
     }
 
-    fn end_piece(&mut self) {
+    pub(super) fn end_piece(&mut self) {
         let (Some(scratch), Some(ctx)) = (self.unit.scratch, self.unit.ctx) else {
             return;
         };
@@ -250,20 +275,18 @@ impl<'m> Emitter<'m> {
     fn lambda_body(&mut self, id: LambdaId) {
         let module = self.shared.module;
         let lambda = &module.lambdas[id.index()];
-        let [part] = &lambda.parts[..] else {
-            return self.invalid("a lambda that waits");
-        };
+        let order = order(lambda, &[PartId(0)]);
+        let regions: Vec<&Region> = order.iter().map(|id| &lambda.parts[id.index()].region).collect();
         if self.unit.packet.is_some() {
             self.check_payload(lambda.request.min);
         }
-        if self.now.is_none() && reads_clock(module, &part.region) {
+        if self.now.is_none() && regions.iter().any(|region| reads_clock(module, region)) {
             self.read_clock();
         }
         let cursor = self.cursor;
-        self.enter_body(&lambda.body, &[], &[&part.region]);
-        if self.region(&part.region).is_some() {
-            self.invalid("a part that yields");
-        }
+        self.enter_body(&lambda.body, &[], &regions);
+        self.entrances(lambda, &order);
+        self.parts(lambda, &order);
         self.instances.pop();
         self.release(cursor);
         if self.level() == 0 {
@@ -273,7 +296,7 @@ impl<'m> Emitter<'m> {
     }
 
     /// Lets the verifier see that so many bytes of payload are there.
-    fn check_payload(&mut self, bytes: u32) {
+    pub(super) fn check_payload(&mut self, bytes: u32) {
         let Some((start, end)) = self.unit.packet else {
             return;
         };
@@ -524,7 +547,7 @@ impl<'m> Emitter<'m> {
 }
 
 /// Whether code reads the clock: by `now`, or for the life of an entry.
-fn reads_clock(module: &Module, region: &Region) -> bool {
+pub(super) fn reads_clock(module: &Module, region: &Region) -> bool {
     let mut reads = false;
     region.walk(&mut |stmt| {
         reads |= match &stmt.op {

@@ -41,7 +41,7 @@ pub fn sample() -> Object {
         maps: shared::maps(IDS.len() as u32),
         sections,
         programs: vec![
-            dispatch::dispatch(&IDS).unwrap(),
+            dispatch::dispatch(&IDS, false).unwrap(),
             echo(),
             web(),
             handed_up("w_punt", finish::PUNT, 2, abi::event::NOBODY.cast_signed()),

@@ -1,0 +1,281 @@
+//! Programs for what ends a wait: an answer of a service, or the lack of one.
+//!
+//! Both find the slot, win it by compare-exchange, leave in the invocation's memory how the wait ended, and go on in the
+//! continuation program. What the text of an answer says is decided by `answer.mir`, which is emitted like any other
+//! function; so its accesses are bounded for the verifier.
+
+use std::rc::Rc;
+use std::sync::LazyLock;
+
+use lambdac_mir::{Func, Module, Shape};
+
+use super::{Emitter, Mem, Ref, Shared, Spot, Val};
+use crate::abi::{Wire, wait as abi};
+use crate::expand::expand;
+use crate::insn::{AluOp, Bits, Cond, Helper, Imm64, Size};
+use crate::packet::{self, action, xdp_md};
+use crate::vcode::{Arg, Callee, Inst, Mark, Operand, V};
+use crate::wait::{self, Slots};
+
+/// The reader of answers.
+static READER: LazyLock<Module> =
+    LazyLock::new(|| expand(&lambdac_mir::parse(include_str!("answer.mir")).expect("the text is tested")));
+
+/// Its function, the last: the others are what it calls.
+const READ_ANSWER: usize = 5;
+
+/// Kinds of its result that are no answers to what waits.
+const MALFORMED: i32 = 0;
+const WRONG_KEY: i32 = 1;
+
+impl Shared<'static> {
+    /// Of an image's programs for the ends of waits.
+    pub(crate) fn of_answers(slots: Slots, test: bool) -> Self {
+        Self {
+            module: &READER,
+            position: 0,
+            id: 0,
+            native: &[],
+            test,
+            first_file: 0,
+            consts: Vec::new(),
+            params: Vec::new(),
+            inline_trips: 0,
+            sites: Vec::new(),
+            slots: Some(slots),
+        }
+    }
+}
+
+/// Where packets go that are no answers.
+struct Refused {
+    unasked: Mark,
+    peer: Mark,
+    malformed: Mark,
+    key: Mark,
+    part: Mark,
+}
+
+impl Emitter<'_> {
+    /// Mark of a counted end.
+    fn refused(&mut self) -> Refused {
+        Refused {
+            unasked: self.mark(),
+            peer: self.mark(),
+            malformed: self.mark(),
+            key: self.mark(),
+            part: self.mark(),
+        }
+    }
+
+    fn bind_refused(&mut self, refused: &Refused) {
+        for (mark, why) in [
+            (refused.unasked, Wire::AnswerUnasked),
+            (refused.peer, Wire::AnswerWrongPeer),
+            (refused.malformed, Wire::AnswerMalformed),
+            (refused.key, Wire::AnswerWrongKey),
+            (refused.part, Wire::AnswerPart),
+        ] {
+            self.bind(mark);
+            self.wire_end(why, action::DROP);
+        }
+    }
+
+    /// A packet to one of our ports; the dispatcher has looked at everything up to UDP's header.
+    pub(super) fn answer(&mut self) {
+        let Some(slots) = self.shared.slots else {
+            return self.invalid("answers without slots");
+        };
+        let ctx = self.ctx();
+        self.quiet = true;
+        self.start_piece();
+        let refused = self.refused();
+        let start = self.load(Size::W, ctx, xdp_md::DATA);
+        let end = self.load(Size::W, ctx, xdp_md::DATA_END);
+        let text = self.new_reg();
+        self.mov(text, start);
+        self.alu(AluOp::Add, text, wait::TEXT);
+        self.branch(Cond::Gt, text, end, refused.malformed);
+        let len = self.wire16(start, packet::UDP_LENGTH);
+        self.branch(Cond::Lt, len, packet::UDP_LEN + abi::FRAME_LEN, refused.malformed);
+        self.alu(AluOp::Sub, len, packet::UDP_LEN + abi::FRAME_LEN);
+        self.branch(Cond::Gt, len, abi::MAX_ANSWER as i32, refused.malformed);
+        let sequence = self.wire16(start, packet::LAMBDA + 2);
+        let total = self.wire16(start, packet::LAMBDA + 4);
+        self.branch(Cond::Ge, sequence, total, refused.malformed);
+        let (slot, word) = self.find(ctx, start, slots, &refused);
+        let kind = self.read_text(ctx, slot, len, &refused);
+        let (whole, fits) = (self.mark(), self.mark());
+        self.branch(Cond::Eq, total, 1, whole);
+        // Only a value over the limit is that long, and the first datagram proves it.
+        self.branch(Cond::Ne, sequence, 0, refused.part);
+        self.branch(Cond::Ne, kind, wait::OVERSIZED, refused.part);
+        self.bind(whole);
+        self.branch(Cond::Ne, kind, wait::OVERSIZED, fits);
+        self.constant(kind, wait::FAILED as u64);
+        self.bind(fits);
+        self.win(slot, word, refused.unasked);
+        self.hand_over(ctx, slot, kind);
+        self.bind_refused(&refused);
+        self.end_piece();
+    }
+
+    fn wire16(&mut self, start: V, off: i16) -> V {
+        let reg = self.load(Size::H, start, off);
+        self.push(Inst::Swap {
+            size: Size::H,
+            dst: reg,
+        });
+        reg
+    }
+
+    /// The slot that an answer is for, and its word.
+    fn find(&mut self, ctx: V, start: V, slots: Slots, refused: &Refused) -> (V, V) {
+        let index = self.wire16(start, packet::LAMBDA);
+        self.alu(AluOp::And, index, slots.count as i32 - 1);
+        let slot = self.slot(index, refused.unasked);
+        let word = self.load(Size::D, slot, 0);
+        let state = self.new_reg();
+        self.mov(state, word);
+        self.alu(AluOp::And, state, 0xff);
+        self.branch(Cond::Ne, state, i32::from(abi::WAITING), refused.unasked);
+        // What is in the slot is what it was when it began to wait, if the word is the same in the end.
+        let ingress = self.load(Size::W, ctx, xdp_md::INGRESS_IFINDEX);
+        let kept = self.load(Size::W, slot, abi::IFINDEX);
+        self.branch(Cond::Ne, ingress, kept, refused.unasked);
+        for (size, off, kept, other) in [
+            (Size::H, packet::UDP_DESTINATION, abi::OWN_PORT, refused.unasked),
+            (Size::H, packet::LAMBDA, abi::ID, refused.unasked),
+            (Size::W, packet::IP_SOURCE, abi::PEER, refused.peer),
+            (Size::H, packet::UDP, abi::PEER_PORT, refused.peer),
+        ] {
+            let there = self.load(size, start, off);
+            let kept = self.load(size, slot, kept);
+            self.branch(Cond::Ne, there, kept, other);
+        }
+        (slot, word)
+    }
+
+    /// Reads the text: the kind, and for a value where it is, which goes to the memory that is handed over.
+    fn read_text(&mut self, ctx: V, slot: V, len: V, refused: &Refused) -> V {
+        let scratch = self.scratch();
+        let text = Mem::Slot {
+            at: wait::HAND_TEXT,
+            size: abi::MAX_ANSWER,
+        };
+        self.branch(Cond::Lt, len, 1, refused.malformed);
+        let to = self.address(&Ref::new(text, 0), 0);
+        let from = Arg::Imm(wait::TEXT);
+        let loaded = self.call(
+            Helper::XdpLoadBytes,
+            vec![Arg::Reg(ctx), from, Arg::Reg(to), Arg::Reg(len)],
+        );
+        self.branch(Cond::Ne, loaded, 0, refused.malformed);
+        let key = self.memory(abi::KEY_ROOM);
+        let to = self.address(&Ref::new(key, 0), abi::KEY_ROOM);
+        let from = self.new_reg();
+        self.mov(from, slot);
+        self.alu(AluOp::Add, from, i32::from(abi::KEY));
+        let room = Arg::Imm(abi::KEY_ROOM as i32);
+        self.call(Helper::ProbeReadKernel, vec![Arg::Reg(to), room, Arg::Reg(from)]);
+        let key_len = self.load(Size::W, slot, abi::KEY_LEN);
+        self.branch(Cond::Gt, key_len, abi::MAX_KEY as i32, refused.unasked);
+        let op = self.load(Size::B, slot, abi::OP);
+        let result = self.new_reg();
+        let view = |emitter: &Self, mem, len| Spot {
+            at: Ref::new(mem, 0),
+            shape: &Shape::View,
+            len: Some(emitter.val(len)),
+        };
+        let args = vec![None, Some(view(self, text, len)), Some(view(self, key, key_len))];
+        let reader: &'static Func = &READER.funcs[READ_ANSWER];
+        let lambdac_mir::FuncParam::Scalar(param) = reader.params[0] else {
+            self.invalid("a reader without an operation");
+            return result;
+        };
+        let op = self.val(op);
+        self.run_func(reader, args, vec![(param, op)], Rc::new([result]));
+        let piece = |emitter: &mut Self, shift: i32, mask: i32| {
+            let reg = emitter.new_reg();
+            emitter.mov(reg, result);
+            emitter.alu(AluOp::Rsh, reg, shift);
+            emitter.alu(AluOp::And, reg, mask);
+            reg
+        };
+        let (at, value_len) = (piece(self, 16, 0xffff), piece(self, 0, 0xffff));
+        self.store(Size::W, scratch, wait::HAND_AT, at);
+        self.store(Size::W, scratch, wait::HAND_LEN, value_len);
+        let kind = piece(self, 32, 0xff);
+        self.branch(Cond::Eq, kind, MALFORMED, refused.malformed);
+        self.branch(Cond::Eq, kind, WRONG_KEY, refused.key);
+        kind
+    }
+
+    /// From waiting to running, unless another did.
+    fn win(&mut self, slot: V, word: V, lost: Mark) {
+        let new = self.new_reg();
+        self.mov(new, word);
+        self.alu(AluOp::Add, new, i32::from(abi::RUNNING - abi::WAITING));
+        let found = self.new_reg();
+        self.push(Inst::CompareExchange {
+            bits: Bits::B64,
+            base: slot,
+            off: 0,
+            expected: word,
+            new,
+            dst: found,
+        });
+        self.branch(Cond::Ne, found, word, lost);
+    }
+
+    /// On in the continuation program. The slot's index is on the stack still.
+    fn hand_over(&mut self, ctx: V, slot: V, kind: V) {
+        let scratch = self.scratch();
+        let index = self.new_reg();
+        self.push(Inst::Load {
+            size: Size::W,
+            dst: index,
+            base: crate::vcode::Base::Stack,
+            off: super::STACK_KEY,
+        });
+        self.store(Size::W, scratch, wait::HAND_SLOT, index);
+        self.store(Size::W, scratch, wait::HAND_KIND, kind);
+        let programs = Arg::Wide(Imm64::Map(abi::RESUMES.to_owned()));
+        let resume = self.load(Size::W, slot, abi::RESUME);
+        // Where it comes back from, the verifier sees no result.
+        self.push(Inst::Call {
+            callee: Callee::Helper(Helper::TailCall),
+            args: vec![Arg::Reg(ctx), programs, Arg::Reg(resume)],
+            result: None,
+        });
+        self.lose(slot);
+    }
+
+    /// The program that ends a wait whose time ran out, if it still is the same wait.
+    pub(super) fn expire(&mut self) {
+        let ctx = self.ctx();
+        self.start_piece();
+        let late = self.mark();
+        // Looked up before the slot, whose index must be what is left on the stack.
+        self.scratch();
+        let start = self.load(Size::W, ctx, xdp_md::DATA);
+        let end = self.load(Size::W, ctx, xdp_md::DATA_END);
+        let last = self.new_reg();
+        self.mov(last, start);
+        self.alu(AluOp::Add, last, abi::EXPIRE_BYTES as i32);
+        self.branch(Cond::Gt, last, end, late);
+        let index = self.load(Size::W, start, abi::EXPIRE_SLOT);
+        let word = self.load(Size::D, start, abi::EXPIRE_WORD);
+        let slot = self.slot(index, late);
+        let state = self.new_reg();
+        self.mov(state, word);
+        self.alu(AluOp::And, state, 0xff);
+        self.branch(Cond::Ne, state, i32::from(abi::WAITING), late);
+        self.win(slot, word, late);
+        let kind = self.copy_of(&Val::Imm(wait::TIMED_OUT as u64));
+        self.hand_over(ctx, slot, kind);
+        self.bind(late);
+        self.push(Inst::Exit(Operand::Imm(action::DROP)));
+        self.end_piece();
+    }
+}
