@@ -173,10 +173,83 @@ fn spread(hir: &Workload, analysis: &Analysis, alone: Vec<Place>) -> Vec<Place> 
                 let with = &hir.lambdas[first.index()].name;
                 places[id.index()] = Place::Host {
                     code: SHARES.to_owned(),
-                    reason: format!("it is tied by state to `{with}`, which runs on the host"),
+                    reason: format!("{TARGET}: it is tied by state to `{with}`, which runs on the host"),
                 };
             }
         }
     }
     places
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{Place, Places};
+    use crate::{Input, NoSources, Options, Session};
+
+    /// Name and code of each lambda that is the host's.
+    fn kept(source: &str) -> Vec<(String, String)> {
+        let mut session = Session::new(Box::new(NoSources));
+        let checked = session.check(&Input {
+            name: "w.lnic".into(),
+            bytes: source.into(),
+        });
+        let workload = checked
+            .workload
+            .unwrap_or_else(|| panic!("{:?}", checked.diagnostics));
+        let compiled = session
+            .compile(&workload, &Options::default())
+            .expect("all passes exist");
+        let places = Places::of(&workload, &compiled.module);
+        let lambdas = workload.0.lambdas.iter().zip(places.lambdas());
+        let kept = lambdas.filter_map(|(lambda, place)| match place {
+            Place::Native => None,
+            Place::Host { code, reason } => {
+                assert!(reason.starts_with("xdp: "), "{reason}");
+                Some((lambda.name.to_string(), code.clone()))
+            }
+        });
+        kept.collect()
+    }
+
+    #[test]
+    fn the_examples_of_the_pages_have_their_code_and_their_mends_are_native() {
+        let codes = lang_spec::error_codes().filter(|code| code.starts_with("E07") && *code != "E0750");
+        let codes: Vec<_> = codes.collect();
+        assert_eq!(codes.len(), 8);
+        for code in codes {
+            let page = lang_spec::error_page(code).expect("listed");
+            let blocks = page.split("```lnic\n").skip(1);
+            let blocks: Vec<_> = blocks.filter_map(|rest| rest.split("```").next()).collect();
+            let [example, mend] = blocks[..] else {
+                panic!("{code}: an example and a mend")
+            };
+            let found: BTreeSet<String> = kept(example).into_iter().map(|(_, code)| code).collect();
+            assert!(found.contains(code), "{code}: {found:?}");
+            assert_eq!(kept(mend), Vec::new(), "{code}");
+        }
+    }
+
+    #[test]
+    fn only_the_component_of_a_lambda_that_stays_behind_stays_behind() {
+        let source = "workload w; state a: u32; state b: u32;
+            @on(host) lambda asked(req: [u8; 1]) -> [u32; 1] { reply [a.fetch_add(1)]; }
+            lambda tied(req: [u8; 1]) -> [u32; 1] { reply [a]; }
+            lambda free(req: [u8; 1]) -> [u32; 1] { reply [b.fetch_add(1)]; }
+            match (req: [u8; 1]) { req[0] == 0 => asked, req[0] == 1 => tied, _ => free }";
+        let expected = [("asked", "E0705"), ("tied", "E0790")];
+        assert_eq!(
+            kept(source),
+            expected.map(|(name, code)| (name.to_owned(), code.to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_lambda_without_a_parameter_takes_long_messages_on_the_nic_unless_a_match_picks_it() {
+        let alone = "workload w; state n: u32; lambda l() -> [u32; 1] { reply [n.fetch_add(1)]; }";
+        assert_eq!(kept(alone), Vec::new());
+        let picked = format!("{alone} match (req: [u8; 1]) {{ req[0] == 1 => l, _ => drop }}");
+        assert_eq!(kept(&picked), [("l".to_owned(), "E0702".to_owned())]);
+    }
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use lambdac_diag::{SourceMap, render};
+use lambdac_diag::render;
 use lambdac_driver::{CheckedWorkload, Input, NoSources, Options, Session};
 use lambdac_mir::Module;
 
 use crate::generate::{ENDINGS, Request, Seen};
-use crate::runners::{HirRunner, HostRunner, MirRunner};
+use crate::runners::{HirRunner, HostRunner, MirRunner, XdpRunner};
 
 /// How a call ended, in a form that all engines share.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +52,13 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// Checks a source and runs the requests on every engine.
-///
-/// # Errors
-/// What does not compile, or differs.
-pub fn compare(source: &str, requests: &[Request]) -> Result<Seen, Mismatch> {
+/// A source that was checked.
+struct Checked {
+    session: Session,
+    workload: CheckedWorkload,
+}
+
+fn checked(source: &str) -> Result<Checked, Mismatch> {
     let mut session = Session::new(Box::new(NoSources));
     let input = Input {
         name: "generated.lnic".into(),
@@ -71,9 +73,32 @@ pub fn compare(source: &str, requests: &[Request]) -> Result<Seen, Mismatch> {
             text.collect::<String>()
         )));
     };
-    let modules = stages(&session, &workload)?;
-    let map: &SourceMap = session.map();
-    let mut reference = HirRunner::new(Arc::new(workload.0.clone()), map.clone());
+    Ok(Checked { session, workload })
+}
+
+impl Checked {
+    fn reference(&self) -> HirRunner {
+        HirRunner::new(Arc::new(self.workload.0.clone()), self.session.map().clone())
+    }
+
+    /// Runs the requests.
+    fn run(&self, others: &mut [&mut dyn Runner], requests: &[Request]) -> Result<Seen, Mismatch> {
+        let mut reference = self.reference();
+        let endings = run(&mut reference, others, requests)?;
+        Ok(Seen {
+            rule_hits: reference.rule_hits(),
+            endings,
+        })
+    }
+}
+
+/// Checks a source and runs the requests on every engine.
+///
+/// # Errors
+/// What does not compile, or differs.
+pub fn compare(source: &str, requests: &[Request]) -> Result<Seen, Mismatch> {
+    let checked = checked(source)?;
+    let modules = stages(&checked.session, &checked.workload)?;
     let mut others: Vec<Box<dyn Runner>> = Vec::new();
     for (name, module) in &modules {
         others.push(Box::new(MirRunner::new(name, module.clone())?));
@@ -81,11 +106,23 @@ pub fn compare(source: &str, requests: &[Request]) -> Result<Seen, Mismatch> {
     if let Some((_, optimised)) = modules.last() {
         others.push(Box::new(HostRunner::new(optimised.clone())?));
     }
-    let endings = run(&mut reference, &mut others, requests)?;
-    Ok(Seen {
-        rule_hits: reference.rule_hits(),
-        endings,
-    })
+    let mut others: Vec<&mut dyn Runner> = others.iter_mut().map(|other| &mut **other as _).collect();
+    checked.run(&mut others, requests)
+}
+
+/// Checks a source and runs the requests on the NIC; also gives how many the NIC dealt with itself.
+///
+/// # Errors
+/// What does not compile, what the kernel refuses, or what differs.
+pub fn compare_xdp(source: &str, requests: &[Request]) -> Result<(Seen, u64), Mismatch> {
+    let checked = checked(source)?;
+    let compiled = checked
+        .session
+        .compile(&checked.workload, &Options::default())
+        .map_err(|e| Mismatch(e.to_string()))?;
+    let mut nic = XdpRunner::new(&checked.workload, compiled.module)?;
+    let seen = checked.run(&mut [&mut nic], requests)?;
+    Ok((seen, nic.by_nic()))
 }
 
 /// The MIR as lowered, after the await split, and after all passes, each validated.
@@ -116,7 +153,7 @@ fn stages(
 
 fn run(
     reference: &mut HirRunner,
-    others: &mut [Box<dyn Runner>],
+    others: &mut [&mut dyn Runner],
     requests: &[Request],
 ) -> Result<BTreeSet<&'static str>, Mismatch> {
     let mut endings = BTreeSet::new();

@@ -6,4 +6,5 @@ pub mod differential;
 pub mod fuzz;
 pub mod generate;
 pub mod peers;
+pub mod random;
 pub mod runners;

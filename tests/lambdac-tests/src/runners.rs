@@ -7,12 +7,15 @@ use lambdac_hir as hir;
 use lambdac_interp::{Env, Interpreter, PktValues, ServiceOracle, TrapCause};
 use lambdac_mir::interp as mir;
 use lambdac_mir::{Data, Module, ObjectKind, Shape};
+use lnic_engine::control::StateDump;
 
 use crate::differential::{Mismatch, Outcome, Runner, ServiceAnswer, State, service_answer};
 use crate::generate::Request;
 
 mod host;
+mod xdp;
 pub use host::HostRunner;
+pub use xdp::XdpRunner;
 
 /// Seed of the stream of `random()` on every engine.
 pub(crate) const SEED: u64 = 7;
@@ -183,6 +186,23 @@ pub(crate) fn value_shape(kind: &ObjectKind) -> Option<&Shape> {
         ObjectKind::Value { shape, .. } => Some(shape),
         ObjectKind::Lru { value, .. } | ObjectKind::Map { value, .. } => Some(value),
         ObjectKind::Counter { .. } | ObjectKind::Table { .. } => None,
+    }
+}
+
+/// What an object of a running workload holds, as lines.
+pub(crate) fn dump_lines(module: &Module, name: &str, dump: &StateDump) -> Vec<String> {
+    let object = module.objects.iter().find(|object| &*object.name == name);
+    let shape = object
+        .and_then(|object| value_shape(&object.kind))
+        .unwrap_or(&Shape::View);
+    match dump {
+        StateDump::Value(value) => vec![mir_text(shape, value)],
+        StateDump::Counters(counts) => counts.iter().map(u64::to_string).collect(),
+        StateDump::Entries(entries) => sorted(
+            entries
+                .iter()
+                .map(|(key, value)| format!("{}: {}", key_text(key), mir_text(shape, value))),
+        ),
     }
 }
 

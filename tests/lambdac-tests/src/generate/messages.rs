@@ -97,7 +97,14 @@ impl Generator {
     pub fn requests(&mut self, ty: &Ty, ops: &[u8]) -> Vec<Request> {
         let (min, max) = self.message_size(ty);
         let count = self.c.range(6, 10);
-        (0..count).map(|i| self.request(min, max, ops, i)).collect()
+        let mut requests: Vec<Request> = (0..count).map(|i| self.request(min, max, ops, i)).collect();
+        // The clock never goes back.
+        let mut clock = 0;
+        for request in &mut requests {
+            clock = request.now.max(clock);
+            request.now = clock;
+        }
+        requests
     }
 
     fn request(&mut self, min: u32, max: u32, ops: &[u8], number: u32) -> Request {

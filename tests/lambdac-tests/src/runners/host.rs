@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use lambdac_driver::testing::{self, HostInstance, HostOutcome};
-use lambdac_mir::{Data, Module, ServiceOp, Shape};
-use lnic_engine::control::StateDump;
+use lambdac_mir::{Module, ServiceOp};
 use lnic_engine::{Call, Meta};
 
-use super::{SEED, by_name, key_text, mir_text, value_shape};
+use super::{SEED, by_name, dump_lines};
 use crate::differential::{Mismatch, Outcome, Runner, ServiceAnswer, State, service_answer};
 use crate::generate::Request;
 
@@ -24,15 +23,6 @@ impl HostRunner {
     pub fn new(module: Arc<Module>) -> Result<Self, Mismatch> {
         let instance = HostInstance::new(&module, SEED).map_err(|e| Mismatch(format!("host: {e}")))?;
         Ok(Self { instance })
-    }
-
-    fn shape(&self, name: &str) -> Shape {
-        let module = self.instance.workload().module();
-        let object = module.objects.iter().find(|object| &*object.name == name);
-        object
-            .and_then(|object| value_shape(&object.kind))
-            .cloned()
-            .unwrap_or(Shape::View)
     }
 }
 
@@ -74,20 +64,12 @@ impl Runner for HostRunner {
     }
 
     fn state(&mut self, now: u64) -> State {
-        let lines = |name: &str, dump: &StateDump| match dump {
-            StateDump::Value(value) => vec![mir_text(&self.shape(name), value)],
-            StateDump::Counters(counts) => counts.iter().map(u64::to_string).collect(),
-            StateDump::Entries(entries) => {
-                let shape = self.shape(name);
-                let entry = |(key, value): &(Vec<Data>, Data)| {
-                    format!("{}: {}", key_text(key), mir_text(&shape, value))
-                };
-                let mut lines: Vec<String> = entries.iter().map(entry).collect();
-                lines.sort();
-                lines
-            }
-        };
         let state = self.instance.workload().state(now);
-        by_name(state.iter().map(|(name, dump)| (name.clone(), lines(name, dump))))
+        let module = self.instance.workload().module();
+        by_name(
+            state
+                .iter()
+                .map(|(name, dump)| (name.clone(), dump_lines(module, name, dump))),
+        )
     }
 }
