@@ -362,18 +362,29 @@ impl<'m> Emitter<'m> {
     }
 
     /// Calls `bpf_loop` and does what its trips could not.
+    ///
+    /// A call that the verifier sees to make no trips leaves the callback unvisited: it removes the callback as dead
+    /// code, and then misses it for the call. So such a call must be unreachable.
     pub(super) fn call_loop(&mut self, trips: &Val, ended: Ended) {
         debug_assert!(GOES_ON < TRAPPED && TRAPPED < FIRST_WAY);
+        if trips.imm() == Some(0) {
+            return;
+        }
         if ended.traps {
             self.unit.traps_inside |= self.level() > 0;
         }
+        let none = self.mark();
+        let trips = match trips.imm().and_then(|trips| i32::try_from(trips).ok()) {
+            Some(trips) => Arg::Imm(trips),
+            None => {
+                let reg = self.reg(trips);
+                self.branch(Cond::Eq, reg, 0, none);
+                Arg::Reg(reg)
+            }
+        };
         if !ended.ways.is_empty() || ended.traps {
             self.store_home(ended.code_home, &Val::Imm(GOES_ON));
         }
-        let trips = match trips.imm().and_then(|trips| i32::try_from(trips).ok()) {
-            Some(trips) => Arg::Imm(trips),
-            None => Arg::Reg(self.reg(trips)),
-        };
         let env = match self.unit.env {
             Some(env) => Arg::Reg(env),
             None => {
@@ -385,6 +396,7 @@ impl<'m> Emitter<'m> {
         let callback = Arg::Wide(Imm64::Func(ended.name));
         self.call(Helper::Loop, vec![trips, callback, env, Arg::Imm(0)]);
         self.take_ways(ended.code_home, ended.ways, ended.traps);
+        self.bind(none);
     }
 }
 
