@@ -46,6 +46,7 @@ const LAYERS: &[&str] = &[
     "lambdac-opt",
     "lambdac-target",
     "lambdac-cost",
+    "lambdac-image",
     "lambdac-backend-host",
     "lambdac-backend-ebpf",
     "lnic-wire",

@@ -200,7 +200,7 @@ fn ending(outcome: &Outcome) -> Option<&'static str> {
 }
 
 /// Equal outcomes; a line that an engine does not know (0) agrees with any.
-fn agree(a: &Outcome, b: &Outcome) -> bool {
+pub(crate) fn agree(a: &Outcome, b: &Outcome) -> bool {
     match (a, b) {
         (Outcome::Trap(a, line_a), Outcome::Trap(b, line_b)) => {
             a == b && (line_a == line_b || *line_a == 0 || *line_b == 0)

@@ -5,6 +5,7 @@
 pub mod differential;
 pub mod fuzz;
 pub mod generate;
+pub mod images;
 pub mod peers;
 pub mod random;
 pub mod runners;

@@ -273,29 +273,31 @@ impl Runner for MirRunner {
     }
 
     fn state(&mut self, now: u64) -> State {
-        let shape = |name: &str| {
-            let object = self.module.objects.iter().find(|object| &*object.name == name);
-            object
-                .and_then(|object| value_shape(&object.kind))
-                .cloned()
-                .unwrap_or(Shape::View)
-        };
-        let lines = |name: &str, dump: &mir::StateDump| match dump {
-            mir::StateDump::Value(value) => vec![mir_text(&shape(name), value)],
-            mir::StateDump::Counters(counts) => counts.iter().map(u64::to_string).collect(),
-            mir::StateDump::Entries(entries) => {
-                let shape = shape(name);
-                let entry = |(key, value): &(Vec<Data>, Data)| {
-                    format!("{}: {}", key_text(key), mir_text(&shape, value))
-                };
-                sorted(entries.iter().map(entry))
-            }
-        };
         let state = self.interpreter.state(now);
-        by_name(
-            state
-                .iter()
-                .map(|(name, dump)| (name.to_string(), lines(name, dump))),
-        )
+        let lines = |(name, dump): &(Arc<str>, mir::StateDump)| {
+            (name.to_string(), dump_text(&self.module, name, dump))
+        };
+        by_name(state.iter().map(lines))
+    }
+}
+
+/// What an object of a module holds, as lines of text.
+pub(crate) fn dump_text(module: &Module, name: &str, dump: &mir::StateDump) -> Vec<String> {
+    let shape = || {
+        let object = module.objects.iter().find(|object| &*object.name == name);
+        object
+            .and_then(|object| value_shape(&object.kind))
+            .cloned()
+            .unwrap_or(Shape::View)
+    };
+    match dump {
+        mir::StateDump::Value(value) => vec![mir_text(&shape(), value)],
+        mir::StateDump::Counters(counts) => counts.iter().map(u64::to_string).collect(),
+        mir::StateDump::Entries(entries) => {
+            let shape = shape();
+            let entry =
+                |(key, value): &(Vec<Data>, Data)| format!("{}: {}", key_text(key), mir_text(&shape, value));
+            sorted(entries.iter().map(entry))
+        }
     }
 }

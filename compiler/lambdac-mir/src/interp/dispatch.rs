@@ -179,6 +179,43 @@ impl<'m> Run<'m, '_> {
     }
 }
 
+/// A request in front of the conditions of a match.
+pub struct StageView<'m> {
+    run: Run<'m, 'm>,
+}
+
+impl<'m> StageView<'m> {
+    pub(super) fn new(mut run: Run<'m, 'm>, request: &[u8]) -> Self {
+        run.request = Memory::of_bytes(request);
+        run.request_len = request.len() as u32;
+        Self { run }
+    }
+
+    /// Whether the condition of a rule, by its place in the match, holds.
+    ///
+    /// # Errors
+    /// How the request ends where the condition traps, or what is wrong where there is no such rule.
+    pub fn rule(&mut self, index: usize) -> Result<bool, Outcome> {
+        let module = self.run.module;
+        let rule = match &module.dispatch {
+            Dispatch::Match(stage) => stage.rules.get(index),
+            Dispatch::Only(_) | Dispatch::Unreachable => None,
+        };
+        let Some(rule) = rule else {
+            return Err(Outcome::Invalid(format!("the match has no rule {index}")));
+        };
+        self.run.holds(&rule.cond).map_err(ended)
+    }
+
+    /// An integer of the request or the packet.
+    ///
+    /// # Errors
+    /// What is wrong where the request is too short for it.
+    pub fn field(&mut self, field: Field) -> Result<u64, Outcome> {
+        self.run.field(field).map_err(ended)
+    }
+}
+
 fn ended(stop: Stop) -> Outcome {
     match stop {
         Stop::Reply(reply) => Outcome::Reply(reply),

@@ -18,6 +18,7 @@ mod state;
 
 use std::sync::Arc;
 
+pub use dispatch::StageView;
 pub use state::StateDump;
 
 use crate::{Data, LambdaId, Loc, Module, PktField, Service, ServiceOp, TrapCause, ValidateError, validate};
@@ -121,6 +122,21 @@ impl MirInterp {
     /// Starts the stream of `random` with a seed.
     pub fn seed(&mut self, seed: u64) {
         self.dice = seed;
+    }
+
+    /// Where the stream of `random` stands: a seed that goes on from here.
+    pub fn dice(&self) -> u64 {
+        self.dice
+    }
+
+    /// Shows a request to conditions of the module's match, one by one, in the order that `walk` asks for.
+    pub fn stage<T>(&mut self, request: &[u8], env: &Env, walk: impl FnOnce(&mut StageView<'_>) -> T) -> T {
+        let module = Arc::clone(&self.module);
+        let mut nobody = |_: &Service, _: ServiceOp, _: &[u8], _: Option<&[u8]>| Answer::Failed;
+        let mut run = Run::new(&module, env, &mut nobody, &mut self.state, &mut self.logs);
+        run.dice = self.dice;
+        run.steps_left = self.max_steps;
+        walk(&mut StageView::new(run, request))
     }
 
     /// Ends calls that take more steps (statements and trips) with [`Outcome::OutOfSteps`].

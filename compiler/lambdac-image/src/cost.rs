@@ -1,0 +1,375 @@
+//! What an image takes on a device that counts words.
+//!
+//! Code (functions, lambdas, functions that conditions evaluate) is priced by [`Model::module`]; the stage and the
+//! plumbing are counted as the items that a P4 program has ([`Shape`]):
+//!
+//! - a test of a field, of the request's length or of the workload is a branch; `table.has` is a keyed table and a branch;
+//!   an evaluated condition is a branch and its code;
+//! - a table of the stage is a keyed table with an action for each place that it leads to;
+//! - a node or lambda that several ways lead to is entered by a flag: each way assigns a word, one branch asks for it;
+//! - a lambda is a call of the plugin, in the action of a keyless table where it has one of its own;
+//! - a reply's headers are an action that assigns [`REPLY_WORDS`], in a keyless table behind a branch where it has one;
+//! - a route with entries is a keyed table with an action that assigns the port.
+//!
+//! Code of lambdas that the host runs is not counted.
+
+use std::collections::BTreeMap;
+
+use lambdac_cost::{Model, ModuleCost, Placement, Shape, object_bytes};
+use lambdac_mir::{Cond, KeyField, Module, ObjectKind, Op, Region, Term};
+use lambdac_target::Device;
+
+use crate::image::{Call, Image, Leaf, Node};
+
+/// Words that make a request's headers a reply's: Ethernet addresses 3, IPv4 addresses 2 and length 1, UDP ports 1 and
+/// length with checksum 1, λ kind 1, λ length with status 1.
+pub const REPLY_WORDS: u64 = 10;
+/// A route's key: the kind of packet and the port that it came in by, 16 bits each.
+const ROUTE_KEY: u64 = 32;
+
+/// What an image takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageCost {
+    /// Items around the code.
+    pub shape: Shape,
+    /// Entries of all tables around the code.
+    pub table_entries: u64,
+    /// Lambdas with code of their own.
+    pub lambdas: u64,
+    /// Words of the items.
+    pub around: u64,
+    /// Words and cycles of code.
+    pub code: ModuleCost,
+    /// By entry.
+    pub entries: Vec<EntryCost>,
+    /// By memory of the device: bytes of objects and constants there.
+    pub memory: Vec<u64>,
+    /// Cycles of the dearest evaluated conditions, all together.
+    pub worst_stage: u64,
+}
+
+/// What a lambda takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryCost {
+    /// Words of its code; of shared code, its share, rounded up. Functions are not in it.
+    pub words: u64,
+    /// How many entries share the code.
+    pub sharers: u64,
+    /// Cycles of its dearest path.
+    pub worst: u64,
+    /// Cycles of an average run.
+    pub expected: u64,
+}
+
+impl ImageCost {
+    /// Counts an image.
+    pub fn of(image: &Image, device: &Device, model: &Model<'_>) -> Self {
+        let placement = image.placement(device);
+        let code = model.module(&nic_module(image), &placement);
+        let mut count = Count::default();
+        count.stage(image);
+        count.plumbing(image);
+        let sharers = sharers(image);
+        let entries = image.entries.iter().map(|entry| {
+            let at = entry.lambda.index();
+            let cost = &code.lambdas[at];
+            EntryCost {
+                words: cost.words.div_ceil(sharers[at].max(1)),
+                sharers: sharers[at],
+                worst: cost.worst,
+                expected: cost.expected,
+            }
+        });
+        Self {
+            shape: count.shape,
+            table_entries: count.entries,
+            lambdas: sharers.iter().filter(|count| **count > 0).count() as u64,
+            around: model.shape(&count.shape),
+            entries: entries.collect(),
+            memory: memory(image, device, &placement),
+            worst_stage: code.dispatch.worst,
+            code,
+        }
+    }
+
+    /// Tables, with a key and without.
+    pub fn tables(&self) -> u64 {
+        self.shape.keyed_tables + self.shape.keyless_tables
+    }
+
+    /// Words of functions and routines that lambdas share.
+    pub fn functions(&self) -> u64 {
+        let funcs = self.code.funcs.iter().map(|code| code.words);
+        funcs.sum::<u64>() + self.code.once.values().sum::<u64>()
+    }
+
+    /// Words of lambdas.
+    pub fn lambda_words(&self) -> u64 {
+        self.code.lambdas.iter().map(|code| code.words).sum()
+    }
+
+    /// All words but the device's base.
+    pub fn words(&self) -> u64 {
+        self.around + self.functions() + self.lambda_words() + self.code.dispatch.words
+    }
+}
+
+impl Image {
+    /// Where objects and constants lie: where a pass put them, else in the largest memory of the device.
+    pub fn placement(&self, device: &Device) -> Placement {
+        match &self.placed {
+            Some(placement) => placement.clone(),
+            None => Placement::far(&self.module, device),
+        }
+    }
+}
+
+/// How many entries run each lambda's code on the NIC.
+pub(crate) fn sharers(image: &Image) -> Vec<u64> {
+    let mut sharers = vec![0; image.module.lambdas.len()];
+    for (entry, call) in image.entries.iter().zip(&image.plumbing.calls) {
+        if entry.on_host.is_none() && *call != Call::None {
+            sharers[entry.lambda.index()] += 1;
+        }
+    }
+    sharers
+}
+
+/// The module with only what runs on the NIC: other lambdas are empty, and so are functions that nothing here reaches.
+/// Of the pool, only evaluated conditions cost code, once for each test that the stage has.
+pub(crate) fn nic_module(image: &Image) -> Module {
+    let mut module = image.module.clone();
+    for (lambda, sharers) in module.lambdas.iter_mut().zip(sharers(image)) {
+        if sharers == 0 {
+            lambda.request.max = 0;
+            lambda.request.min = 0;
+            for part in &mut lambda.parts {
+                part.region = empty();
+            }
+        }
+    }
+    let mut tests = BTreeMap::<usize, usize>::new();
+    for node in image.stage.nodes.iter() {
+        if let Node::Test { cond, .. } = node {
+            *tests.entry(*cond).or_default() += 1;
+        }
+    }
+    if let lambdac_mir::Dispatch::Match(pool) = &mut module.dispatch {
+        pool.min_len = 0;
+        let mut rules = Vec::new();
+        for (index, times) in tests {
+            let mut evals = Vec::new();
+            evaluated(&pool.rules[index].cond, &mut evals);
+            for _ in 0..times {
+                rules.push(lambdac_mir::Rule {
+                    cond: Cond::All(evals.clone()),
+                    ..pool.rules[index].clone()
+                });
+            }
+        }
+        pool.rules = rules;
+    }
+    let mut used = vec![false; module.funcs.len()];
+    for lambda in &module.lambdas {
+        lambda.parts.iter().for_each(|part| mark(&part.region, &mut used));
+    }
+    if let lambdac_mir::Dispatch::Match(pool) = &module.dispatch {
+        pool.rules
+            .iter()
+            .for_each(|rule| mark_cond(&rule.cond, &mut used));
+    }
+    for index in (0..module.funcs.len()).rev() {
+        if used[index] {
+            mark(&module.funcs[index].region, &mut used);
+        } else {
+            module.funcs[index].region = empty();
+        }
+    }
+    module
+}
+
+/// A region that costs nothing.
+fn empty() -> Region {
+    Region {
+        stmts: Vec::new(),
+        term: Term::Yield(Vec::new()),
+    }
+}
+
+fn mark(region: &Region, used: &mut [bool]) {
+    region.walk(&mut |stmt| {
+        if let Op::Call(func, _) = &stmt.op {
+            used[func.index()] = true;
+        }
+    });
+}
+
+fn mark_cond(cond: &Cond, used: &mut [bool]) {
+    match cond {
+        Cond::Not(inner) => mark_cond(inner, used),
+        Cond::All(list) | Cond::Any(list) => list.iter().for_each(|cond| mark_cond(cond, used)),
+        Cond::Eval(func) => mark(&func.region, used),
+        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } | Cond::Has { .. } => {}
+    }
+}
+
+/// The evaluated conditions in a condition.
+fn evaluated(cond: &Cond, out: &mut Vec<Cond>) {
+    match cond {
+        Cond::Not(inner) => evaluated(inner, out),
+        Cond::All(list) | Cond::Any(list) => list.iter().for_each(|cond| evaluated(cond, out)),
+        Cond::Eval(_) => out.push(cond.clone()),
+        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } | Cond::Has { .. } => {}
+    }
+}
+
+/// Bytes in each memory of the device.
+fn memory(image: &Image, device: &Device, placement: &Placement) -> Vec<u64> {
+    let mut bytes = vec![0u64; device.memory.len()];
+    let mut add = |region: usize, size: u64| {
+        if let Some(sum) = bytes.get_mut(region) {
+            *sum = sum.saturating_add(size);
+        }
+    };
+    for (object, region) in image.module.objects.iter().zip(&placement.objects) {
+        add(*region, object_bytes(&object.kind));
+    }
+    for (item, region) in image.module.consts.iter().zip(&placement.consts) {
+        add(*region, item.shape.packed_size());
+    }
+    bytes
+}
+
+/// Items counted so far.
+#[derive(Default)]
+struct Count {
+    shape: Shape,
+    entries: u64,
+}
+
+impl Count {
+    fn stage(&mut self, image: &Image) {
+        let ways = in_edges(image);
+        for (node, ways) in image.stage.nodes.iter().zip(&ways) {
+            // A verdict is a word that the way's last action assigns; leaving the code behind is free.
+            if *ways > 1 && !matches!(node, Node::Leaf(leaf) if !matches!(leaf, Leaf::Run(_))) {
+                self.shape.branches += 1;
+                self.shape.assigned_words += ways;
+            }
+            match node {
+                Node::Leaf(_) => {}
+                Node::Workload { .. } | Node::Length { .. } => self.shape.branches += 1,
+                Node::Test { cond, .. } => self.cond(image, image.cond(*cond)),
+                Node::Table { key, entries, .. } => {
+                    let places: std::collections::BTreeSet<_> = entries.iter().map(|(_, to)| to).collect();
+                    self.shape.keyed_tables += 1;
+                    self.shape.key_bits += key.bits().next_multiple_of(32);
+                    self.shape.actions += places.len() as u64;
+                    self.entries += entries.len() as u64;
+                }
+            }
+        }
+    }
+
+    fn cond(&mut self, image: &Image, cond: &Cond) {
+        match cond {
+            Cond::True => {}
+            Cond::Not(inner) => self.cond(image, inner),
+            Cond::All(list) | Cond::Any(list) => list.iter().for_each(|cond| self.cond(image, cond)),
+            Cond::Cmp { .. } | Cond::Masked { .. } | Cond::Eval(_) => self.shape.branches += 1,
+            Cond::Range { lo, hi, field } => {
+                // An end that is the field's own needs no test.
+                let top = lambdac_mir::mask(field.width());
+                let ends = u64::from(*lo != 0) + u64::from(hi.checked_sub(1) != Some(top));
+                self.shape.branches += if hi.checked_sub(1) == Some(*lo) { 1 } else { ends };
+            }
+            Cond::Has { table, key } => {
+                self.shape.keyed_tables += 1;
+                self.shape.branches += 1;
+                self.shape.actions += 1;
+                let bits: u64 = key
+                    .iter()
+                    .map(|part| match part {
+                        KeyField::Field(field) => u64::from(field.width()),
+                        KeyField::Const(_) => 0,
+                        KeyField::Bytes { len, .. } => u64::from(*len) * 8,
+                    })
+                    .sum();
+                self.shape.key_bits += bits.next_multiple_of(32);
+                if let ObjectKind::Table { entries, .. } = &image.module.objects[table.index()].kind {
+                    self.entries += entries.len() as u64;
+                }
+            }
+        }
+    }
+
+    fn plumbing(&mut self, image: &Image) {
+        let plumbing = &image.plumbing;
+        self.shape.headers += plumbing.headers.len() as u64;
+        // Each header starts at a word.
+        self.shape.header_bits += plumbing
+            .headers
+            .iter()
+            .map(|header| header.bits.next_multiple_of(32))
+            .sum::<u64>();
+        let mut called = std::collections::BTreeSet::new();
+        for (entry, call) in image.entries.iter().zip(&plumbing.calls) {
+            match call {
+                Call::None => {}
+                Call::Table => {
+                    self.shape.branches += 1;
+                    self.shape.keyless_tables += 1;
+                    self.shape.actions += 1;
+                    self.shape.plugin_calls += 1;
+                }
+                Call::Direct => {
+                    // Entries of one lambda are one call, with what they bind assigned before.
+                    self.shape.plugin_calls += u64::from(called.insert(entry.lambda));
+                }
+            }
+            let bound = entry.bindings.iter().map(|binding| {
+                let width = match &image.module.params[binding.param.index()].shape {
+                    lambdac_mir::Shape::Scalar(width) => u64::from(*width),
+                    shape => shape.packed_size() * 8,
+                };
+                width.div_ceil(32)
+            });
+            self.shape.assigned_words += if *call == Call::None { 0 } else { bound.sum() };
+        }
+        for reply in &plumbing.replies {
+            self.shape.actions += 1;
+            self.shape.branches += 1;
+            self.shape.assigned_words += REPLY_WORDS;
+            self.shape.keyless_tables += u64::from(reply.table);
+        }
+        for route in &plumbing.routes {
+            self.shape.assigned_words += 1;
+            if !route.entries.is_empty() {
+                self.shape.actions += 1;
+                self.shape.keyed_tables += 1;
+                self.shape.key_bits += ROUTE_KEY;
+                self.entries += route.entries.len() as u64;
+            }
+        }
+    }
+}
+
+/// How many ways lead to each node that can be reached.
+pub(crate) fn in_edges(image: &Image) -> Vec<u64> {
+    let stage = &image.stage;
+    let mut ways = vec![0u64; stage.nodes.len()];
+    ways[stage.root.index()] = 1;
+    for index in (0..=stage.root.index()).rev() {
+        if ways[index] == 0 {
+            continue;
+        }
+        let mut next = stage.nodes[index].successors();
+        next.sort_unstable();
+        // A table's entries of one target are one action.
+        next.dedup();
+        for to in next {
+            ways[to.index()] += 1;
+        }
+    }
+    ways
+}

@@ -1,0 +1,237 @@
+//! Running an image: its stage, then the lambda on the MIR interpreter.
+//!
+//! This is what translation validation compares: the image as linked and after each pass must answer alike, and as the
+//! workloads do alone. Each workload has its own stream of `random`, as it would have alone.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use lambdac_mir::interp::{Callee, Env, MirInterp, Outcome, Services, StageView, StateDump};
+use lambdac_mir::{Data, PktField, ValidateError};
+
+use crate::image::{Bound, Call, Image, Key, Leaf, Node, Way};
+
+/// What a request finds around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Facts about the packet, in the order of [`PktField::ALL`].
+    pub pkt: [u64; 5],
+    /// The clock, nanoseconds.
+    pub now: u64,
+    /// What every `random` gives; none: the next number of the workload's stream.
+    pub random: Option<u32>,
+}
+
+/// How a request to an image ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// As in a workload.
+    Of(Outcome),
+    /// Nobody has this id.
+    NoWorkload,
+}
+
+/// An image and its state.
+#[derive(Clone, Debug)]
+pub struct ImageInterp {
+    image: Arc<Image>,
+    interp: MirInterp,
+    /// Where each workload's stream of `random` stands.
+    dice: Vec<u64>,
+    params: Vec<Data>,
+}
+
+impl ImageInterp {
+    /// An image with fresh state, its parameters at their defaults, all streams of `random` at one seed.
+    ///
+    /// # Errors
+    /// What its module breaks.
+    pub fn new(image: Arc<Image>, seed: u64) -> Result<Self, Vec<ValidateError>> {
+        let interp = MirInterp::new(Arc::new(image.module.clone()))?;
+        Ok(Self {
+            params: interp.default_params(),
+            dice: vec![seed; image.workloads.len()],
+            image,
+            interp,
+        })
+    }
+
+    /// Ends calls that take more steps with [`Outcome::OutOfSteps`].
+    pub fn limit_steps(&mut self, max: u64) {
+        self.interp.limit_steps(max);
+    }
+
+    /// Sets a parameter, by the workload's name, a dot and its own.
+    ///
+    /// # Errors
+    /// If there is none of this name, or the value does not fit it. (A parameter that nothing reads may be gone.)
+    pub fn set_param(&mut self, name: &str, value: Data) -> Result<(), String> {
+        let found = self
+            .image
+            .module
+            .params
+            .iter()
+            .position(|param| &*param.name == name);
+        let at = found.ok_or_else(|| format!("no parameter {name:?}"))?;
+        if !value.fits(&self.image.module.params[at].shape) {
+            return Err(format!("the value does not fit {name:?}"));
+        }
+        self.params[at] = value;
+        Ok(())
+    }
+
+    /// Runs a request for a workload id to its end.
+    pub fn call(&mut self, id: u32, request: &[u8], packet: &Packet, services: Services<'_>) -> Ending {
+        let image = Arc::clone(&self.image);
+        // Messages are cut before they get here, by who knows the workload.
+        let chunk = image
+            .workloads
+            .iter()
+            .find(|workload| workload.id == id)
+            .and_then(|workload| workload.chunk);
+        let Some(chunk) = chunk else {
+            return self.one(id, request, packet, services);
+        };
+        if request.is_empty() {
+            return Ending::Of(if chunk.min == 0 {
+                Outcome::Reply(Vec::new())
+            } else {
+                Outcome::BadRequest
+            });
+        }
+        let mut reply = Vec::new();
+        for part in request.chunks(chunk.max as usize) {
+            match self.one(id, part, packet, services) {
+                Ending::Of(Outcome::Reply(bytes)) => reply.extend(bytes),
+                error => return error,
+            }
+        }
+        Ending::Of(Outcome::Reply(reply))
+    }
+
+    /// Runs a lambda past the stage, by its entry.
+    pub fn enter(&mut self, entry: usize, request: &[u8], packet: &Packet, services: Services<'_>) -> Ending {
+        let image = Arc::clone(&self.image);
+        self.run(&image, entry, request, packet, services)
+    }
+
+    /// One packet's worth.
+    fn one(&mut self, id: u32, request: &[u8], packet: &Packet, services: Services<'_>) -> Ending {
+        let image = Arc::clone(&self.image);
+        let env = self.env(packet);
+        let leaf = self
+            .interp
+            .stage(request, &env, |view| decide(&image, id, request, view));
+        match leaf {
+            Ok(Leaf::Run(entry)) if image.plumbing.calls.get(entry) == Some(&Call::None) => invalid(format!(
+                "the stage leads to `{}`, which is not called",
+                image.entry_name(entry)
+            )),
+            Ok(Leaf::Run(entry)) => self.run(&image, entry, request, packet, services),
+            Ok(Leaf::Drop) => Ending::Of(Outcome::Drop),
+            Ok(Leaf::Punt(_)) => Ending::Of(Outcome::Punt),
+            Ok(Leaf::BadRequest) => Ending::Of(Outcome::BadRequest),
+            Ok(Leaf::NoWorkload) => Ending::NoWorkload,
+            Err(outcome) => Ending::Of(outcome),
+        }
+    }
+
+    fn run(
+        &mut self,
+        image: &Image,
+        entry: usize,
+        request: &[u8],
+        packet: &Packet,
+        services: Services<'_>,
+    ) -> Ending {
+        let this = &image.entries[entry];
+        let mut env = self.env(packet);
+        for binding in &this.bindings {
+            env.params[binding.param.index()] = match &binding.value {
+                Bound::Data(data) => data.clone(),
+                Bound::Param(param) => self.params[param.index()].clone(),
+            };
+        }
+        // What is sent must have a way out and, for a reply, headers.
+        let route = &image.plumbing.routes[image.plumbing.route_of[entry]];
+        let ways: BTreeSet<&Way> = route.entries.iter().chain(&route.default).collect();
+        if !ways.contains(&Way::Reply) || image.plumbing.reply_of[entry] >= image.plumbing.replies.len() {
+            return invalid(format!("`{}` cannot reply", image.entry_name(entry)));
+        }
+        let asked = crate::link::services_of(&image.module.lambdas[this.lambda.index()]);
+        if !asked
+            .into_iter()
+            .all(|service| ways.contains(&Way::Service(service)))
+        {
+            return invalid(format!("`{}` cannot reach its service", image.entry_name(entry)));
+        }
+        self.interp.seed(self.dice[this.workload]);
+        let outcome = self
+            .interp
+            .call(Callee::Lambda(this.lambda), request, &env, services);
+        self.dice[this.workload] = self.interp.dice();
+        Ending::Of(outcome)
+    }
+
+    fn env(&self, packet: &Packet) -> Env {
+        debug_assert_eq!(packet.pkt.len(), PktField::ALL.len());
+        Env {
+            pkt: packet.pkt,
+            now: packet.now,
+            random: packet.random,
+            params: self.params.clone(),
+        }
+    }
+
+    /// All state, by name (the workload's, a dot, the object's).
+    pub fn state(&self, now: u64) -> Vec<(Arc<str>, StateDump)> {
+        self.interp.state(now)
+    }
+}
+
+fn invalid(why: String) -> Ending {
+    Ending::Of(Outcome::Invalid(why))
+}
+
+/// Walks the stage. Successors have lower numbers, so this ends.
+fn decide(image: &Image, id: u32, request: &[u8], view: &mut StageView<'_>) -> Result<Leaf, Outcome> {
+    let mut at = image.stage.root;
+    loop {
+        at = match &image.stage.nodes[at.index()] {
+            Node::Leaf(leaf) => return Ok(*leaf),
+            Node::Workload {
+                id: wanted,
+                then,
+                other,
+            } => {
+                if id == *wanted {
+                    *then
+                } else {
+                    *other
+                }
+            }
+            Node::Length { min, then, other } => {
+                if request.len() as u64 >= u64::from(*min) {
+                    *then
+                } else {
+                    *other
+                }
+            }
+            Node::Test { cond, then, other } => {
+                if view.rule(*cond)? {
+                    *then
+                } else {
+                    *other
+                }
+            }
+            Node::Table { key, entries, miss } => {
+                let found = match key {
+                    Key::Workload => id.into(),
+                    Key::Field(field) => view.field(*field)?,
+                };
+                let entry = entries.iter().find(|(wanted, _)| *wanted == found);
+                entry.map_or(*miss, |(_, to)| *to)
+            }
+        };
+    }
+}

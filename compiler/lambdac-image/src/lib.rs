@@ -1,0 +1,32 @@
+//! Images: many workloads in one module, and the passes that make them fit one NPU core.
+//!
+//! [`link`] puts workloads' modules together as a naive emission would hold them; [`optimize`] runs the passes of
+//! [`passes`] by a device's cost model; [`ImageCost`] counts what an image takes; [`ImageInterp`] runs it, which is how
+//! each pass is validated. No I/O.
+//!
+//! ```text
+//! let mut image = lambdac_image::link("image", &workloads)?;
+//! let report = lambdac_image::optimize(&mut image, &device, &Options::default());
+//! ```
+//!
+//! Invariants: an image's module is a valid module; nodes of the stage lead to nodes of lower numbers; what a request
+//! gets (reply, drop, status) and does to state is the same after each pass as before it; state stays its workload's.
+
+#![forbid(unsafe_code)]
+
+mod cost;
+mod image;
+mod interp;
+mod link;
+mod pass;
+mod rename;
+mod validate;
+
+pub use cost::{EntryCost, ImageCost, REPLY_WORDS};
+pub use image::{
+    Binding, Bound, Call, Entry, Header, Image, Key, Leaf, Node, NodeId, Plumbing, Reply, Role, Route, Stage,
+    Way, Workload,
+};
+pub use interp::{Ending, ImageInterp, Packet};
+pub use link::{LinkError, link};
+pub use pass::{Options, Pass, Report, Step, optimize, passes};

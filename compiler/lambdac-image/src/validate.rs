@@ -1,0 +1,98 @@
+//! What every image keeps to, checked after each pass in tests.
+
+use std::collections::BTreeSet;
+
+use crate::image::{Bound, Image, Leaf, Node};
+
+impl Image {
+    /// Checks that the module is valid, that the stage has no cycle and names only what is there, and that entries,
+    /// bindings and plumbing fit each other.
+    ///
+    /// # Errors
+    /// What is wrong, a line each.
+    pub fn validate(&self) -> Result<(), Vec<String>> {
+        let mut wrong = Vec::new();
+        if let Err(errors) = lambdac_mir::validate(&self.module) {
+            wrong.extend(errors.iter().map(ToString::to_string));
+        }
+        self.check_stage(&mut wrong);
+        self.check_entries(&mut wrong);
+        if let Some(placed) = &self.placed
+            && (placed.objects.len() != self.module.objects.len()
+                || placed.consts.len() != self.module.consts.len())
+        {
+            wrong.push("the placement is of another module".to_owned());
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    fn check_stage(&self, wrong: &mut Vec<String>) {
+        let nodes = &self.stage.nodes;
+        if self.stage.root.index() >= nodes.len() {
+            wrong.push("the stage starts nowhere".to_owned());
+        }
+        for (index, node) in nodes.iter().enumerate() {
+            if node.successors().iter().any(|to| to.index() >= index) {
+                wrong.push(format!("node {index} leads to a node that is not below it"));
+            }
+            match node {
+                Node::Leaf(Leaf::Run(entry)) if *entry >= self.entries.len() => {
+                    wrong.push(format!("node {index} runs an entry that there is none of"));
+                }
+                Node::Test { cond, .. } if *cond >= self.pool().len() => {
+                    wrong.push(format!("node {index} tests a condition that there is none of"));
+                }
+                Node::Table { entries, .. } => {
+                    let keys: BTreeSet<u64> = entries.iter().map(|(key, _)| *key).collect();
+                    if keys.len() != entries.len() {
+                        wrong.push(format!("node {index} has a key twice"));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn check_entries(&self, wrong: &mut Vec<String>) {
+        let plumbing = &self.plumbing;
+        let count = self.entries.len();
+        let by_entry = [
+            plumbing.calls.len(),
+            plumbing.reply_of.len(),
+            plumbing.route_of.len(),
+        ];
+        if by_entry.iter().any(|len| *len != count) {
+            wrong.push("the plumbing is of other entries".to_owned());
+        }
+        let inside = plumbing
+            .reply_of
+            .iter()
+            .all(|reply| *reply < plumbing.replies.len())
+            && plumbing
+                .route_of
+                .iter()
+                .all(|route| *route < plumbing.routes.len());
+        if !inside {
+            wrong.push("an entry's reply or route is not there".to_owned());
+        }
+        for (index, entry) in self.entries.iter().enumerate() {
+            if entry.lambda.index() >= self.module.lambdas.len() || entry.workload >= self.workloads.len() {
+                wrong.push(format!("entry {index} has no lambda or no workload"));
+            }
+            let params = &self.module.params;
+            for binding in &entry.bindings {
+                let fits = params
+                    .get(binding.param.index())
+                    .is_some_and(|param| match &binding.value {
+                        Bound::Data(data) => data.fits(&param.shape),
+                        Bound::Param(other) => params
+                            .get(other.index())
+                            .is_some_and(|other| other.shape == param.shape),
+                    });
+                if !fits {
+                    wrong.push(format!("entry {index} binds {} to what it is not", binding.param));
+                }
+            }
+        }
+    }
+}

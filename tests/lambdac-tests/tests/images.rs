@@ -1,0 +1,145 @@
+//! Translation validation of images: what is linked and optimised together answers as each workload alone does on the
+//! HIR evaluator.
+//!
+//! In a CI run: 2,000 random images of 2 to 20 workloads with all passes and 200 with each pass alone, 20 requests a
+//! lambda; the examples and the conformance programs as one image each, with their `test` items and 1,000 requests a
+//! lambda that takes small messages. `LAMBDAC_IMAGES` sets how many images are run (a tenth of it for each pass),
+//! `LAMBDAC_SEED` where the seeds begin. Programs are compiled and run on the evaluator once each, and drawn into many
+//! images, so that the time goes into images.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lambdac_tests::differential::Mismatch;
+use lambdac_tests::fuzz::dice::Dice;
+use lambdac_tests::generate::program;
+use lambdac_tests::images::{Member, compare, image, linked, variant};
+
+/// Images of a CI run.
+const IMAGES: usize = 2_000;
+/// Programs that images are drawn from, without variants.
+const PROGRAMS: u64 = 150;
+/// Most workloads of an image.
+const MOST: usize = 20;
+
+fn env(name: &str, default: usize) -> usize {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}
+
+/// Programs, each with one under another name, and one with another constant where that still compiles.
+fn members(first: u64) -> Vec<Member> {
+    let mut members = Vec::new();
+    for seed in first..first + PROGRAMS {
+        let program = program(seed);
+        let variants = [None, None, Some(seed as usize % 7)];
+        for (number, nth) in variants.into_iter().enumerate() {
+            let name = format!("w{seed}_{number}");
+            let source = variant(&program.source, &name, nth);
+            match Member::generated(&name, &source, program.requests.clone()) {
+                Ok(member) => members.push(member),
+                // A constant may have been a bound that others rely on.
+                Err(_) if nth.is_some() => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    members
+}
+
+/// Draws neighbours more often than chance would, as they share code.
+fn draw<'m>(members: &'m [Member], seed: u64) -> Vec<&'m Member> {
+    let mut dice = Dice::new(seed);
+    let count = 2 + dice.below(MOST - 1);
+    let mut chosen = std::collections::BTreeSet::new();
+    while chosen.len() < count {
+        let at = dice.below(members.len());
+        chosen.insert(at);
+        if dice.chance(60) {
+            chosen.insert((at + 1) % members.len());
+        }
+    }
+    chosen.into_iter().take(count).map(|at| &members[at]).collect()
+}
+
+fn check(members: &[&Member], disabled: &[&str]) -> Result<(), Mismatch> {
+    catch_unwind(AssertUnwindSafe(|| compare(image(members, disabled)?, members))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(Mismatch(format!("panic: {}", text.unwrap_or("no text"))))
+    })
+}
+
+/// Leaves out workloads as long as it still fails.
+fn shrink<'m>(mut members: Vec<&'m Member>, disabled: &[&str]) -> (Vec<&'m Member>, Mismatch) {
+    let mut why = check(&members, disabled).expect_err("it failed before");
+    let mut at = 0;
+    while at < members.len() && members.len() > 1 {
+        let mut fewer = members.clone();
+        fewer.remove(at);
+        match check(&fewer, disabled) {
+            Err(mismatch) => {
+                members = fewer;
+                why = mismatch;
+            }
+            Ok(()) => at += 1,
+        }
+    }
+    (members, why)
+}
+
+/// Runs images on all cores; the first failures, shrunk.
+fn run(members: &[Member], first: usize, count: usize, disabled: &[&str]) {
+    let next = AtomicUsize::new(first);
+    let failures = std::sync::Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            std::thread::Builder::new()
+                .stack_size(64 << 20)
+                .spawn_scoped(scope, || {
+                    loop {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        let full = failures.lock().is_ok_and(|list| list.len() >= 2);
+                        if seed >= first + count || full {
+                            return;
+                        }
+                        let drawn = draw(members, seed as u64);
+                        if check(&drawn, disabled).is_err() {
+                            let (small, why) = shrink(drawn, disabled);
+                            let names: Vec<_> = small.iter().map(|member| &*member.module.name).collect();
+                            let modules: String =
+                                small.iter().map(|member| member.module.to_string()).collect();
+                            let text = format!("seed {seed}: {names:?}: {why}\n{modules}");
+                            failures.lock().expect("nobody panics").push(text);
+                        }
+                    }
+                })
+                .expect("a thread starts");
+        }
+    });
+    let failures = failures.into_inner().expect("nobody panics");
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+#[test]
+fn random_images_answer_as_their_workloads_alone() {
+    let first = env("LAMBDAC_SEED", 0);
+    let count = env("LAMBDAC_IMAGES", IMAGES);
+    let members = members(first as u64 * 1000);
+    run(&members, first, count, &[]);
+    let names: Vec<&str> = lambdac_image::passes().iter().map(|pass| pass.name).collect();
+    for alone in &names {
+        let others: Vec<&str> = names.iter().copied().filter(|name| name != alone).collect();
+        run(&members, first, count / 10, &others);
+    }
+    // Linked alone, nothing is shared.
+    for seed in 0..count / 100 {
+        let drawn = draw(&members, seed as u64);
+        linked(&drawn)
+            .and_then(|image| compare(image, &drawn))
+            .unwrap_or_else(|error| panic!("linked: {error}"));
+    }
+}
