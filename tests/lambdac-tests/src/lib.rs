@@ -9,3 +9,4 @@ pub mod images;
 pub mod peers;
 pub mod random;
 pub mod runners;
+pub mod wire_model;
