@@ -131,7 +131,7 @@ fn scratch_map(bytes: u32) -> Map {
 fn waits(object: &mut Object, slots: Slots, workloads: u32, options: &Options) -> Result<u32, Error> {
     object.maps.extend(wait::maps(slots, workloads));
     object.sections.push(wait::ports());
-    object.functions.extend(wait::functions(slots, options.test)?);
+    object.functions.extend(wait::functions(slots)?);
     let shared = Shared::of_answers(slots, options.test);
     let mut scratch = 0;
     for (name, entry) in [

@@ -16,7 +16,7 @@ use lambdac_mir::{
 };
 use lambdac_target::Device;
 
-/// It waits for a service.
+/// It waits for a service that no packet reaches from the NIC.
 pub const AWAIT: &str = "E0700";
 /// A reply beyond a packet.
 pub const REPLY: &str = "E0701";
@@ -68,6 +68,8 @@ pub struct Legaliser<'m> {
     /// Who punts to each lambda first.
     punted: Vec<Option<LambdaId>>,
     reachable: BTreeSet<LambdaId>,
+    /// By service: why it can't be asked from the NIC.
+    unreached: &'m [Option<String>],
 }
 
 impl<'m> Legaliser<'m> {
@@ -81,7 +83,15 @@ impl<'m> Legaliser<'m> {
             cost,
             punted: punted(module),
             reachable: reachable(module),
+            unreached: &[],
         }
+    }
+
+    /// With services that can't be asked from the NIC; by service, why: one on the same machine, say. Others can.
+    #[must_use]
+    pub fn without_services(mut self, unreached: &'m [Option<String>]) -> Self {
+        self.unreached = unreached;
+        self
     }
 
     /// Says whether a lambda can run in an eBPF program.
@@ -95,7 +105,7 @@ impl<'m> Legaliser<'m> {
         asked(lambda)?;
         self.targets(id)?;
         self.messages(lambda)?;
-        waits(lambda)?;
+        self.services(lambda)?;
         self.tables(id, lambda)?;
         self.cycles(id, lambda)
     }
@@ -122,6 +132,28 @@ impl<'m> Legaliser<'m> {
             return Err(refusal(REQUEST, reason, None));
         }
         Ok(())
+    }
+
+    /// A service behind the NIC's own interface is out of its packets' reach.
+    fn services(&self, lambda: &Lambda) -> Result<(), Refusal> {
+        let mut found = None;
+        for part in &lambda.parts {
+            part.region.walk_regions(&mut |region| {
+                if let Term::Await { call, .. } = &region.term
+                    && let Some(Some(why)) = self.unreached.get(call.service.index())
+                {
+                    let loc = region.stmts.last().map(|stmt| stmt.loc);
+                    found.get_or_insert((call.service, why.clone(), loc));
+                }
+            });
+        }
+        match found {
+            Some((service, why, loc)) => {
+                let name = &self.module.services[service.index()].name;
+                Err(refusal(AWAIT, format!("the service `{name}` {why}"), loc))
+            }
+            None => Ok(()),
+        }
     }
 
     fn tables(&self, id: LambdaId, lambda: &Lambda) -> Result<(), Refusal> {
@@ -206,14 +238,6 @@ fn asked(lambda: &Lambda) -> Result<(), Refusal> {
         Some(Side::Host) => Err(refusal(ASKED, "`@on(host)` asks for it".to_owned(), None)),
         _ => Ok(()),
     }
-}
-
-/// A lambda of several parts waits between them.
-fn waits(lambda: &Lambda) -> Result<(), Refusal> {
-    if lambda.parts.len() > 1 {
-        return Err(refusal(AWAIT, "it waits for a service".to_owned(), None));
-    }
-    Ok(())
 }
 
 fn punted(module: &Module) -> Vec<Option<LambdaId>> {

@@ -159,8 +159,8 @@ pub(crate) fn services(module: &Module) -> Option<DataSection> {
 }
 
 /// The subprograms.
-pub(crate) fn functions(slots: Slots, test: bool) -> Result<Vec<Function>, AsmError> {
-    Ok(vec![claim(slots)?, ask(slots, test)?])
+pub(crate) fn functions(slots: Slots) -> Result<Vec<Function>, AsmError> {
+    Ok(vec![claim(slots)?, ask(slots)?])
 }
 
 /// Where the index of a slot lies on the stack.
@@ -226,7 +226,7 @@ struct Unsent {
 }
 
 /// `r6` context, `r7` slot, `r8` length of the text, `r9` ports, then configuration, then packet.
-fn ask(slots: Slots, test: bool) -> Result<Function, AsmError> {
+fn ask(slots: Slots) -> Result<Function, AsmError> {
     let params = vec![
         Param::new("ctx", ParamType::Context),
         Param::new("slot", ParamType::U64),
@@ -249,11 +249,7 @@ fn ask(slots: Slots, test: bool) -> Result<Function, AsmError> {
     name_request(&mut asm, slots, unsent.ports);
     asm.load_data(Reg::R9, abi::CONFIG, 0);
     asm.load(Size::W, Reg::R1, Reg::R9, Config::ADDRESS);
-    if test {
-        test_hop(&mut asm, unsent.tailroom);
-    } else {
-        next_hop(&mut asm, &unsent);
-    }
+    next_hop(&mut asm, &unsent);
     resize(&mut asm, unsent.tailroom);
     headers(&mut asm);
     move_state(&mut asm, i32::from(wait::WAITING - wait::CLAIMED));
@@ -304,26 +300,6 @@ fn name_request(asm: &mut Assembler, slots: Slots, no_ports: Label) {
     asm.store(Size::H, Reg::R7, wait::ID, Reg::R0);
 }
 
-/// Tests have no routes: the request goes back to where the packet came from.
-fn test_hop(asm: &mut Assembler, failed: Label) {
-    asm.store(Size::W, Reg::R7, wait::ROUTE + fib::SOURCE, Reg::R1);
-    asm.load(Size::W, Reg::R1, Reg::R6, xdp_md::DATA);
-    asm.load(Size::W, Reg::R2, Reg::R6, xdp_md::DATA_END);
-    asm.mov(Reg::R3, Reg::R1);
-    asm.alu(AluOp::Add, Reg::R3, packet::ETH_LEN);
-    asm.branch(Cond::Gt, Reg::R3, Reg::R2, failed);
-    copy_mac(
-        asm,
-        (Reg::R7, wait::ROUTE + fib::HOP_MAC),
-        (Reg::R1, packet::ETH_SOURCE),
-    );
-    copy_mac(
-        asm,
-        (Reg::R7, wait::ROUTE + fib::OWN_MAC),
-        (Reg::R1, packet::ETH_DESTINATION),
-    );
-}
-
 fn copy_mac(asm: &mut Assembler, to: (Reg, i16), from: (Reg, i16)) {
     for at in [0, 2, 4] {
         asm.load(Size::H, Reg::R2, from.0, from.1 + at);
@@ -331,9 +307,10 @@ fn copy_mac(asm: &mut Assembler, to: (Reg, i16), from: (Reg, i16)) {
     }
 }
 
-/// The kernel's route, which must lead out where the request came in; the own address is in `r1`.
+/// The kernel's route, which must lead out where the request came in; the own address is in `r1`. A test run comes in by
+/// [`wait::NO_WIRE`]: who made it takes the request from its packet.
 fn next_hop(asm: &mut Assembler, unsent: &Unsent) {
-    let (known, off) = (asm.label(), asm.label());
+    let (known, off, given) = (asm.label(), asm.label(), asm.label());
     for word in (0..fib::BYTES as i16).step_by(8) {
         asm.store(Size::D, Reg::R7, wait::ROUTE + word, 0);
     }
@@ -349,6 +326,7 @@ fn next_hop(asm: &mut Assembler, unsent: &Unsent) {
     asm.alu(AluOp::Add, Reg::R1, TEXT - packet::ETH_LEN);
     asm.store(Size::H, Reg::R7, wait::ROUTE + fib::LENGTH, Reg::R1);
     asm.load(Size::W, Reg::R1, Reg::R7, wait::IFINDEX);
+    asm.branch(Cond::Eq, Reg::R1, wait::NO_WIRE.cast_signed(), given);
     asm.store(Size::W, Reg::R7, wait::ROUTE + fib::IFINDEX, Reg::R1);
     asm.load(Size::W, Reg::R1, Reg::R7, wait::PEER);
     asm.branch(Cond::Eq, Reg::R1, 0, unsent.route);
@@ -374,6 +352,7 @@ fn next_hop(asm: &mut Assembler, unsent: &Unsent) {
         asm.alu(AluOp::Or, Reg::R1, Reg::R2);
     }
     asm.branch(Cond::Eq, Reg::R1, 0, unsent.route);
+    asm.bind(given);
     copy_mac(asm, (Reg::R7, wait::ROUTE + fib::HOP_MAC), (Reg::R7, wait::HOP));
     copy_mac(asm, (Reg::R7, wait::ROUTE + fib::OWN_MAC), (Reg::R9, Config::MAC));
     asm.bind(known);

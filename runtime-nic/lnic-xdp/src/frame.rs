@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use lambdac_backend_ebpf::packet::{
     ETH_DESTINATION, ETH_LEN, ETH_SOURCE, ETH_TYPE, ETHERTYPE_IPV4, IP, IP_DESTINATION, IP_FRAGMENT, IP_LEN,
-    IP_LENGTH, IP_PROTOCOL, IP_SOURCE, IP_TTL, LAMBDA, PAYLOAD, PROTOCOL_UDP, UDP, UDP_DESTINATION, UDP_LEN,
+    IP_LENGTH, IP_PROTOCOL, IP_SOURCE, IP_TTL, LAMBDA, PAYLOAD, PROTOCOL_UDP, UDP, UDP_DESTINATION,
     UDP_LENGTH,
 };
 use lnic_wire::{Header, Kind, Status};
@@ -47,13 +47,18 @@ fn get16(frame: &[u8], at: usize) -> u16 {
 /// The frame of one packet of a request. The datagram is followed by zeros up to `datagram` bytes, as a caller may pad
 /// it; 0: not at all.
 pub fn request(from: Endpoint, to: Endpoint, header: &Header, payload: &[u8], datagram: usize) -> Vec<u8> {
-    let mut frame = vec![0; LAMBDA as usize];
-    frame.extend_from_slice(&header.encode());
-    frame.extend_from_slice(payload);
-    let padded = LAMBDA as usize + datagram;
-    if frame.len() < padded {
-        frame.resize(padded, 0);
+    let mut bytes = header.encode().to_vec();
+    bytes.extend_from_slice(payload);
+    if bytes.len() < datagram {
+        bytes.resize(datagram, 0);
     }
+    udp(from, to, &bytes)
+}
+
+/// The frame of a datagram.
+pub fn udp(from: Endpoint, to: Endpoint, datagram: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; LAMBDA as usize];
+    frame.extend_from_slice(datagram);
     let len = frame.len() as u16;
     frame[ETH_DESTINATION as usize..][..6].copy_from_slice(&to.mac);
     frame[ETH_SOURCE as usize..][..6].copy_from_slice(&from.mac);
@@ -71,6 +76,33 @@ pub fn request(from: Endpoint, to: Endpoint, header: &Header, payload: &[u8], da
     put16(&mut frame, UDP_DESTINATION, to.port);
     put16(&mut frame, UDP_LENGTH, len - (ETH_LEN + IP_LEN) as u16);
     frame
+}
+
+/// Both ends and the payload of a datagram's frame.
+///
+/// # Errors
+/// The first thing in it that is not as it must be in what a program sends.
+pub fn read_udp(frame: &[u8]) -> Result<(Endpoint, Endpoint, &[u8]), BadReply> {
+    if frame.len() < LAMBDA as usize {
+        return Err(BadReply(format!("frame has {} bytes", frame.len())));
+    }
+    check_lengths(frame)?;
+    check_udp_checksum(frame)?;
+    let end = |mac: i16, address: i16, port: i16| {
+        let mut end = Endpoint {
+            mac: [0; 6],
+            address: Ipv4Addr::UNSPECIFIED,
+            port: get16(frame, port as usize),
+        };
+        end.mac.copy_from_slice(&frame[mac as usize..][..6]);
+        let mut octets = [0; 4];
+        octets.copy_from_slice(&frame[address as usize..][..4]);
+        end.address = octets.into();
+        end
+    };
+    let from = end(ETH_SOURCE, IP_SOURCE, UDP);
+    let to = end(ETH_DESTINATION, IP_DESTINATION, UDP_DESTINATION);
+    Ok((from, to, &frame[LAMBDA as usize..]))
 }
 
 /// The one's complement sum of RFC 1071.
@@ -111,6 +143,28 @@ pub fn reply<'f>(request: &[u8], frame: &'f [u8]) -> Result<(Header, &'f [u8]), 
             return Err(BadReply(format!("{what} are not the request's, swapped")));
         }
     }
+    check_lengths(frame)?;
+    check_udp_checksum(frame)?;
+    let (asked, _) = Header::decode(&request[LAMBDA as usize..], Kind::Request)
+        .map_err(|rule| BadReply(format!("request is malformed: {}", rule.name())))?;
+    let (header, payload) = Header::decode(&frame[LAMBDA as usize..], Kind::Reply)
+        .map_err(|rule| BadReply(format!("λ header is malformed: {}", rule.name())))?;
+    if payload.len() != frame.len() - PAYLOAD as usize {
+        return Err(BadReply("payload is shorter than its datagram".to_owned()));
+    }
+    let place = match header.status {
+        Status::Ok => (asked.fragment, asked.fragments),
+        _ => (0, 1),
+    };
+    let echoed = (header.workload, header.request, header.fragment, header.fragments);
+    if echoed != (asked.workload, asked.request, place.0, place.1) {
+        return Err(BadReply("λ header does not answer the request's".to_owned()));
+    }
+    Ok((header, payload))
+}
+
+/// Lengths and constant fields up to UDP's header, and the IPv4 header's checksum.
+fn check_lengths(frame: &[u8]) -> Result<(), BadReply> {
     let ip = frame.len() - ETH_LEN as usize;
     let udp = ip - IP_LEN as usize;
     let expected: [(&str, u64, u64); 6] = [
@@ -132,23 +186,7 @@ pub fn reply<'f>(request: &[u8], frame: &'f [u8]) -> Result<(Header, &'f [u8]), 
     if let Some((what, is, should)) = expected.iter().find(|(_, is, should)| is != should) {
         return Err(BadReply(format!("{what} is {is:#x}, not {should:#x}")));
     }
-    check_udp_checksum(frame)?;
-    let (asked, _) = Header::decode(&request[LAMBDA as usize..], Kind::Request)
-        .map_err(|rule| BadReply(format!("request is malformed: {}", rule.name())))?;
-    let (header, payload) = Header::decode(&frame[LAMBDA as usize..], Kind::Reply)
-        .map_err(|rule| BadReply(format!("λ header is malformed: {}", rule.name())))?;
-    if payload.len() != udp - UDP_LEN as usize - lnic_wire::HEADER_LEN {
-        return Err(BadReply("payload is shorter than its datagram".to_owned()));
-    }
-    let place = match header.status {
-        Status::Ok => (asked.fragment, asked.fragments),
-        _ => (0, 1),
-    };
-    let echoed = (header.workload, header.request, header.fragment, header.fragments);
-    if echoed != (asked.workload, asked.request, place.0, place.1) {
-        return Err(BadReply("λ header does not answer the request's".to_owned()));
-    }
-    Ok((header, payload))
+    Ok(())
 }
 
 /// 0 is none (RFC 768); any other must be right.

@@ -215,7 +215,8 @@ impl Image {
             match self.initial.get(name) {
                 Some(_) if name.starts_with(CONSTANTS) => {}
                 Some(initial) => map.update(&0u32.to_ne_bytes(), initial)?,
-                None if name == abi::SCRATCH || map.def().kind == MapKind::ProgArray => {}
+                None if matches!(name.as_str(), abi::SCRATCH | abi::wait::WAITS) => {}
+                None if map.def().kind == MapKind::ProgArray => {}
                 None => map.clear()?,
             }
         }

@@ -8,11 +8,12 @@
 //! What the NIC hands up is done by the host's code here as in a worker: lambdas that the NIC doesn't have, `punt name`,
 //! and messages of several packets. Clock and dice are the caller's, the same on both sides.
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
-use lambdac_backend_ebpf::abi::{self, event};
-use lambdac_backend_ebpf::{Options, Workload as NicWorkload, compile, layout};
+use lambdac_backend_ebpf::abi::{self, event, wait};
+use lambdac_backend_ebpf::{Options, Workload as NicWorkload, compile, layout, packet};
 use lambdac_driver::CheckedWorkload;
 use lambdac_driver::nic::Places;
 use lambdac_driver::testing::{HostInstance, HostOutcome, ServiceAnswer};
@@ -24,9 +25,10 @@ use lnic_wire::{DEFAULT_PORT, Header, MAX_FRAGMENT, Status};
 use crate::error::Result;
 use crate::frame::{self, Endpoint};
 use crate::image::{Image, LoadOptions};
-use crate::program::{Action, Program};
+use crate::program::{Action, Program, TestRun};
 use crate::ring::RingBuffer;
 use crate::state;
+use crate::wait::{self as waits, Asked};
 
 /// The only workload of the image has the first dense index.
 const INDEX: u16 = 1;
@@ -38,6 +40,14 @@ const WORKER: Endpoint = Endpoint {
 };
 /// Who asks, but for address and port.
 const CALLER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// Where the services of a test are, whatever their addresses: one port each from this on.
+const SERVICES: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 9), 11211);
+/// The ports that services are asked from.
+const PORTS: wait::Ports = wait::Ports {
+    first: 40_000,
+    count: 64,
+    resume: 0,
+};
 /// Events of one run at most; a run reports its log lines and one end.
 const EVENTS: usize = 4096;
 
@@ -138,7 +148,8 @@ impl Instance {
         };
         let object = compile(&[workload], &options).map_err(|e| text(&e))?;
         let elf = object.to_elf().map_err(|e| text(&e))?;
-        let image = load(&elf, module).map_err(|e| text(&e))?;
+        let waits = object.maps.iter().any(|map| map.name == wait::WAITS);
+        let image = load(&elf, module, waits).map_err(|e| text(&e))?;
         let events = image.map(abi::EVENTS).cloned().and_then(RingBuffer::new);
         Ok(Self {
             module: module.clone(),
@@ -319,7 +330,13 @@ impl Instance {
             ..WORKER
         };
         let sent = frame::request(from, to, header, payload, 0);
-        let run = self.program(message.lambda, from, to)?.run(&sent, 1)?;
+        let mut run = self.program(message.lambda, from, to)?.run(&sent, 1)?;
+        while run.action == Action::Tx && self.asks(&run.packet) {
+            run = match Asked::read(&run.packet) {
+                Ok(asked) => self.answer(&asked, services)?,
+                Err(error) => return Ok(wrong(error)),
+            };
+        }
         let told = self.told();
         if told.unreadable {
             return Ok(wrong("an event that cannot be read".to_owned()));
@@ -342,6 +359,30 @@ impl Instance {
             },
             other => wrong(format!("the program returned {other:?}")),
         })
+    }
+
+    /// Whether a frame goes to a service.
+    fn asks(&self, frame: &[u8]) -> bool {
+        self.image.maps().contains_key(wait::WAITS)
+            && waits::is_from(frame, PORTS)
+            && frame
+                .get(packet::IP_DESTINATION as usize..)
+                .is_some_and(|rest| rest.starts_with(&SERVICES.ip().octets()))
+    }
+
+    /// Answers a service's request, or lets its time run out.
+    fn answer(&mut self, asked: &Asked, services: Services<'_>) -> Result<TestRun> {
+        let answer = services(&Call {
+            service: usize::from(asked.to.port.wrapping_sub(SERVICES.port())),
+            op: asked.op,
+            key: &asked.key,
+            value: &asked.value,
+            limit: wait::MAX_VALUE as usize,
+        });
+        match asked.text(&answer) {
+            Some(text) => waits::run_answer(&self.image, &asked.answer(&text)),
+            None => waits::run_expire(&self.image, asked.id),
+        }
     }
 
     /// The dispatcher where it would take such a packet, else the program itself.
@@ -457,7 +498,7 @@ fn may_come_by_wire(from: Endpoint) -> bool {
     !matches!(first, 0 | 127 | 224..) && from.address != WORKER.address
 }
 
-fn load(elf: &[u8], module: &Module) -> Result<Image> {
+fn load(elf: &[u8], module: &Module, waits: bool) -> Result<Image> {
     let config = abi::Config {
         on: true,
         mac: WORKER.mac,
@@ -465,11 +506,26 @@ fn load(elf: &[u8], module: &Module) -> Result<Image> {
         port: WORKER.port,
         broadcast: None,
     };
+    let mut sections: BTreeMap<String, Vec<u8>> = [(abi::CONFIG.to_owned(), config.encode().to_vec())].into();
+    if waits {
+        let services = (SERVICES.port()..).zip(&module.services);
+        let services = services.flat_map(|(port, service)| {
+            let service = wait::Service {
+                address: Some(SocketAddrV4::new(*SERVICES.ip(), port)),
+                hop: None,
+                timeout: service.timeout,
+            };
+            service.encode()
+        });
+        sections.insert(wait::services_section(&module.name), services.collect());
+        sections.insert(wait::PORTS.to_owned(), PORTS.encode().to_vec());
+    }
     let options = LoadOptions {
-        sections: [(abi::CONFIG.to_owned(), config.encode().to_vec())].into(),
+        sections,
         ..LoadOptions::default()
     };
     let image = Image::load(elf, &options)?;
+    waits::fill(&image, &[&module.name])?;
     let program = image.program(&abi::workload_program(&module.name))?;
     image.map(abi::PROGRAMS)?.set_program(0, program)?;
     Ok(image)

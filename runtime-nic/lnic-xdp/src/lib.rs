@@ -23,8 +23,8 @@ mod events;
 pub mod frame;
 mod generation;
 mod image;
-mod interface;
 pub mod instance;
+mod interface;
 mod link;
 mod map;
 mod metrics;
@@ -36,6 +36,7 @@ pub mod state;
 mod sys;
 pub mod testing;
 mod verifier;
+pub mod wait;
 
 pub use agent::Agent;
 pub use contents::{Contents, Resident};

@@ -78,6 +78,8 @@ pub const ID: i16 = 24;
 pub const OP: i16 = 26;
 /// Offset of the interface.
 pub const IFINDEX: i16 = 28;
+/// The interface of a test run (LOOPBACK_IFINDEX of Linux include/net/flow.h): no route is looked up.
+pub const NO_WIRE: u32 = 1;
 /// Offset of the index of the continuation program.
 pub const RESUME: i16 = 32;
 /// Offset of where it goes on.
