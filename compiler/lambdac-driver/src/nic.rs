@@ -6,12 +6,13 @@
 //! keeps its whole component.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lambdac_analysis::{Analysis, HostReason, Placement};
 use lambdac_backend_ebpf::legalise::{self, Legaliser};
 use lambdac_hir::{StateId, Workload};
-use lambdac_mir::{Dispatch, LambdaId, Loc, Module};
+use lambdac_mir::{Dispatch, LambdaId, Loc, Module, Service};
 
 use crate::session::CheckedWorkload;
 
@@ -44,11 +45,17 @@ pub struct Places {
 }
 
 impl Places {
-    /// Asks analysis and legaliser.
+    /// Asks analysis and legaliser, with services where the source says.
     pub fn of(checked: &CheckedWorkload, module: &Module) -> Self {
+        Self::with_services(checked, module, &as_written)
+    }
+
+    /// As [`Places::of`], where services may be elsewhere: `unreached` says why one can't be asked from the NIC, if so.
+    pub fn with_services(checked: &CheckedWorkload, module: &Module, unreached: &Unreached<'_>) -> Self {
         let (hir, analysis) = &**checked;
         let device = lambdac_target::builtin(TARGET).expect("a device of this name is built in");
-        let legaliser = Legaliser::new(module, &device);
+        let unreached: Vec<_> = module.services.iter().map(unreached).collect();
+        let legaliser = Legaliser::new(module, &device).without_services(&unreached);
         let all = (0..module.lambdas.len()).map(|index| alone(hir, analysis, module, &legaliser, index));
         let (alone, lines): (Vec<_>, Vec<_>) = all.unzip();
         let lambdas = spread(hir, analysis, alone);
@@ -109,6 +116,22 @@ impl Places {
     /// Whether the NIC holds the state object of this name. Tables are on both sides.
     pub fn on_nic(&self, object: &str) -> bool {
         self.on_nic.contains(object)
+    }
+}
+
+/// Why a service can't be asked from the NIC, as a clause that can follow its name; none if it can.
+pub type Unreached<'a> = dyn Fn(&Service) -> Option<String> + 'a;
+
+/// Services are where the source says: what the NIC sends leaves by the wire, so that the worker's own host is out of
+/// reach.
+pub fn as_written(service: &Service) -> Option<String> {
+    let address = &service.address;
+    match address.parse() {
+        Ok(SocketAddr::V4(v4)) if v4.ip().is_loopback() || v4.ip().is_unspecified() => Some(format!(
+            "is on this host ({address}), where the NIC can't reach it"
+        )),
+        Ok(SocketAddr::V4(_)) => None,
+        _ => Some(format!("has no IPv4 address ({address})")),
     }
 }
 

@@ -34,13 +34,20 @@ pub fn image(image: &Image) -> Result<Object, Error> {
         let compiled = &linked.compiled;
         Places::of(&compiled.checked, &compiled.module)
     });
-    let native: Vec<Vec<bool>> = places.map(|places| places.native()).collect();
-    let workloads = image.workloads.iter().zip(native);
+    image_of(image, &places.collect::<Vec<_>>())
+}
+
+/// The object of an image whose workloads' lambdas are where `places` says.
+///
+/// # Errors
+/// As [`image`].
+pub fn image_of(image: &Image, places: &[Places]) -> Result<Object, Error> {
+    let workloads = image.workloads.iter().zip(places);
     let workloads: Vec<_> = workloads
-        .map(|(linked, native)| Workload {
+        .map(|(linked, places)| Workload {
             id: linked.id,
             module: &linked.compiled.module,
-            native,
+            native: places.native(),
         })
         .collect();
     let mut object = compile(&workloads, &Options::default())?;

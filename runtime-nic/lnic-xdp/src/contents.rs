@@ -1,10 +1,13 @@
 //! What an image for the NIC consists of: an object, and what is to be known of its workloads beside their code.
 
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, SocketAddrV4, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 
+use lambdac_backend_ebpf::abi::wait;
 use lambdac_driver::nic::Places;
 use lambdac_driver::{Image, xdp};
-use lambdac_mir::Module;
+use lambdac_mir::{Module, Service};
 
 /// A workload of an image. Its place in [`Contents::workloads`] is its position in the object.
 #[derive(Clone, Debug)]
@@ -15,6 +18,8 @@ pub struct Resident {
     pub module: Arc<Module>,
     /// Who runs and holds what.
     pub places: Places,
+    /// Where its services are.
+    pub services: Vec<wait::Service>,
 }
 
 impl Resident {
@@ -49,20 +54,64 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Compiles a linked image for the NIC.
+    /// Compiles a linked image for the NIC. `overrides` are addresses by `WORKLOAD.SERVICE`, instead of the source's.
     ///
     /// # Errors
     /// If the code generator refuses what the legaliser let through.
-    pub fn compile(image: &Image) -> Result<Self, xdp::Error> {
-        let elf = xdp::elf(&xdp::image(image)?)?;
-        let resident = |linked: &lambdac_driver::Linked| Resident {
-            id: linked.id,
-            module: linked.compiled.module.clone(),
-            places: Places::of(&linked.compiled.checked, &linked.compiled.module),
+    pub fn compile(image: &Image, overrides: &BTreeMap<String, String>) -> Result<Self, xdp::Error> {
+        let resident = |linked: &lambdac_driver::Linked| {
+            let (checked, module) = (&linked.compiled.checked, &linked.compiled.module);
+            let address = |service: &Service| {
+                let own = overrides.get(&format!("{}.{}", module.name, service.name));
+                resolve(own.map_or(&*service.address, String::as_str))
+            };
+            let services = module.services.iter().map(|service| wait::Service {
+                address: address(service).ok(),
+                hop: None,
+                timeout: service.timeout,
+            });
+            Resident {
+                id: linked.id,
+                module: module.clone(),
+                places: Places::with_services(checked, module, &|service| address(service).err()),
+                services: services.collect(),
+            }
         };
+        let workloads: Vec<Resident> = image.workloads.iter().map(resident).collect();
+        let places: Vec<Places> = workloads.iter().map(|resident| resident.places.clone()).collect();
         Ok(Self {
-            elf,
-            workloads: image.workloads.iter().map(resident).collect(),
+            elf: xdp::elf(&xdp::image_of(image, &places)?)?,
+            workloads,
         })
+    }
+}
+
+/// The address that a text means, if packets from the NIC get there; else why not. What they leave by is the wire, so
+/// this machine's own addresses are out of their reach.
+fn resolve(text: &str) -> Result<SocketAddrV4, String> {
+    let found = text.to_socket_addrs().map(|mut found| found.next());
+    let Ok(Some(SocketAddr::V4(address))) = found else {
+        return Err(format!("has no IPv4 address ({text})"));
+    };
+    // Only own addresses can be bound.
+    let is_own = address.ip().is_unspecified() || UdpSocket::bind((*address.ip(), 0)).is_ok();
+    match is_own {
+        true => Err(format!("is on this host ({text}), where the NIC can't reach it")),
+        false => Ok(address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_addresses_are_out_of_reach() {
+        assert!(resolve("127.0.0.1:11211").is_err());
+        assert!(resolve("0.0.0.0:11211").is_err());
+        assert!(resolve("[::1]:11211").is_err());
+        // Of TEST-NET-1 (RFC 5737): nobody's.
+        let far = "192.0.2.77:11211";
+        assert_eq!(resolve(far), Ok(far.parse().unwrap()));
     }
 }

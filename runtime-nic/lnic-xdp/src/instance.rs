@@ -136,7 +136,8 @@ impl Instance {
     pub fn new(checked: &CheckedWorkload, module: &Arc<Module>) -> std::result::Result<Self, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let id = lnic_wire::workload_id(INDEX, &module.name).ok_or("the workload has no id")?;
-        let places = Places::of(checked, module);
+        // A service's address plays no part under test (language, section 10).
+        let places = Places::with_services(checked, module, &|_| None);
         let workload = NicWorkload {
             id,
             module,

@@ -30,6 +30,7 @@ pub fn run(args: Run, format: Format) -> Result {
         events: events.clone(),
         loaded: None,
         nic,
+        services: config.services.clone(),
     };
     let paths = compile::paths(&loader.args.sources)?;
     let changes = watch::Events::listen(&loader.args)?;
@@ -97,6 +98,8 @@ struct Loader {
     events: EventLog,
     loaded: Option<Arc<LoadedImage>>,
     nic: Option<Agent>,
+    /// Addresses of services, instead of the sources'.
+    services: BTreeMap<String, String>,
 }
 
 impl Loader {
@@ -111,7 +114,7 @@ impl Loader {
         let overrides = settings::params(&self.args, &image)?;
         let host = self.host(&image, &overrides)?;
         let engine: Arc<dyn Engine> = match &mut self.nic {
-            Some(nic) => nic::load(nic, &image, &host)?,
+            Some(nic) => nic::load(nic, &image, &host, &self.services)?,
             None => host.clone(),
         };
         self.loaded = Some(host);

@@ -1,5 +1,6 @@
 //! `--nic`: an agent in front of the worker.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -35,8 +36,14 @@ pub fn open(args: &Run, config: &mut Config, events: &EventLog) -> Result<Option
 }
 
 /// Compiles and loads an image for the NIC; gives the engine that knows both sides.
-pub fn load(agent: &mut Agent, image: &Image, host: &Arc<LoadedImage>) -> Result<Arc<dyn Engine>> {
-    let contents = Contents::compile(image).map_err(|error| Exit::Failed(settings::with_sources(&error)))?;
+pub fn load(
+    agent: &mut Agent,
+    image: &Image,
+    host: &Arc<LoadedImage>,
+    services: &BTreeMap<String, String>,
+) -> Result<Arc<dyn Engine>> {
+    let contents =
+        Contents::compile(image, services).map_err(|error| Exit::Failed(settings::with_sources(&error)))?;
     agent.load(&contents, host).map_err(exit)
 }
 
