@@ -240,6 +240,14 @@ fn memory(image: &Image, device: &Device, placement: &Placement) -> Vec<u64> {
     bytes
 }
 
+/// Words of the items around the code.
+pub(crate) fn around_words(image: &Image, model: &Model<'_>) -> u64 {
+    let mut count = Count::default();
+    count.stage(image);
+    count.plumbing(image);
+    model.shape(&count.shape)
+}
+
 /// Items counted so far.
 #[derive(Default)]
 struct Count {
@@ -251,6 +259,9 @@ impl Count {
     fn stage(&mut self, image: &Image) {
         let ways = in_edges(image);
         for (node, ways) in image.stage.nodes.iter().zip(&ways) {
+            if *ways == 0 {
+                continue;
+            }
             // A verdict is a word that the way's last action assigns; leaving the code behind is free.
             if *ways > 1 && !matches!(node, Node::Leaf(leaf) if !matches!(leaf, Leaf::Run(_))) {
                 self.shape.branches += 1;

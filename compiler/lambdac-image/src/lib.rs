@@ -14,11 +14,14 @@
 
 #![forbid(unsafe_code)]
 
+mod canon;
+mod coalesce;
 mod cost;
 mod image;
 mod interp;
 mod link;
 mod pass;
+mod reduce;
 mod rename;
 mod validate;
 

@@ -76,7 +76,7 @@ pub struct Step {
 
 /// All passes, in the order that they run.
 pub fn passes() -> &'static [Pass] {
-    &[]
+    &[crate::coalesce::LAMBDA_COALESCING, crate::reduce::MATCH_REDUCTION]
 }
 
 /// Runs the passes by a device's costs. A device that counts no words declines them all: code is not scarce there, and

@@ -1,0 +1,147 @@
+//! match-reduction: one decision structure over all workloads.
+//!
+//! In order:
+//!
+//! 1. **Facts.** Going down from the root, each node gets what all ways to it have in common: the values that each
+//!    field can still have, the least length, the truth of other conditions. A test that the facts decide is skipped,
+//!    and what is decided inside a compound condition goes: shadowed and unsatisfiable rules disappear, and each condition
+//!    is tested once.
+//! 2. **Equal ends.** Neighbouring tests of one field that lead to the same place are one test where one condition says
+//!    both (adjacent ranges become one); tests whose ways are the same go; equal nodes become one.
+//! 3. **The id.** The tables in front become one table with an entry a workload, or a chain of branches, whichever takes
+//!    fewer words. A long chain of comparisons of one field becomes a table by the same count.
+//! 4. **Around.** Lambdas are called where the stage ends, without a table; one reply epilogue and one table of ways out
+//!    serve all. Replies leave by the port that requests came in by, which is that table's default.
+//!
+//! **Why nothing changes.** A request takes one way through the stage. (1) Facts hold on each way by which a node is
+//! reached: they come from tests that were passed on it. A test that they decide has the same result when it is left
+//! out, and leaving it out is unseen: conditions have no effects but a trap, and conditions that may trap are left out only
+//! where an equal one was evaluated on the way and did not trap (a condition reads only the packet, constants and tables,
+//! which stand still during a request). Inside `All` and `Any`, what may trap keeps its place behind the conditions that
+//! guard it. (2) The merged test holds exactly where either did, which the sets say; nodes are equal only if they
+//! test the same and lead to the same. (3) Ids are distinct, so the order of their tables did not matter. (4) Every entry
+//! keeps a way for each kind of packet that its lambda sends; the reply's headers are made from the same fields.
+
+mod around;
+mod facts;
+mod join;
+mod sets;
+
+pub(crate) use join::share_pool;
+
+use std::collections::HashMap;
+
+use crate::image::{Image, Node, NodeId, Stage};
+use crate::pass::{Context, Pass};
+
+/// The pass.
+pub(crate) const MATCH_REDUCTION: Pass = Pass {
+    name: "match-reduction",
+    summary: "One decision structure over all workloads",
+    run,
+};
+
+/// Rounds of facts and joining; each can make room for the other.
+const ROUNDS: usize = 3;
+
+fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
+    let tests = count_tests(image);
+    let tables = image
+        .stage
+        .nodes
+        .iter()
+        .filter(|node| matches!(node, Node::Table { .. }))
+        .count();
+    let mut notes = Vec::new();
+    for _ in 0..ROUNDS {
+        facts::apply(image);
+        join::neighbours(image);
+        rebuild(image);
+    }
+    share_pool(image);
+    rebuild(image);
+    join::chains_to_tables(image, context);
+    notes.extend(join::ids(image, context));
+    rebuild(image);
+    let after = count_tests(image);
+    if after < tests {
+        notes.push(format!("{tests} tests of packets became {after}"));
+    }
+    let left = image
+        .stage
+        .nodes
+        .iter()
+        .filter(|node| matches!(node, Node::Table { .. }))
+        .count();
+    if left != tables {
+        notes.push(format!("{tables} tables in front of lambdas became {left}"));
+    }
+    notes.extend(around::share(image));
+    notes
+}
+
+fn count_tests(image: &Image) -> usize {
+    let tests = |node: &&Node| matches!(node, Node::Test { .. } | Node::Length { .. });
+    image.stage.nodes.iter().filter(tests).count()
+}
+
+/// Keeps what the root reaches, each node once: nodes that test the same and lead to the same are one, and one whose ways
+/// are the same is none. (A test that may trap is kept.)
+pub(crate) fn rebuild(image: &mut Image) {
+    let reached = reached(&image.stage);
+    let effects = lambdac_mir::func_effects(&image.module);
+    let rules = image.pool().iter();
+    let quiet: Vec<bool> = rules.map(|rule| !facts::may_trap(&effects, &rule.cond)).collect();
+    let mut numbers: Vec<NodeId> = vec![NodeId(0); image.stage.nodes.len()];
+    let mut known: HashMap<Node, NodeId> = HashMap::new();
+    let mut nodes = Vec::new();
+    for (index, node) in image.stage.nodes.iter().enumerate() {
+        if !reached[index] {
+            continue;
+        }
+        let mut node = node.clone();
+        node.for_each_successor_mut(&mut |to| *to = numbers[to.index()]);
+        if let Some(to) = only_way(&mut node, &quiet) {
+            numbers[index] = to;
+            continue;
+        }
+        numbers[index] = *known.entry(node.clone()).or_insert_with(|| {
+            nodes.push(node);
+            NodeId(nodes.len() as u32 - 1)
+        });
+    }
+    image.stage = Stage {
+        root: numbers[image.stage.root.index()],
+        nodes,
+    };
+    // The root may have merged with a node further down; what stands above it leads nowhere.
+    image.stage.nodes.truncate(image.stage.root.index() + 1);
+}
+
+/// Where a node leads whatever it finds.
+fn only_way(node: &mut Node, quiet: &[bool]) -> Option<NodeId> {
+    match node {
+        Node::Leaf(_) => None,
+        Node::Workload { then, other, .. } | Node::Length { then, other, .. } => {
+            (then == other).then_some(*then)
+        }
+        Node::Test { cond, then, other } => (then == other && quiet[*cond]).then_some(*then),
+        Node::Table { entries, miss, .. } => {
+            entries.retain(|(_, to)| to != miss);
+            entries.is_empty().then_some(*miss)
+        }
+    }
+}
+
+fn reached(stage: &Stage) -> Vec<bool> {
+    let mut reached = vec![false; stage.nodes.len()];
+    reached[stage.root.index()] = true;
+    for index in (0..=stage.root.index()).rev() {
+        if reached[index] {
+            for to in stage.nodes[index].successors() {
+                reached[to.index()] = true;
+            }
+        }
+    }
+    reached
+}
