@@ -31,6 +31,7 @@ use crate::link::Link;
 use crate::metrics::Counters;
 use crate::probe;
 use crate::ring::RingBuffer;
+use crate::waiter::{PortRow, Waiter};
 
 /// Longest wait of a listener; what it checks besides its ring may be this late.
 const TICK: Duration = Duration::from_millis(100);
@@ -52,6 +53,8 @@ pub struct Agent {
     /// The image that takes over with [`Agent::commit`].
     next: Option<Loaded>,
     attached: Option<Attached>,
+    /// Where services answer to, once a lambda waits for one.
+    row: Option<Arc<PortRow>>,
 }
 
 /// An image with the reader of its events.
@@ -67,6 +70,7 @@ struct Attached {
     worker: Worker,
     counters: Arc<Counters>,
     listeners: Vec<Listener>,
+    waiters: Vec<Waiter>,
 }
 
 impl Agent {
@@ -105,6 +109,7 @@ impl Agent {
             current: None,
             next: None,
             attached: None,
+            row: None,
         })
     }
 
@@ -121,7 +126,11 @@ impl Agent {
     pub fn load(&mut self, contents: &Contents, host: &Arc<LoadedImage>) -> Result<Arc<dyn Engine>> {
         let previous = self.current.as_ref();
         let old = previous.map(|loaded| &*loaded.generation);
-        let generation = Arc::new(Generation::load(contents, host.image(), old)?);
+        if contents.waits && self.row.is_none() {
+            self.row = Some(Arc::new(PortRow::bind(self.address)?));
+        }
+        let ports = self.row.as_ref().map_or_else(Default::default, |row| row.ports());
+        let generation = Arc::new(Generation::load(contents, host.image(), ports, old)?);
         let ring = generation.image().map(abi::EVENTS)?;
         let events = match previous.filter(|loaded| Arc::ptr_eq(loaded.events.ring(), ring)) {
             Some(loaded) => loaded.events.clone(),
@@ -202,10 +211,19 @@ impl Agent {
             link,
             worker,
             counters,
+            waiters: self.waiter(&current.generation)?.into_iter().collect(),
             listeners: vec![Listener::start(current.events)?],
         });
         self.announce(SocketAddr::new(self.address.into(), port));
         Ok(())
+    }
+
+    /// The thread that ends waits in an image.
+    fn waiter(&self, generation: &Arc<Generation>) -> Result<Option<Waiter>> {
+        match &self.row {
+            Some(row) => Waiter::start(generation, row, &self.device.interface),
+            None => Ok(None),
+        }
     }
 
     fn announce(&self, wire: SocketAddr) {
@@ -247,10 +265,14 @@ impl Agent {
         let (Some(next), Some(current)) = (self.next.take(), self.current.take()) else {
             return Ok(());
         };
+        let waiter = self.waiter(&next.generation)?;
         let Some(attached) = &mut self.attached else {
             self.current = Some(next);
             return Ok(());
         };
+        attached.waiters.retain(|waiter| !waiter.has_ended());
+        attached.waiters.iter().for_each(Waiter::retire);
+        attached.waiters.extend(waiter);
         let same_ring = Arc::ptr_eq(&next.events, &current.events);
         if !same_ring {
             next.events.set_worker(Some(attached.worker.clone()));
@@ -277,8 +299,15 @@ impl Agent {
 
     /// Takes the programs off the interface and deals with what they reported until then. The worker still runs.
     pub fn stop(mut self) {
-        if let Some(Attached { link, listeners, .. }) = self.attached.take() {
+        if let Some(Attached {
+            link,
+            listeners,
+            waiters,
+            ..
+        }) = self.attached.take()
+        {
             drop(link);
+            drop(waiters);
             listeners.into_iter().for_each(Listener::stop);
         }
         tracing::debug!(interface = %self.device.interface, "the NIC answers no more");

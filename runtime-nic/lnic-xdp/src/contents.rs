@@ -18,7 +18,7 @@ pub struct Resident {
     pub module: Arc<Module>,
     /// Who runs and holds what.
     pub places: Places,
-    /// Where its services are.
+    /// Where its services are, if lambdas of the NIC wait for any.
     pub services: Vec<wait::Service>,
 }
 
@@ -51,6 +51,8 @@ pub struct Contents {
     pub elf: Vec<u8>,
     /// By position.
     pub workloads: Vec<Resident>,
+    /// Whether lambdas of the NIC wait for services.
+    pub waits: bool,
 }
 
 impl Contents {
@@ -77,11 +79,19 @@ impl Contents {
                 services: services.collect(),
             }
         };
-        let workloads: Vec<Resident> = image.workloads.iter().map(resident).collect();
+        let mut workloads: Vec<Resident> = image.workloads.iter().map(resident).collect();
         let places: Vec<Places> = workloads.iter().map(|resident| resident.places.clone()).collect();
+        let object = xdp::image_of(image, &places)?;
+        let has = |name: &str| object.sections.iter().any(|section| section.name == name);
+        for resident in &mut workloads {
+            if !has(&wait::services_section(resident.name())) {
+                resident.services.clear();
+            }
+        }
         Ok(Self {
-            elf: xdp::elf(&xdp::image_of(image, &places)?)?,
+            elf: xdp::elf(&object)?,
             workloads,
+            waits: has(wait::PORTS),
         })
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lambdac_backend_ebpf::abi;
+use lambdac_backend_ebpf::abi::{self, wait};
 use lambdac_backend_ebpf::layout::{self, Storage};
 use lambdac_mir::TableEntry;
 use lnic_engine::{Image as HostImage, Table, Workload};
@@ -36,7 +36,12 @@ impl Generation {
     ///
     /// # Errors
     /// What the kernel has against it.
-    pub fn load(contents: &Contents, host: &HostImage, previous: Option<&Self>) -> Result<Self> {
+    pub fn load(
+        contents: &Contents,
+        host: &HostImage,
+        ports: wait::Ports,
+        previous: Option<&Self>,
+    ) -> Result<Self> {
         let host: Arc<[Arc<Workload>]> = host.workloads().into();
         let mut options = LoadOptions {
             previous: previous.map(|previous| &previous.image),
@@ -46,6 +51,15 @@ impl Generation {
             if let Some((name, bytes)) = params(resident, workload) {
                 options.sections.insert(name, bytes);
             }
+            if !resident.services.is_empty() {
+                let bytes = resident.services.iter().flat_map(wait::Service::encode).collect();
+                let name = wait::services_section(resident.name());
+                options.sections.insert(name, bytes);
+            }
+        }
+        if contents.waits {
+            let bytes = ports.encode().to_vec();
+            options.sections.insert(wait::PORTS.to_owned(), bytes);
         }
         if let Some(previous) = previous {
             options.keep = previous.kept_for(contents, &host, &options.sections)?;
@@ -60,6 +74,8 @@ impl Generation {
             host,
         };
         generation.fill(previous)?;
+        let names: Vec<&str> = generation.workloads.iter().map(Resident::name).collect();
+        crate::wait::fill(&generation.image, &names)?;
         Ok(generation)
     }
 
@@ -120,6 +136,10 @@ impl Generation {
         sections: &BTreeMap<String, Vec<u8>>,
     ) -> Result<BTreeMap<String, Arc<Map>>> {
         let mut keep = self.image.maps().clone();
+        // What waits goes on in the programs that it began in.
+        for own in [wait::WAITS, wait::RESUMES] {
+            keep.remove(own);
+        }
         if !self.has_positions_of(contents) {
             for shared in [abi::PROGRAMS, abi::COUNTERS, abi::EVENTS] {
                 keep.remove(shared);
@@ -129,6 +149,7 @@ impl Generation {
             let new = host.iter().find(|new| new.name() == old.name());
             // Equal constants are kept by the loader.
             keep.remove(&layout::consts_section(resident.name()));
+            keep.remove(&wait::services_section(resident.name()));
             let params = layout::params_section(resident.name());
             if let (Some(held), Some(wanted)) = (keep.get(&params), sections.get(&params)) {
                 let held = held.lookup(&0u32.to_ne_bytes())?.unwrap_or_default();

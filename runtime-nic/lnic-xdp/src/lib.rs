@@ -37,6 +37,7 @@ mod sys;
 pub mod testing;
 mod verifier;
 pub mod wait;
+mod waiter;
 
 pub use agent::Agent;
 pub use contents::{Contents, Resident};

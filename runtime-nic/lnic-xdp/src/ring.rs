@@ -21,7 +21,7 @@ const DISCARDED: u32 = 1 << 30;
 const HEADER: u64 = 8;
 
 /// Memory of the kernel in this process.
-struct Mapping {
+pub(crate) struct Mapping {
     start: *mut u8,
     len: usize,
 }
@@ -30,7 +30,8 @@ struct Mapping {
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    fn new(map: &Map, protection: libc::c_int, offset: usize, len: usize) -> Result<Self> {
+    /// Maps part of a map's memory.
+    pub(crate) fn new(map: &Map, protection: libc::c_int, offset: usize, len: usize) -> Result<Self> {
         // SAFETY: a new mapping where the kernel likes.
         let start = unsafe {
             libc::mmap(
@@ -43,7 +44,7 @@ impl Mapping {
             )
         };
         if start == libc::MAP_FAILED {
-            return Err(system("cannot map a ring buffer"));
+            return Err(system("cannot map a map's memory"));
         }
         Ok(Self {
             start: start.cast(),
@@ -51,7 +52,8 @@ impl Mapping {
         })
     }
 
-    fn word64(&self, at: usize) -> &AtomicU64 {
+    /// A word at a multiple of 8.
+    pub(crate) fn word64(&self, at: usize) -> &AtomicU64 {
         assert!(at + 8 <= self.len && at.is_multiple_of(8));
         // SAFETY: inside the mapping and aligned, since mappings start at pages; every access to it is atomic.
         unsafe { &*self.start.add(at).cast() }

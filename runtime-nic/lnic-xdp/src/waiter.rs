@@ -1,0 +1,395 @@
+//! Waits of lambdas on the NIC, from user space: the ports that services answer to, timeouts, next hops.
+//!
+//! A thread for each image looks at its slots. One whose time is over it ends by running [`wait::EXPIRE`], which wins
+//! against an answer or doesn't; what the continuation then sends, a reply or another request, leaves by the interface
+//! as if the program had sent it. The slots are looked at again when the next one's time is over, or when that of one
+//! that begins to wait now could be.
+//!
+//! Once a second each service gets an empty datagram, which memcached ignores: so the kernel knows the next hop's Ethernet
+//! address before a program needs it. Where the kernel forwards nothing it looks up no routes for programs; then the
+//! thread reads the next hop from the kernel's tables and leaves it in the services' section.
+
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lambdac_backend_ebpf::abi::wait::{self, Service};
+
+use crate::error::{Error, Result};
+use crate::events::now_ns;
+use crate::generation::Generation;
+use crate::map::Map;
+use crate::program::{Action, Program};
+use crate::ring::Mapping;
+use crate::sys;
+
+/// Ports in a row: with 16 bits of id, 2^22 guesses for an answer. A power of two.
+const PORTS: u16 = 64;
+/// Where rows start: above the well-known ports, below the ports that Linux gives out (ip_local_port_range).
+const FIRST: u16 = 16_384;
+const LAST: u16 = 32_768 - PORTS;
+/// Rows that are tried before we give up.
+const TRIES: u16 = 128;
+/// Longest pause of a thread, which then sees that it shall stop.
+const LONGEST: Duration = Duration::from_millis(50);
+/// Shortest pause: timeouts are no more exact.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// How often next hops are asked after.
+const HOPS: Duration = Duration::from_secs(1);
+
+/// A row of ports on the listen address that are ours.
+#[derive(Debug)]
+pub(crate) struct PortRow {
+    first: u16,
+    /// What comes to them the programs take; the sockets only keep others away.
+    sockets: Vec<UdpSocket>,
+}
+
+impl PortRow {
+    /// Takes a row that is free.
+    pub(crate) fn bind(address: Ipv4Addr) -> Result<Self> {
+        let mut start = FIRST + (now_ns() / 1000 % u64::from(LAST - FIRST)) as u16;
+        let mut last = None;
+        for _ in 0..TRIES {
+            let row = (start..start + PORTS).map(|port| UdpSocket::bind((address, port)));
+            match row.collect::<std::io::Result<Vec<_>>>() {
+                Ok(sockets) => {
+                    return Ok(Self {
+                        first: start,
+                        sockets,
+                    });
+                }
+                Err(error) => last = Some(error),
+            }
+            start = FIRST + (start - FIRST + PORTS) % (LAST - FIRST);
+        }
+        Err(Error::System {
+            what: "cannot get a row of UDP ports for services' answers",
+            source: last.unwrap_or_else(|| std::io::Error::other("none was tried")),
+        })
+    }
+
+    /// As programs read it.
+    pub(crate) fn ports(&self) -> wait::Ports {
+        wait::Ports {
+            first: self.first,
+            count: PORTS,
+            resume: 0,
+        }
+    }
+
+    /// Has the kernel find out how to reach a service.
+    fn nudge(&self, service: SocketAddrV4) {
+        if let Some(socket) = self.sockets.first() {
+            // Whether anyone hears it does not matter.
+            let _ = socket.send_to(&[], service);
+        }
+    }
+}
+
+/// The slots in this process's memory.
+struct Slots {
+    memory: Mapping,
+    bytes: usize,
+    count: usize,
+}
+
+impl Slots {
+    fn new(map: &Map) -> Result<Self> {
+        let (bytes, count) = (map.def().value_size as usize, map.def().max_entries as usize);
+        let memory = Mapping::new(map, libc::PROT_READ, 0, bytes * count)?;
+        Ok(Self { memory, bytes, count })
+    }
+
+    /// Slots that wait for something that comes by the wire, with word and deadline.
+    fn waiting(&self) -> impl Iterator<Item = (u32, u64, u64)> {
+        (0..self.count).filter_map(|slot| {
+            let at = slot * self.bytes;
+            let word = self.memory.word64(at).load(Ordering::Acquire);
+            if word as u8 != wait::WAITING {
+                return None;
+            }
+            let load = |off: i16| self.memory.word64(at + off as usize).load(Ordering::Acquire);
+            // The interface is the upper half of its word.
+            let ifindex = (load(wait::ID) >> 32) as u32;
+            (ifindex != wait::NO_WIRE).then(|| (slot as u32, word, load(wait::DEADLINE)))
+        })
+    }
+}
+
+/// The thread of an image.
+pub(crate) struct Waiter {
+    stopping: Arc<AtomicBool>,
+    retiring: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Waiter {
+    /// Starts the thread of an image, if lambdas wait in it.
+    pub(crate) fn start(
+        generation: &Arc<Generation>,
+        row: &Arc<PortRow>,
+        interface: &str,
+    ) -> Result<Option<Self>> {
+        let Some(map) = generation.image().maps().get(wait::WAITS) else {
+            return Ok(None);
+        };
+        let timeouts = generation
+            .workloads()
+            .iter()
+            .flat_map(|resident| &resident.services)
+            .map(|service| Duration::from_nanos(service.timeout));
+        let (stopping, retiring) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let index = crate::link::interface_index(interface)?;
+        let mut watch = Watch {
+            slots: Slots::new(map)?,
+            expire: generation.image().program(wait::EXPIRE)?.clone(),
+            generation: generation.clone(),
+            row: row.clone(),
+            interface: interface.to_owned(),
+            index,
+            wire: sys::packet_socket().map_err(|source| Error::System {
+                what: "cannot open a socket to send frames",
+                source,
+            })?,
+            least: timeouts.min().unwrap_or(LONGEST).clamp(SHORTEST, LONGEST),
+            hops: None,
+            stopping: stopping.clone(),
+            retiring: retiring.clone(),
+        };
+        watch.look_after_hops();
+        let thread = std::thread::Builder::new()
+            .name("lnic-xdp-wait".to_owned())
+            .spawn(move || watch.run())
+            .map_err(|source| Error::System {
+                what: "cannot start the thread that ends waits",
+                source,
+            })?;
+        Ok(Some(Self {
+            stopping,
+            retiring,
+            thread: Some(thread),
+        }))
+    }
+
+    /// Lets the thread end once nothing waits in its image.
+    pub(crate) fn retire(&self) {
+        self.retiring.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that ends waits on the NIC panicked");
+        }
+    }
+}
+
+/// What the thread works with.
+struct Watch {
+    slots: Slots,
+    expire: Arc<Program>,
+    generation: Arc<Generation>,
+    row: Arc<PortRow>,
+    interface: String,
+    index: u32,
+    wire: OwnedFd,
+    /// The shortest timeout.
+    least: Duration,
+    /// When next hops were looked after last.
+    hops: Option<Instant>,
+    stopping: Arc<AtomicBool>,
+    retiring: Arc<AtomicBool>,
+}
+
+impl Watch {
+    fn run(mut self) {
+        while !self.stopping.load(Ordering::SeqCst) {
+            let retiring = self.retiring.load(Ordering::SeqCst);
+            let (any, pause) = self.turn();
+            if retiring && !any {
+                return;
+            }
+            if !retiring && self.hops.is_none_or(|last| last.elapsed() >= HOPS) {
+                self.look_after_hops();
+            }
+            std::thread::sleep(pause);
+        }
+    }
+
+    /// Ends waits whose time is over; whether there are others, and how long nothing is to be done.
+    fn turn(&self) -> (bool, Duration) {
+        let now = now_ns();
+        let mut next = now + self.least.as_nanos() as u64;
+        let mut any = false;
+        for (slot, word, deadline) in self.slots.waiting() {
+            if deadline <= now {
+                self.end(slot, word);
+            } else {
+                any = true;
+                next = next.min(deadline);
+            }
+        }
+        let pause = Duration::from_nanos(next.saturating_sub(now_ns()));
+        (any, pause.clamp(SHORTEST, LONGEST))
+    }
+
+    fn end(&self, slot: u32, word: u64) {
+        match self.expire.run(&wait::expire_frame(slot, word), 1) {
+            Ok(run) if run.action == Action::Tx => {
+                if let Err(error) = sys::send_frame(&self.wire, self.index, &run.packet) {
+                    tracing::warn!(%error, "what a lambda sends after a timeout could not be sent");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "a wait on the NIC could not be ended"),
+        }
+    }
+
+    fn look_after_hops(&mut self) {
+        self.hops = Some(Instant::now());
+        let forwards = self.forwards();
+        for resident in self.generation.workloads() {
+            if resident.services.is_empty() {
+                continue;
+            }
+            let services = resident.services.iter().map(|service| {
+                service.address.inspect(|address| self.row.nudge(*address));
+                Service {
+                    hop: service
+                        .address
+                        .filter(|_| !forwards)
+                        .and_then(|to| self.hop(*to.ip())),
+                    ..*service
+                }
+            });
+            let bytes: Vec<u8> = services.flat_map(|service| service.encode()).collect();
+            let section = wait::services_section(resident.name());
+            let image = self.generation.image();
+            if image.section(&section).is_ok_and(|held| held != bytes)
+                && let Err(error) = image.set_section(&section, &bytes)
+            {
+                tracing::error!(%error, "the next hop to a service could not be told to the NIC");
+            }
+        }
+    }
+
+    /// Whether the kernel looks up routes for programs on the interface.
+    fn forwards(&self) -> bool {
+        let path = format!("/proc/sys/net/ipv4/conf/{}/forwarding", self.interface);
+        std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1")
+    }
+
+    /// The Ethernet address of the next hop on the way to an address, by this interface.
+    fn hop(&self, to: Ipv4Addr) -> Option<[u8; 6]> {
+        let routes = std::fs::read_to_string("/proc/net/route").ok()?;
+        let neighbours = std::fs::read_to_string("/proc/net/arp").ok()?;
+        let (interface, gateway) = route(&routes, to)?;
+        if interface != self.interface {
+            return None;
+        }
+        neighbour(&neighbours, interface, gateway.unwrap_or(to))
+    }
+}
+
+/// Interface and gateway of the most specific route to an address, from the text of `/proc/net/route`: lines of
+/// interface, destination, gateway, flags, three counts, and mask; numbers are hexadecimal, addresses as a little-endian
+/// machine reads them.
+fn route(text: &str, to: Ipv4Addr) -> Option<(&str, Option<Ipv4Addr>)> {
+    let lines = text.lines().skip(1).filter_map(|line| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let number = |at: usize| u32::from_str_radix(words.get(at)?, 16).ok();
+        let address = |at: usize| number(at).map(u32::swap_bytes);
+        // RTF_UP of Linux include/uapi/linux/route.h.
+        let up = number(3)? & 1 == 1;
+        let (destination, mask) = (address(1)?, address(7)?);
+        let metric: u32 = words.get(6)?.parse().ok()?;
+        let fits = up && to.to_bits() & mask == destination;
+        let gateway = Some(address(2)?).filter(|gateway| *gateway != 0);
+        fits.then_some((mask, std::cmp::Reverse(metric), *words.first()?, gateway))
+    });
+    let best = lines.max_by_key(|(mask, metric, ..)| (*mask, *metric))?;
+    Some((best.2, best.3.map(Ipv4Addr::from_bits)))
+}
+
+/// The Ethernet address of a neighbour, from the text of `/proc/net/arp`: lines of address, type, flags, Ethernet
+/// address, mask and interface.
+fn neighbour(text: &str, interface: &str, address: Ipv4Addr) -> Option<[u8; 6]> {
+    text.lines().skip(1).find_map(|line| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [ip, _, _, mac, .., device] = words[..] else {
+            return None;
+        };
+        if device != interface || ip.parse() != Ok(address) {
+            return None;
+        }
+        let mut bytes = [0; 6];
+        let mut pieces = mac.split(':');
+        for byte in &mut bytes {
+            *byte = u8::from_str_radix(pieces.next()?, 16).ok()?;
+        }
+        // Zeros stand for one that is not known yet.
+        Some(bytes).filter(|bytes| *bytes != [0; 6])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUTES: &str = "\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t0100000A\t0003\t0\t0\t0\t00000000\t0\t0\t0
+eth1\t0000010A\t00000000\t0001\t0\t0\t100\t0000FFFF\t0\t0\t0
+eth2\t0000010A\t00000000\t0001\t0\t0\t50\t0000FFFF\t0\t0\t0
+";
+
+    #[test]
+    fn the_most_specific_route_wins_and_of_two_the_cheaper() {
+        let default = (
+            Ipv4Addr::new(8, 8, 8, 8),
+            "eth0",
+            Some(Ipv4Addr::new(10, 0, 0, 1)),
+        );
+        let near = (Ipv4Addr::new(10, 1, 7, 7), "eth2", None);
+        for (to, interface, gateway) in [default, near] {
+            assert_eq!(route(ROUTES, to), Some((interface, gateway)), "{to}");
+        }
+        assert_eq!(route("", Ipv4Addr::LOCALHOST), None);
+    }
+
+    #[test]
+    fn a_neighbour_is_one_of_the_interface_whose_address_is_known() {
+        let text = "\
+IP address       HW type     Flags       HW address            Mask     Device
+10.0.0.1         0x1         0x2         02:00:00:00:00:01     *        eth0
+10.0.0.2         0x1         0x0         00:00:00:00:00:00     *        eth0
+";
+        let of = |device: &str, last: u8| neighbour(text, device, Ipv4Addr::new(10, 0, 0, last));
+        assert_eq!(of("eth0", 1), Some([2, 0, 0, 0, 0, 1]));
+        assert_eq!(of("eth0", 2), None);
+        assert_eq!(of("eth1", 1), None);
+    }
+
+    #[test]
+    fn a_row_is_ours_alone() {
+        let row = PortRow::bind(Ipv4Addr::LOCALHOST).unwrap();
+        let ports = row.ports();
+        assert!(ports.count.is_power_of_two());
+        assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, ports.first + 1)).is_err());
+        let other = PortRow::bind(Ipv4Addr::LOCALHOST).unwrap();
+        assert!(other.first.abs_diff(row.first) >= PORTS);
+    }
+}
