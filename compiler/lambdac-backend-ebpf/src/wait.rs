@@ -368,8 +368,15 @@ fn resize(asm: &mut Assembler, refused: Label) {
     asm.alu(AluOp::Add, Reg::R2, TEXT);
     asm.alu(AluOp::Sub, Reg::R2, Reg::R1);
     asm.branch(Cond::Eq, Reg::R2, 0, same);
+    asm.mov(Reg::R9, Reg::R2);
     asm.mov(Reg::R1, Reg::R6);
     asm.call(Helper::XdpAdjustTail);
+    asm.branch(Cond::Eq, Reg::R0, 0, same);
+    asm.note("no room behind, then before: what is in the packet does not matter");
+    asm.mov(Reg::R1, Reg::R6);
+    asm.mov(Reg::R2, 0);
+    asm.alu(AluOp::Sub, Reg::R2, Reg::R9);
+    asm.call(Helper::XdpAdjustHead);
     asm.branch(Cond::Ne, Reg::R0, 0, refused);
     asm.bind(same);
     asm.load(Size::W, Reg::R9, Reg::R6, xdp_md::DATA);

@@ -20,12 +20,12 @@
 //! | 32 | 4 | index of the continuation program in [`RESUMES`] |
 //! | 36 | 4 | where it goes on: a number of that program |
 //! | 40 | 4 | bytes of the key |
-//! | 44 | 4 | bytes of the request's payload that are kept |
+//! | 44 | 4 | 0 |
 //! | 48 | 66 | the request's headers |
 //! | 114 | 6 | the next hop's Ethernet address, as the section of services has it |
 //! | 120 | 256 | the key, of a get |
 //! | 376 | 64 | route look-up (`struct bpf_fib_lookup`) |
-//! | 440 | | saved values, then the payload |
+//! | 440 | | saved values, then the payload if it is read again |
 //!
 //! The word changes by compare-exchange, or by whoever claimed or runs the slot: free → claimed → waiting → running →
 //! free. Of an answer and a timeout only one gets from waiting to running; the generation keeps one that was looked up
@@ -86,8 +86,6 @@ pub const RESUME: i16 = 32;
 pub const ENTRY: i16 = 36;
 /// Offset of the key's length.
 pub const KEY_LEN: i16 = 40;
-/// Offset of the kept payload's length.
-pub const KEPT: i16 = 44;
 /// Offset of the request's headers.
 pub const HEADERS: i16 = 48;
 /// Offset of the next hop.

@@ -120,7 +120,8 @@ impl Emitter<'_> {
         self.end_piece();
     }
 
-    fn wire16(&mut self, start: V, off: i16) -> V {
+    /// A big-endian number of the packet.
+    pub(super) fn wire16(&mut self, start: V, off: i16) -> V {
         let reg = self.load(Size::H, start, off);
         self.push(Inst::Swap {
             size: Size::H,

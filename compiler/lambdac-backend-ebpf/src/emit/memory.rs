@@ -94,7 +94,7 @@ impl<'m> Emitter<'m> {
             MirBase::Param(id) => (Mem::Param(id.0), &module.params.get(id.index())?.shape),
             MirBase::Request => {
                 let at = Ref {
-                    mem: Mem::Request,
+                    mem: self.kept.unwrap_or(Mem::Request),
                     off: 0,
                     index: self.chunk.clone(),
                 };

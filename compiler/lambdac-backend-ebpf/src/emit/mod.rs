@@ -239,6 +239,8 @@ pub(crate) struct Emitter<'m> {
     parts: BTreeMap<PartId, wait::Entrance>,
     /// The interface that the request came in by, where the packet is not the request's own.
     ingress: Option<Val>,
+    /// The request's payload, where the packet does not hold it.
+    kept: Option<Mem>,
     /// Whether a trap, which can't be, just drops the packet.
     quiet: bool,
     sink: Sink,
@@ -299,6 +301,7 @@ impl<'m> Emitter<'m> {
             now: None,
             parts: BTreeMap::new(),
             ingress: None,
+            kept: None,
             quiet: false,
             sink: Sink::Packet,
             loc: Loc::default(),

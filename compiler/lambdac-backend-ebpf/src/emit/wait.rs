@@ -4,8 +4,9 @@
 //! registers that whoever enters it sets. A part's end in `await` saves what the next part needs in a slot
 //! ([`crate::abi::wait`]) and makes the packet the service's request. Where that fails, the next part is entered at once.
 //!
-//! The continuation program turns the answer's packet back into the request's (headers, and the payload if a part still
-//! reads it), loads what was saved and frees the slot; from there on a part runs as it does in the first program.
+//! The continuation program gives the answer's packet the headers of the request, loads what was saved and frees the
+//! slot; from there on a part runs as it does in the first program, but that it finds the request's payload, if it reads
+//! it, in the invocation's memory: drivers need not have room to make a packet much longer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -381,20 +382,23 @@ impl<'m> Emitter<'m> {
         let result = self.call(Helper::XdpLoadBytes, headers);
         self.branch(Cond::Ne, result, 0, beyond);
         let Some(payload) = site.payload else {
-            return self.store(Size::W, slot, abi::KEPT, 0);
+            return;
         };
         let done = self.mark();
         let len = self.len.clone();
         let len = self.bounded(&len, packet::MAX_PAYLOAD as u32);
-        self.store(Size::W, slot, abi::KEPT, len);
         self.branch(Cond::Lt, len, 1, done);
         let to = self.past(slot, payload);
-        let from = Arg::Imm(packet::PAYLOAD.into());
-        let result = self.call(
-            Helper::XdpLoadBytes,
-            vec![Arg::Reg(ctx), from, Arg::Reg(to), Arg::Reg(len)],
-        );
-        self.branch(Cond::Ne, result, 0, beyond);
+        if let Some(kept) = self.kept {
+            let from = self.address(&Ref::new(kept, 0), 0);
+            let args = vec![Arg::Reg(to), Arg::Reg(len), Arg::Reg(from)];
+            self.call(Helper::ProbeReadKernel, args);
+        } else {
+            let from = Arg::Imm(packet::PAYLOAD.into());
+            let args = vec![Arg::Reg(ctx), from, Arg::Reg(to), Arg::Reg(len)];
+            let result = self.call(Helper::XdpLoadBytes, args);
+            self.branch(Cond::Ne, result, 0, beyond);
+        }
         self.bind(done);
     }
 
@@ -553,21 +557,24 @@ impl<'m> Emitter<'m> {
         self.wire_end(Wire::NoProgram, action::DROP);
     }
 
-    /// Makes the packet as long as the request was, or as its headers, and writes these.
+    /// Makes the packet as long as headers are, and writes the request's.
     fn request_again(&mut self, ctx: V, slot: V) {
-        let (refused, resized) = (self.mark(), self.mark());
-        let kept = self.load(Size::W, slot, abi::KEPT);
-        self.branch(Cond::Gt, kept, packet::MAX_PAYLOAD, refused);
+        let resized = self.mark();
         let start = self.load(Size::W, ctx, xdp_md::DATA);
         let end = self.load(Size::W, ctx, xdp_md::DATA_END);
-        self.alu(AluOp::Sub, end, start);
-        let delta = self.new_reg();
-        self.mov(delta, kept);
-        self.alu(AluOp::Add, delta, i32::from(packet::PAYLOAD));
-        self.alu(AluOp::Sub, delta, end);
-        let result = self.call(Helper::XdpAdjustTail, vec![Arg::Reg(ctx), Arg::Reg(delta)]);
+        let more = self.new_reg();
+        self.mov(more, start);
+        self.alu(AluOp::Sub, more, end);
+        self.alu(AluOp::Add, more, i32::from(packet::PAYLOAD));
+        let result = self.call(Helper::XdpAdjustTail, vec![Arg::Reg(ctx), Arg::Reg(more)]);
         self.branch(Cond::Eq, result, 0, resized);
-        self.bind(refused);
+        // No room behind, then before; what is in the packet does not matter any more.
+        self.push(Inst::Neg {
+            bits: crate::insn::Bits::B64,
+            dst: more,
+        });
+        let result = self.call(Helper::XdpAdjustHead, vec![Arg::Reg(ctx), Arg::Reg(more)]);
+        self.branch(Cond::Eq, result, 0, resized);
         self.move_state(slot, -i32::from(abi::RUNNING));
         self.wire_end(Wire::NoTailroom, action::DROP);
         self.bind(resized);
@@ -582,11 +589,7 @@ impl<'m> Emitter<'m> {
         let (start, end) = (self.new_reg(), self.new_reg());
         self.unit.packet = Some((start, end));
         self.packet_again();
-        let len = self.load(Size::H, start, packet::LAMBDA_LENGTH);
-        self.push(Inst::Swap {
-            size: Size::H,
-            dst: len,
-        });
+        let len = self.wire16(start, packet::LAMBDA_LENGTH);
         let beyond = self.unreachable();
         self.branch(Cond::Gt, len, packet::MAX_PAYLOAD, beyond);
         self.len = self.val(len);
@@ -598,6 +601,10 @@ impl<'m> Emitter<'m> {
         let most = packet::MAX_PAYLOAD as u32;
         self.len_max = lambda.request.max.min(most);
         let cursor = self.cursor;
+        self.kept = own
+            .iter()
+            .any(|(site, _)| site.payload.is_some())
+            .then(|| self.memory(packet::MAX_PAYLOAD as u32));
         let roots: Vec<PartId> = own.iter().map(|(site, _)| site.part).collect();
         let order = order(lambda, &roots);
         let regions: Vec<&Region> = order.iter().map(|id| &lambda.parts[id.index()].region).collect();
@@ -611,37 +618,25 @@ impl<'m> Emitter<'m> {
             self.bind(*mark);
             self.resume_site(lambda, site, slot);
         }
-        // Every way to a part that reads the request checked it.
-        self.unit.checked = if lambda.request.min <= most {
-            lambda.request.min
-        } else {
-            0
-        };
         self.parts(lambda, &order);
-        self.unit.checked = 0;
         self.instances.pop();
         self.release(cursor);
-        (self.lambda, self.now) = (None, None);
+        (self.lambda, self.now, self.kept) = (None, None, None);
     }
 
     fn resume_site(&mut self, lambda: &'m Lambda, site: &Site, slot: V) {
-        self.unit.checked = 0;
-        if let Some(payload) = site.payload {
+        if let (Some(payload), Some(kept)) = (site.payload, self.kept) {
             let done = self.mark();
             let len = self.len.clone();
             let len = self.reg(&len);
             self.branch(Cond::Lt, len, 1, done);
+            let to = self.address(&Ref::new(kept, 0), 0);
             let from = self.past(slot, payload);
-            let ctx = self.ctx();
-            let to = Arg::Imm(packet::PAYLOAD.into());
-            let stored = self.call(
-                Helper::XdpStoreBytes,
-                vec![Arg::Reg(ctx), to, Arg::Reg(from), Arg::Reg(len)],
+            self.call(
+                Helper::ProbeReadKernel,
+                vec![Arg::Reg(to), Arg::Reg(len), Arg::Reg(from)],
             );
-            let beyond = self.unreachable();
-            self.branch(Cond::Ne, stored, 0, beyond);
             self.bind(done);
-            self.check_payload(lambda.request.min);
         }
         let params = lambda.parts[site.part.index()].params.len();
         let mut values = self.outcome(site);
