@@ -1,7 +1,7 @@
 //! What an image for the NIC consists of: an object, and what is to be known of its workloads beside their code.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, SocketAddrV4, ToSocketAddrs, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 
 use lambdac_backend_ebpf::abi::wait;
@@ -56,16 +56,22 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Compiles a linked image for the NIC. `overrides` are addresses by `WORKLOAD.SERVICE`, instead of the source's.
+    /// Compiles a linked image for the NIC at `own`. `overrides` are addresses by `WORKLOAD.SERVICE`, instead of the
+    /// source's.
     ///
     /// # Errors
     /// If the code generator refuses what the legaliser let through.
-    pub fn compile(image: &Image, overrides: &BTreeMap<String, String>) -> Result<Self, xdp::Error> {
+    pub fn compile(
+        image: &Image,
+        own: Ipv4Addr,
+        overrides: &BTreeMap<String, String>,
+    ) -> Result<Self, xdp::Error> {
         let resident = |linked: &lambdac_driver::Linked| {
             let (checked, module) = (&linked.compiled.checked, &linked.compiled.module);
             let address = |service: &Service| {
-                let own = overrides.get(&format!("{}.{}", module.name, service.name));
-                resolve(own.map_or(&*service.address, String::as_str))
+                let given = overrides.get(&format!("{}.{}", module.name, service.name));
+                let address = resolve(given.map_or(&*service.address, String::as_str))?;
+                leaves_from(own, address).map(|()| address)
             };
             let services = module.services.iter().map(|service| wait::Service {
                 address: address(service).ok(),
@@ -111,9 +117,29 @@ fn resolve(text: &str) -> Result<SocketAddrV4, String> {
     }
 }
 
+/// Whether packets to a service leave by the interface that the NIC answers at: its programs send by no other.
+fn leaves_from(own: Ipv4Addr, service: SocketAddrV4) -> Result<(), String> {
+    // Connecting sends nothing; the kernel looks for a route and takes the address of its interface.
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
+    let local = socket.and_then(|socket| socket.connect(service).and_then(|()| socket.local_addr()));
+    match local {
+        Ok(local) if local.ip() == own => Ok(()),
+        Ok(_) => Err(format!("is reached by another interface ({service})")),
+        Err(error) => Err(format!("cannot be reached ({service}: {error})")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_that_packets_leave_from_decides() {
+        let loopback = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 11211);
+        assert_eq!(leaves_from(Ipv4Addr::LOCALHOST, loopback), Ok(()));
+        let other = leaves_from(Ipv4Addr::new(192, 0, 2, 1), loopback).unwrap_err();
+        assert_eq!(other, "is reached by another interface (127.0.0.1:11211)");
+    }
 
     #[test]
     fn own_addresses_are_out_of_reach() {

@@ -124,11 +124,18 @@ pub(crate) fn addresses(index: u32) -> io::Result<Vec<LinkAddress>> {
             <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from)
         };
         if let Some(address) = ipv4(ADDRESS_LOCAL) {
-            let broadcast = ipv4(ADDRESS_BROADCAST);
+            let broadcast = ipv4(ADDRESS_BROADCAST).or_else(|| last_of(address, head[1]));
             found.push(LinkAddress { address, broadcast });
         }
     })?;
     Ok(found)
+}
+
+/// The last address of a subnet, which is its broadcast address where nobody says otherwise (RFC 919); a subnet of one or
+/// two addresses has none (RFC 3021).
+fn last_of(address: Ipv4Addr, prefix: u8) -> Option<Ipv4Addr> {
+    let hosts = u32::MAX.checked_shr(prefix.into()).filter(|_| prefix < 31)?;
+    Some(Ipv4Addr::from_bits(address.to_bits() | hosts))
 }
 
 /// Sends a request and hands on the messages of the answer, without their headers.
@@ -221,6 +228,14 @@ mod tests {
             found.is_empty() || found[0].address == Ipv4Addr::LOCALHOST,
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn a_subnet_ends_in_its_broadcast_address() {
+        let last = |text: &str, prefix| last_of(text.parse().unwrap(), prefix).map(|a| a.to_string());
+        assert_eq!(last("10.77.0.2", 24).as_deref(), Some("10.77.0.255"));
+        assert_eq!(last("10.77.0.2", 30).as_deref(), Some("10.77.0.3"));
+        assert_eq!((last("10.77.0.2", 31), last("10.77.0.2", 32)), (None, None));
     }
 
     #[test]

@@ -42,8 +42,8 @@ pub fn load(
     host: &Arc<LoadedImage>,
     services: &BTreeMap<String, String>,
 ) -> Result<Arc<dyn Engine>> {
-    let contents =
-        Contents::compile(image, services).map_err(|error| Exit::Failed(settings::with_sources(&error)))?;
+    let contents = Contents::compile(image, agent.address(), services)
+        .map_err(|error| Exit::Failed(settings::with_sources(&error)))?;
     agent.load(&contents, host).map_err(exit)
 }
 
