@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lnic_client::{InvokeOptions, Workload};
 
 use super::http::{self, Response};
+use super::netns::{Net, Side};
 use super::{PATIENCE, Ran, lambdac, root, run, until};
 
 /// How a worker is started, besides its sources.
@@ -21,6 +22,8 @@ pub struct Options<'a> {
     pub wire: Option<&'a str>,
     /// Address of HTTP, instead of a free port of 127.0.0.1.
     pub http: Option<&'a str>,
+    /// The namespace that it runs in, instead of the test's own.
+    pub inside: Option<(&'a Net, Side)>,
 }
 
 /// A running `lambdac run`.
@@ -60,7 +63,10 @@ impl Worker {
     /// If it can't be started.
     pub fn try_start(sources: &[&str], options: &Options<'_>) -> Result<Self, String> {
         let any = "127.0.0.1:0";
-        let mut command = Command::new(lambdac());
+        let mut command = match options.inside {
+            Some((net, side)) => net.command(side, lambdac()),
+            None => Command::new(lambdac()),
+        };
         command.arg("run").args(sources).args(options.flags);
         command.args(["--listen", options.wire.unwrap_or(any)]);
         command.args(["--http", options.http.unwrap_or(any)]);
@@ -173,6 +179,21 @@ impl Worker {
         let kill = format!("kill -TERM {}", self.child.id());
         let sent = Command::new("sh").args(["-c", &kill]).status();
         assert!(sent.is_ok_and(|status| status.success()), "no SIGTERM sent");
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it at once, as a crash would.
+    ///
+    /// # Panics
+    ///
+    /// If that fails.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it can be waited for");
     }
 
     /// Waits for its end: exit status and log.

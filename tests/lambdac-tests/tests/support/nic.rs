@@ -1,0 +1,169 @@
+//! A worker with a NIC in front, in network namespaces: `client eth0 ── eth0 worker eth1 ── eth0 service`.
+//!
+//! The client's end of its veth pair has a program that passes all packets, since the kernel delivers what a program
+//! sends through a veth pair only to an end with a program of its own. That is an image of ours that nobody configured.
+
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use lambdac_tests::peers::netns::{Net, Side, WORKER};
+use lambdac_tests::peers::{Options, Response, Worker, path, run};
+use lnic_client::{InvokeOptions, Workload};
+use lnic_xdp::{Image, Link, LoadOptions, Mode};
+
+/// Where the worker's wire is.
+pub const WIRE: &str = "10.77.0.2:4369";
+/// And its HTTP.
+const HTTP: &str = "0.0.0.0:8081";
+
+/// Namespaces, or none with a word on what this machine lacks for them.
+///
+/// # Panics
+/// If the machine should be able to and isn't.
+pub fn net() -> Option<Net> {
+    if let Err(missing) = lnic_xdp::probe::check() {
+        println!("skipped: {missing}");
+        return None;
+    }
+    match Net::new() {
+        Ok(net) => Some(net),
+        Err(reason) => {
+            println!("skipped: no network namespaces: {reason}");
+            None
+        }
+    }
+}
+
+/// Runs something on a thread that is in another namespace: its sockets are there.
+pub fn inside<T: Send>(net: &Net, side: Side, run: impl FnOnce() -> T + Send) -> T {
+    let file = format!("/run/netns/{}", net.namespace(side));
+    let namespace = std::fs::File::open(file).expect("the namespace has a file");
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            // SAFETY: a descriptor that is open; only this thread changes its namespace.
+            let done = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+            assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+            run()
+        });
+        match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// An object file of a workload that does nothing, built as any other.
+pub fn object(dir: &Path) -> Vec<u8> {
+    let source = dir.join("idle.lnic");
+    let text = "workload idle;\nlambda idle(req: bytes<8>) -> bytes<8> { reply req; }\n";
+    std::fs::write(&source, text).expect("a temporary folder takes files");
+    build(&[&source.display().to_string()], dir)
+}
+
+/// Builds sources for xdp; the object file.
+pub fn build(sources: &[&str], dir: &Path) -> Vec<u8> {
+    let out = dir.join("out").display().to_string();
+    run(&[&["build"], sources, &["--target", "xdp", "-o", &out]].concat()).good();
+    std::fs::read(format!("{out}/xdp/image.bpf.o")).expect("the bundle has an object")
+}
+
+/// Has an end of a veth pair take what the other end's program sends.
+pub fn open_end(net: &Net, side: Side, object: &[u8]) -> Link {
+    inside(net, side, || {
+        let image = Image::load(object, &LoadOptions::default()).expect("the kernel takes the object");
+        let dispatch = image.program("dispatch").expect("there is a dispatcher");
+        Link::attach("eth0", Mode::Native, dispatch).expect("veth has XDP")
+    })
+}
+
+/// A worker behind a NIC, and a client in front.
+pub struct World {
+    pub net: Net,
+    pub worker: Worker,
+    _client: Link,
+    pub dir: tempfile::TempDir,
+}
+
+impl World {
+    /// Serves sources (paths in the workspace or absolute); none, with a word on why, where that can't be.
+    ///
+    /// # Panics
+    /// If the worker doesn't get ready.
+    pub fn start(sources: &[&str], flags: &[&str]) -> Option<Self> {
+        Self::start_in(net()?, sources, flags)
+    }
+
+    /// The same in namespaces that are there.
+    pub fn start_in(net: Net, sources: &[&str], flags: &[&str]) -> Option<Self> {
+        let dir = tempfile::tempdir().expect("there are temporary folders");
+        let client = open_end(&net, Side::Client, &object(dir.path()));
+        let worker = Self::serve(&net, sources, flags);
+        Some(Self {
+            worker,
+            _client: client,
+            dir,
+            net,
+        })
+    }
+
+    /// A worker on `xdp:eth0`.
+    pub fn serve(net: &Net, sources: &[&str], flags: &[&str]) -> Worker {
+        let sources: Vec<String> = sources.iter().map(|source| path(source)).collect();
+        let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+        let flags = [flags, &["--nic", "xdp:eth0"]].concat();
+        let options = Options {
+            flags: &flags,
+            wire: Some(WIRE),
+            http: Some(HTTP),
+            inside: Some((net, Side::Worker)),
+            ..Options::default()
+        };
+        let mut worker = Worker::try_start(&sources, &options)
+            .unwrap_or_else(|log| panic!("the worker is not ready: {log}"));
+        worker.http = SocketAddr::new(WORKER.parse().expect("an address"), worker.http.port());
+        worker
+    }
+
+    /// Runs something where the client is.
+    pub fn at_client<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
+        inside(&self.net, Side::Client, run)
+    }
+
+    /// What a caller must know of a workload.
+    pub fn workload(&self, name: &str) -> Workload {
+        self.at_client(|| self.worker.workload(name))
+    }
+
+    /// One request over the wire that is sent once, from a socket of its own.
+    pub fn ask(&self, name: &str, request: &[u8]) -> Vec<u8> {
+        let workload = self.workload(name);
+        let reply = self.at_client(|| lnic_client::invoke(self.worker.wire, &workload, request, &once()));
+        reply.unwrap_or_else(|error| panic!("{name}: {error}")).payload
+    }
+
+    /// One HTTP request.
+    pub fn fetch(&self, method: &str, path: &str, body: &[u8]) -> Response {
+        self.at_client(|| self.worker.fetch(method, path, body))
+    }
+
+    /// A value of `/metrics`.
+    pub fn metric(&self, name: &str) -> u64 {
+        self.at_client(|| self.worker.metric(name))
+    }
+
+    /// How many requests for a workload a side has taken.
+    pub fn requests(&self, workload: &str, target: &str) -> u64 {
+        self.metric(&format!(
+            "lnic_requests_total{{workload=\"{workload}\",target=\"{target}\"}}"
+        ))
+    }
+}
+
+/// A request that is sent again only after the test has given up: a lost packet is seen.
+pub fn once() -> InvokeOptions {
+    InvokeOptions {
+        timeout: lambdac_tests::peers::PATIENCE,
+        resend: lambdac_tests::peers::PATIENCE,
+    }
+}
