@@ -1,6 +1,8 @@
 //! Code as it compares: without names and source positions, which do nothing.
 
-use lambdac_mir::{Cond, Func, Loc, Region, Term};
+use lambdac_mir::{Cond, Func, Loc, Module, Region, Term};
+
+use crate::touch::{Item, Touched};
 
 /// Forgets where a region's statements and traps come from.
 pub(crate) fn erase_locs(region: &mut Region) {
@@ -63,5 +65,27 @@ pub(crate) fn for_each_func_mut(cond: &mut Cond, f: &mut dyn FnMut(&mut Func)) {
         Cond::All(list) | Cond::Any(list) => list.iter_mut().for_each(|cond| for_each_func_mut(cond, f)),
         Cond::Eval(func) => f(func),
         _ => {}
+    }
+}
+
+/// Calls `f` for everything in memory that a condition looks at, with how often.
+pub(crate) fn for_each_touched(
+    module: &Module,
+    cond: &Cond,
+    funcs: &[Touched],
+    f: &mut dyn FnMut(Item, f64),
+) {
+    match cond {
+        Cond::Not(inner) => for_each_touched(module, inner, funcs, f),
+        Cond::All(list) | Cond::Any(list) => {
+            list.iter()
+                .for_each(|cond| for_each_touched(module, cond, funcs, f));
+        }
+        Cond::Has { table, .. } => f(Item::Object(table.0), 1.0),
+        Cond::Eval(func) => {
+            let touched = crate::touch::of_func(module, func, funcs);
+            touched.into_iter().for_each(|(item, count)| f(item, count));
+        }
+        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } => {}
     }
 }

@@ -13,13 +13,14 @@
 //!
 //! Code of lambdas that the host runs is not counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lambdac_cost::{Model, ModuleCost, Placement, Shape, object_bytes};
 use lambdac_mir::{Cond, KeyField, Module, ObjectKind, Op, Region, Term};
 use lambdac_target::Device;
 
 use crate::image::{Call, Image, Leaf, Node};
+use crate::touch::{self, Item};
 
 /// Words that make a request's headers a reply's: Ethernet addresses 3, IPv4 addresses 2 and length 1, UDP ports 1 and
 /// length with checksum 1, λ kind 1, λ length with status 1.
@@ -223,19 +224,38 @@ fn evaluated(cond: &Cond, out: &mut Vec<Cond>) {
     }
 }
 
-/// Bytes in each memory of the device.
+/// Bytes in each memory of the device, of what lambdas on the NIC and the stage touch.
 fn memory(image: &Image, device: &Device, placement: &Placement) -> Vec<u64> {
+    let module = &image.module;
+    let funcs = touch::of_funcs(module);
+    let mut items: BTreeSet<Item> = BTreeSet::new();
+    for (lambda, sharers) in module.lambdas.iter().zip(sharers(image)) {
+        if sharers > 0 {
+            items.extend(touch::of_lambda(module, lambda, &funcs).into_keys());
+        }
+    }
+    for node in &image.stage.nodes {
+        if let Node::Test { cond, .. } = node {
+            crate::canon::for_each_touched(module, image.cond(*cond), &funcs, &mut |item, _| {
+                items.extend([item])
+            });
+        }
+    }
     let mut bytes = vec![0u64; device.memory.len()];
-    let mut add = |region: usize, size: u64| {
+    for item in items {
+        let (region, size) = match item {
+            Item::Object(id) => (
+                placement.objects[id as usize],
+                object_bytes(&module.objects[id as usize].kind),
+            ),
+            Item::Const(id) => (
+                placement.consts[id as usize],
+                module.consts[id as usize].shape.packed_size(),
+            ),
+        };
         if let Some(sum) = bytes.get_mut(region) {
             *sum = sum.saturating_add(size);
         }
-    };
-    for (object, region) in image.module.objects.iter().zip(&placement.objects) {
-        add(*region, object_bytes(&object.kind));
-    }
-    for (item, region) in image.module.consts.iter().zip(&placement.consts) {
-        add(*region, item.shape.packed_size());
     }
     bytes
 }

@@ -152,18 +152,8 @@ impl ImageInterp {
                 Bound::Param(param) => self.params[param.index()].clone(),
             };
         }
-        // What is sent must have a way out and, for a reply, headers.
-        let route = &image.plumbing.routes[image.plumbing.route_of[entry]];
-        let ways: BTreeSet<&Way> = route.entries.iter().chain(&route.default).collect();
-        if !ways.contains(&Way::Reply) || image.plumbing.reply_of[entry] >= image.plumbing.replies.len() {
-            return invalid(format!("`{}` cannot reply", image.entry_name(entry)));
-        }
-        let asked = crate::link::services_of(&image.module.lambdas[this.lambda.index()]);
-        if !asked
-            .into_iter()
-            .all(|service| ways.contains(&Way::Service(service)))
-        {
-            return invalid(format!("`{}` cannot reach its service", image.entry_name(entry)));
+        if let Some(why) = stuck(image, entry) {
+            return invalid(why);
         }
         self.interp.seed(self.dice[this.workload]);
         let outcome = self
@@ -187,6 +177,24 @@ impl ImageInterp {
     pub fn state(&self, now: u64) -> Vec<(Arc<str>, StateDump)> {
         self.interp.state(now)
     }
+}
+
+/// What an entry that the NIC calls sends must have a way out and, for a reply, headers.
+fn stuck(image: &Image, entry: usize) -> Option<String> {
+    let this = &image.entries[entry];
+    let plumbing = &image.plumbing;
+    if plumbing.calls[entry] == Call::None {
+        return None;
+    }
+    let route = &plumbing.routes[plumbing.route_of[entry]];
+    let ways: BTreeSet<&Way> = route.entries.iter().chain(&route.default).collect();
+    if !ways.contains(&Way::Reply) || plumbing.reply_of[entry] >= plumbing.replies.len() {
+        return Some(format!("`{}` cannot reply", image.entry_name(entry)));
+    }
+    let asked = crate::link::services_of(&image.module.lambdas[this.lambda.index()]);
+    let reached = |service| ways.contains(&Way::Service(service));
+    (!asked.into_iter().all(reached))
+        .then(|| format!("`{}` cannot reach its service", image.entry_name(entry)))
 }
 
 fn invalid(why: String) -> Ending {

@@ -20,9 +20,13 @@ mod cost;
 mod image;
 mod interp;
 mod link;
+mod partition;
 mod pass;
 mod reduce;
 mod rename;
+mod stratify;
+mod sweep;
+mod touch;
 mod validate;
 
 pub use cost::{EntryCost, ImageCost, REPLY_WORDS};

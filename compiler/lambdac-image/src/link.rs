@@ -322,8 +322,8 @@ fn service_header(name: Arc<str>, protocol: Protocol) -> Header {
 fn ways(lambda: &Lambda) -> Vec<Way> {
     let mut ways = BTreeSet::new();
     let mut look = |region: &Region| match &region.term {
-        Term::Reply(_) => drop(ways.insert(Way::Reply)),
-        Term::Await { call, .. } => drop(ways.insert(Way::Service(call.service))),
+        Term::Reply(_) => ways.extend([Way::Reply]),
+        Term::Await { call, .. } => ways.extend([Way::Service(call.service)]),
         _ => {}
     };
     for part in &lambda.parts {

@@ -76,7 +76,14 @@ pub struct Step {
 
 /// All passes, in the order that they run.
 pub fn passes() -> &'static [Pass] {
-    &[crate::coalesce::LAMBDA_COALESCING, crate::reduce::MATCH_REDUCTION]
+    const PASSES: [Pass; 5] = [
+        crate::coalesce::LAMBDA_COALESCING,
+        crate::reduce::MATCH_REDUCTION,
+        crate::sweep::DEAD_CODE,
+        crate::stratify::MEMORY_STRATIFICATION,
+        crate::partition::PARTITION,
+    ];
+    &PASSES
 }
 
 /// Runs the passes by a device's costs. A device that counts no words declines them all: code is not scarce there, and

@@ -21,6 +21,7 @@
 //! sets no bindings. (4) See [`outline`]. Positions in traps that differ between merged pieces become unknown.
 
 mod near;
+mod outline;
 mod skeleton;
 
 use std::collections::HashMap;
@@ -52,6 +53,7 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     notes.extend(near::functions(image, &cost));
     let cost = price(image, context);
     notes.extend(near::lambdas(image, context, &cost));
+    notes.extend(outline::run(image, context));
     run_pass(&FUNC_DCE, &mut image.module);
     crate::reduce::share_pool(image);
     notes

@@ -1,0 +1,311 @@
+//! memory-stratification: objects and constants to memories by expected waits.
+//!
+//! Each item has a number of expected waits a second: for every lambda that touches it, how often it does in an average
+//! run times its workload's rate. Putting it into a memory costs that times the memory's latency; the sum is what is
+//! made small, under each memory's capacity:
+//!
+//! - state that lambdas change, and tables, which the control plane changes while all cores read, lie only in memory that
+//!   the whole device shares;
+//! - constants may lie anywhere: a memory of a core or island then holds a copy for each, which takes its bytes once in
+//!   each memory's own capacity;
+//! - what `@memory` says holds, or is refused with the reason, and then the item is placed like the others.
+//!
+//! Up to [`EXACT`] items are placed by branch and bound, which is exact; more greedily by waits saved a byte, and the
+//! distance to a lower bound (every item in its nearest memory, capacities ignored) is reported.
+//!
+//! **Why nothing changes.** A memory changes when a value arrives, not what it is: the model of state is the same in each
+//! memory that the rules allow, as constants are equal in all copies and everything else has one copy.
+
+use lambdac_cost::{Placement, object_bytes};
+use lambdac_mir::MemoryRegion;
+use lambdac_target::{Device, Sharing};
+
+use crate::image::{Call, Image};
+use crate::pass::{Context, Pass};
+use crate::touch::{self, Item, Touched};
+
+/// The pass.
+pub(crate) const MEMORY_STRATIFICATION: Pass = Pass {
+    name: "memory-stratification",
+    summary: "Objects and constants to memories by expected waits",
+    run,
+};
+
+/// Most items that are placed exactly.
+const EXACT: usize = 18;
+/// Most steps of the exact search; beyond, the best found so far is taken and the gap reported.
+const MAX_STEPS: u64 = 200_000;
+
+/// What is placed.
+struct Placed {
+    item: Item,
+    bytes: u64,
+    /// Expected waits.
+    waits: f64,
+    /// Memories that it may lie in, nearest first.
+    allowed: Vec<usize>,
+}
+
+fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
+    place(image, context)
+}
+
+/// Places everything that the NIC's lambdas touch; what it did.
+pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
+    let device = context.device;
+    let waits = expected(image, &context.rates);
+    let mut notes = Vec::new();
+    let mut items: Vec<Placed> = Vec::new();
+    for (item, waits) in &waits {
+        items.push(candidate(image, device, *item, *waits, &mut notes));
+    }
+    // The dearest first: early choices bound the rest best.
+    items.sort_by(|a, b| (b.waits / b.bytes.max(1) as f64).total_cmp(&(a.waits / a.bytes.max(1) as f64)));
+    let greedy = greedily(&items, device);
+    let bound: f64 = items.iter().map(|item| nearest(item, device)).sum();
+    let (chosen, exact) = if items.len() <= EXACT {
+        exactly(&items, device, greedy)
+    } else {
+        (greedy, false)
+    };
+    let mut placement = Placement::far(&image.module, device);
+    let far = sum(&items, device, |item| match item.item {
+        Item::Object(id) => placement.objects[id as usize],
+        Item::Const(id) => placement.consts[id as usize],
+    });
+    for (item, memory) in items.iter().zip(&chosen) {
+        let Some(memory) = memory else {
+            notes.push(format!(
+                "{} fits no memory that it may lie in",
+                describe(image, item.item)
+            ));
+            continue;
+        };
+        match item.item {
+            Item::Object(id) => placement.objects[id as usize] = *memory,
+            Item::Const(id) => placement.consts[id as usize] = *memory,
+        }
+    }
+    let mut numbers = chosen.iter();
+    let now = sum(&items, device, |_| {
+        numbers.next().copied().flatten().unwrap_or_default()
+    });
+    if !items.is_empty() {
+        let gap = if bound > 0.0 {
+            (now - bound) / bound * 100.0
+        } else {
+            0.0
+        };
+        let how = if exact {
+            "the best there is".to_owned()
+        } else {
+            format!("at most {gap:.0} % over the best")
+        };
+        notes.push(format!(
+            "{} objects and constants placed: {far:.0} cycles of waiting became {now:.0}, {how}",
+            items.len()
+        ));
+    }
+    image.placed = Some(placement);
+    notes
+}
+
+/// Expected waits of everything that lambdas on the NIC touch, by the rates of their workloads.
+fn expected(image: &Image, rates: &[f64]) -> Touched {
+    let module = &image.module;
+    let funcs = touch::of_funcs(module);
+    let mut all = Touched::new();
+    for (entry, call) in image.entries.iter().zip(&image.plumbing.calls) {
+        if entry.on_host.is_some() || *call == Call::None {
+            continue;
+        }
+        // A workload's requests are spread evenly over its lambdas.
+        let share = rates[entry.workload] / image.workloads[entry.workload].entries.max(1) as f64;
+        let lambda = &module.lambdas[entry.lambda.index()];
+        for (item, count) in touch::of_lambda(module, lambda, &funcs) {
+            *all.entry(item).or_default() += count * share;
+        }
+    }
+    for rule in image.pool() {
+        crate::canon::for_each_touched(module, &rule.cond, &funcs, &mut |item, count| {
+            *all.entry(item).or_default() += count;
+        });
+    }
+    all
+}
+
+/// An item with the memories that it may lie in.
+fn candidate(image: &Image, device: &Device, item: Item, waits: f64, notes: &mut Vec<String>) -> Placed {
+    let module = &image.module;
+    let (bytes, asked, everywhere) = match item {
+        Item::Object(id) => {
+            let object = &module.objects[id as usize];
+            (object_bytes(&object.kind), object.memory, false)
+        }
+        Item::Const(id) => {
+            let constant = &module.consts[id as usize];
+            (constant.shape.packed_size(), constant.memory, true)
+        }
+    };
+    let may = |index: &usize| everywhere || device.memory[*index].shared == Sharing::Device;
+    let mut allowed: Vec<usize> = (0..device.memory.len()).filter(may).collect();
+    allowed.sort_by_key(|index| device.memory[*index].latency);
+    if let Some(asked) = asked {
+        let name = region_name(asked);
+        match device.memory.iter().position(|memory| memory.name == name) {
+            Some(index) if !may(&index) => notes.push(format!(
+                "{} cannot lie in {name}: it can change, and each {} has a {name} of its own",
+                describe(image, item),
+                if device.memory[index].shared == Sharing::Core {
+                    "core"
+                } else {
+                    "island"
+                }
+            )),
+            Some(index) if bytes > device.memory[index].bytes => notes.push(format!(
+                "{} cannot lie in {name}: it takes {bytes} bytes of {}",
+                describe(image, item),
+                device.memory[index].bytes
+            )),
+            Some(index) => allowed = vec![index],
+            None => notes.push(format!(
+                "{} cannot lie in {name}: {} has none",
+                describe(image, item),
+                device.name
+            )),
+        }
+    }
+    Placed {
+        item,
+        bytes,
+        waits,
+        allowed,
+    }
+}
+
+/// The name of a memory in descriptions.
+fn region_name(region: MemoryRegion) -> &'static str {
+    match region {
+        MemoryRegion::Lmem => "lmem",
+        MemoryRegion::Cls => "cls",
+        MemoryRegion::Ctm => "ctm",
+        MemoryRegion::Imem => "imem",
+        MemoryRegion::Emem => "emem",
+    }
+}
+
+fn describe(image: &Image, item: Item) -> String {
+    match item {
+        Item::Object(id) => format!("`{}`", image.module.objects[id as usize].name),
+        Item::Const(id) => format!("constant `{}`", image.module.consts[id as usize].name),
+    }
+}
+
+fn latency(device: &Device, memory: usize) -> f64 {
+    device.memory[memory].latency as f64
+}
+
+/// The least that an item can wait.
+fn nearest(item: &Placed, device: &Device) -> f64 {
+    let first = item
+        .allowed
+        .iter()
+        .find(|memory| device.memory[**memory].bytes >= item.bytes);
+    first.map_or(0.0, |memory| item.waits * latency(device, *memory))
+}
+
+fn sum(items: &[Placed], device: &Device, mut memory: impl FnMut(&Placed) -> usize) -> f64 {
+    items
+        .iter()
+        .map(|item| item.waits * latency(device, memory(item)))
+        .sum()
+}
+
+/// Bytes that an item takes of a memory, in whole words.
+fn taken(item: &Placed, device: &Device, memory: usize) -> u64 {
+    item.bytes.next_multiple_of(u64::from(device.memory[memory].word))
+}
+
+fn greedily(items: &[Placed], device: &Device) -> Vec<Option<usize>> {
+    let mut free: Vec<u64> = device.memory.iter().map(|memory| memory.bytes).collect();
+    let place = |item: &Placed| {
+        let memory = item
+            .allowed
+            .iter()
+            .copied()
+            .find(|memory| free[*memory] >= taken(item, device, *memory))?;
+        free[memory] -= taken(item, device, memory);
+        Some(memory)
+    };
+    items.iter().map(place).collect()
+}
+
+/// Branch and bound from a first solution; whether it is exact.
+fn exactly(items: &[Placed], device: &Device, first: Vec<Option<usize>>) -> (Vec<Option<usize>>, bool) {
+    // The rest of the items cannot wait less than in their nearest memories.
+    let mut rest = vec![0.0; items.len() + 1];
+    for index in (0..items.len()).rev() {
+        rest[index] = rest[index + 1] + nearest(&items[index], device);
+    }
+    if first.iter().any(Option::is_none) {
+        return (first, false);
+    }
+    let cost = |choice: &[Option<usize>]| -> f64 {
+        let pairs = items.iter().zip(choice);
+        pairs
+            .map(|(item, memory)| memory.map_or(0.0, |memory| item.waits * latency(device, memory)))
+            .sum()
+    };
+    let mut search = Search {
+        items,
+        device,
+        rest,
+        best: cost(&first),
+        chosen: first,
+        steps: 0,
+    };
+    let mut free: Vec<u64> = device.memory.iter().map(|memory| memory.bytes).collect();
+    search.branch(0, 0.0, &mut free, &mut Vec::new());
+    let exact = search.steps < MAX_STEPS;
+    (search.chosen, exact)
+}
+
+struct Search<'a> {
+    items: &'a [Placed],
+    device: &'a Device,
+    rest: Vec<f64>,
+    best: f64,
+    chosen: Vec<Option<usize>>,
+    steps: u64,
+}
+
+impl Search<'_> {
+    /// At most [`EXACT`] deep.
+    fn branch(&mut self, index: usize, cost: f64, free: &mut Vec<u64>, path: &mut Vec<Option<usize>>) {
+        self.steps += 1;
+        if self.steps >= MAX_STEPS || cost + self.rest[index] >= self.best {
+            return;
+        }
+        let Some(item) = self.items.get(index) else {
+            self.best = cost;
+            self.chosen.clone_from(path);
+            return;
+        };
+        for &memory in &item.allowed {
+            let bytes = taken(item, self.device, memory);
+            if free[memory] < bytes {
+                continue;
+            }
+            free[memory] -= bytes;
+            path.push(Some(memory));
+            self.branch(
+                index + 1,
+                cost + item.waits * latency(self.device, memory),
+                free,
+                path,
+            );
+            path.pop();
+            free[memory] += bytes;
+        }
+    }
+}

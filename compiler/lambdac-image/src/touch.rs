@@ -1,0 +1,163 @@
+//! Which objects and constants code touches, and how often it is expected to.
+
+use std::collections::BTreeMap;
+
+use lambdac_cost::BURST;
+use lambdac_mir::{Base, Func, Lambda, LoopKind, Module, ObjectKind, Op, Operand, Region, Shape, Use, Value};
+
+/// Something in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Item {
+    /// An object, by id.
+    Object(u32),
+    /// A constant, by id.
+    Const(u32),
+}
+
+/// Expected waits for memory by item: reads, and writes that wait.
+pub(crate) type Touched = BTreeMap<Item, f64>;
+
+/// Reads of an entry's key and value by an operation of a map, lru or table: a key is looked at in about one place.
+const LOOKUP: f64 = 2.0;
+
+/// What each function touches in one run.
+pub(crate) fn of_funcs(module: &Module) -> Vec<Touched> {
+    let mut known: Vec<Touched> = Vec::with_capacity(module.funcs.len());
+    for func in &module.funcs {
+        let touched = of_func(module, func, &known);
+        known.push(touched);
+    }
+    known
+}
+
+pub(crate) fn of_func(module: &Module, func: &Func, known: &[Touched]) -> Touched {
+    let mut walk = Walk::new(module, known);
+    walk.region(&func.region, 1.0);
+    walk.touched
+}
+
+/// What a lambda touches in one run, all parts together.
+pub(crate) fn of_lambda(module: &Module, lambda: &Lambda, known: &[Touched]) -> Touched {
+    let mut walk = Walk::new(module, known);
+    for part in &lambda.parts {
+        walk.region(&part.region, 1.0);
+    }
+    walk.touched
+}
+
+struct Walk<'m> {
+    module: &'m Module,
+    known: &'m [Touched],
+    touched: Touched,
+    constants: BTreeMap<Value, u64>,
+}
+
+impl<'m> Walk<'m> {
+    fn new(module: &'m Module, known: &'m [Touched]) -> Self {
+        Self {
+            module,
+            known,
+            touched: Touched::new(),
+            constants: BTreeMap::new(),
+        }
+    }
+
+    fn add(&mut self, item: Item, times: f64) {
+        *self.touched.entry(item).or_default() += times;
+    }
+
+    fn region(&mut self, region: &Region, times: f64) {
+        for stmt in &region.stmts {
+            if let (Op::Const(value), [result]) = (&stmt.op, &stmt.results[..]) {
+                self.constants.insert(*result, *value);
+            }
+            self.op(&stmt.op, times);
+            let inside = stmt.op.regions();
+            let share = match &stmt.op {
+                // Branches are taken evenly.
+                Op::If(..) | Op::Switch { .. } => times / inside.len() as f64,
+                Op::Loop(inner) => times * self.trips(&inner.kind, inner.max),
+                _ => times,
+            };
+            inside.into_iter().for_each(|region| self.region(region, share));
+        }
+        region.term.for_each_use(&mut |used| self.used(&used, times));
+    }
+
+    fn trips(&self, kind: &LoopKind, max: u64) -> f64 {
+        if let LoopKind::For { from, to, .. } = kind
+            && let (Some(from), Some(to)) = (self.constants.get(from), self.constants.get(to))
+        {
+            return to.saturating_sub(*from).min(max) as f64;
+        }
+        max.div_ceil(2) as f64
+    }
+
+    fn op(&mut self, op: &Op, times: f64) {
+        op.for_each_use(&mut |used| self.used(&used, times));
+        match op {
+            Op::CounterAdd(object, ..) | Op::CounterRead(object, _) => {
+                self.add(Item::Object(object.0), times)
+            }
+            Op::MapGet { object, .. }
+            | Op::MapPut { object, .. }
+            | Op::MapRemove { object, .. }
+            | Op::MapFetchAdd { object, .. }
+            | Op::TableGet { object, .. }
+            | Op::TableHas { object, .. } => self.add(Item::Object(object.0), times * LOOKUP),
+            Op::Call(func, args) => {
+                let inner = self.known.get(func.index()).cloned().unwrap_or_default();
+                inner
+                    .into_iter()
+                    .for_each(|(item, count)| self.add(item, count * times));
+                // What is passed by reference is read there.
+                for arg in args {
+                    if let Operand::View(view) = arg {
+                        self.base(view.place.base, times);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn used(&mut self, used: &Use<'_>, times: f64) {
+        match used {
+            Use::Place(place, _) => {
+                // A scalar of it, or all of it.
+                let whole = place.path.is_empty();
+                let bursts = if whole { self.bursts(place.base) } else { 1.0 };
+                self.base(place.base, times * bursts);
+            }
+            Use::View(view) => {
+                let bursts = match self.constants.get(&view.len) {
+                    Some(len) => len.div_ceil(BURST).max(1) as f64,
+                    None => self.bursts(view.place.base),
+                };
+                self.base(view.place.base, times * bursts);
+            }
+            Use::Value(_) | Use::Slot(_) => {}
+        }
+    }
+
+    fn base(&mut self, base: Base, times: f64) {
+        match base {
+            Base::Object(id) => self.add(Item::Object(id.0), times),
+            Base::Const(id) => self.add(Item::Const(id.0), times),
+            _ => {}
+        }
+    }
+
+    /// Memory commands that bring all of it.
+    fn bursts(&self, base: Base) -> f64 {
+        let shape: Option<&Shape> = match base {
+            Base::Object(id) => match &self.module.objects[id.index()].kind {
+                ObjectKind::Value { shape, .. } => Some(shape),
+                _ => None,
+            },
+            Base::Const(id) => Some(&self.module.consts[id.index()].shape),
+            _ => None,
+        };
+        shape.map_or(1.0, |shape| shape.packed_size().div_ceil(BURST).max(1) as f64)
+    }
+}
