@@ -10,18 +10,21 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lambdac_backend_ebpf::packet;
+use lambdac_driver::testing::ServiceAnswer;
 use lnic_engine::control::StateDump;
 use lnic_host::{
     Answer, Continuation, ControlError, Engine, Io, LoadedImage, Outcome, Packet, Scratch, ServiceInfo,
-    WorkloadInfo,
+    ServiceOp, WorkloadInfo,
 };
 use lnic_wire::{Header, Kind, MAX_FRAGMENT, Status};
 
+use crate::error::Result;
 use crate::events::{Events, Mark, now_ns};
 use crate::frame::{self, Endpoint};
 use crate::generation::Generation;
-use crate::program::Action;
+use crate::program::{Action, TestRun};
 use crate::state;
+use crate::wait::{self, Asked};
 
 /// Who answers, in `X-Lambda-Target`.
 const HOST: &str = "host";
@@ -106,7 +109,7 @@ impl NicEngine {
     }
 
     /// Runs a request on the NIC; none where it is the host's after all.
-    fn run(&self, workload: usize, packet: &Packet, request: &[u8], reply: &mut [u8]) -> Option<NicOutcome> {
+    fn run(&self, workload: usize, packet: &Packet, request: &[u8], io: &mut Io<'_>) -> Option<NicOutcome> {
         let (program, info) = (self.nic.program(workload)?, &self.host.workloads()[workload]);
         let count = self.marks.fetch_add(1, Relaxed).to_be_bytes();
         let mark = [MARK, count[3], count[4], count[5], count[6], count[7]];
@@ -122,30 +125,28 @@ impl NicEngine {
             port: packet.dst_port,
         };
         let sent = frame::request(from, to, &header, request, DATAGRAM);
-        let run = match program.run(&sent, 1) {
-            Ok(run) => run,
-            Err(error) => {
-                tracing::error!(%error, workload = %info.name, "a request could not be run on the NIC");
-                return Some(NicOutcome::Ended(Outcome::Refused(Status::Overloaded)));
-            }
+        let asker = Asker {
+            nic: self.nic.clone(),
+            events: self.events.clone(),
+            workload,
+            first_service: self.first_service(&info.name),
+            mark,
         };
-        match run.action {
-            Action::Pass => None,
-            Action::Tx => Some(NicOutcome::Ended(replied(&run.packet, reply))),
-            Action::Drop => Some(match self.events.punt_of(mark) {
-                None => NicOutcome::Ended(Outcome::Drop),
-                Some(None) => NicOutcome::Ended(Outcome::Punt),
-                Some(Some(lambda)) => NicOutcome::Handed(lambda as usize),
-            }),
-            other => {
-                tracing::error!(workload = %info.name, action = ?other, "a NIC program ended as none does");
-                Some(NicOutcome::Ended(Outcome::Refused(Status::Trap)))
-            }
-        }
+        asker.ended(program.run(&sent, 1), io)
+    }
+
+    /// Index of a workload's first service among all; they stand in the order of its declarations.
+    fn first_service(&self, workload: &str) -> usize {
+        let mut services = self.host.services().iter();
+        let own = |name: &str| {
+            name.strip_prefix(workload)
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
+        services.position(|service| own(&service.name)).unwrap_or(0)
     }
 
     /// Makes the NIC's table hold what the host's does.
-    fn mirror(&self, workload: usize, table: &str) -> Result<(), ControlError> {
+    fn mirror(&self, workload: usize, table: &str) -> std::result::Result<(), ControlError> {
         let done = self.nic.set_table(workload, table);
         done.map_err(|error| ControlError::Invalid(format!("on the host only: {error}")))
     }
@@ -165,6 +166,97 @@ impl NicEngine {
             Err(error) => {
                 tracing::error!(%error, "state of the NIC could not be read");
                 None
+            }
+        }
+    }
+}
+
+/// Who asked for a test run.
+#[derive(Clone)]
+struct Asker {
+    nic: Arc<Generation>,
+    events: Arc<Events>,
+    workload: usize,
+    first_service: usize,
+    mark: Mark,
+}
+
+/// A lambda of a test run that waits: the host's client asks the service for it.
+struct Waiting {
+    asker: Asker,
+    asked: Asked,
+}
+
+impl Asker {
+    /// What came of a run; none: it is the host's after all.
+    fn ended(self, run: Result<TestRun>, io: &mut Io<'_>) -> Option<NicOutcome> {
+        let name = self.nic.workloads().get(self.workload)?.name().to_owned();
+        let run = match run {
+            Ok(run) => run,
+            Err(error) => {
+                tracing::error!(%error, workload = %name, "a request could not be run on the NIC");
+                return Some(NicOutcome::Ended(Outcome::Refused(Status::Overloaded)));
+            }
+        };
+        match run.action {
+            Action::Pass => None,
+            Action::Tx if self.nic.asks(&run.packet) => Some(NicOutcome::Ended(self.wait(&run.packet, io))),
+            Action::Tx => Some(NicOutcome::Ended(replied(&run.packet, io.reply))),
+            Action::Drop => Some(match self.events.punt_of(self.mark) {
+                None => NicOutcome::Ended(Outcome::Drop),
+                Some(None) => NicOutcome::Ended(Outcome::Punt),
+                Some(Some(lambda)) => NicOutcome::Handed(lambda as usize),
+            }),
+            other => {
+                tracing::error!(workload = %name, action = ?other, "a NIC program ended as none does");
+                Some(NicOutcome::Ended(Outcome::Refused(Status::Trap)))
+            }
+        }
+    }
+
+    /// Has the host's client ask what a frame asks.
+    fn wait(self, frame: &[u8], io: &mut Io<'_>) -> Outcome {
+        let asked = match Asked::read(frame) {
+            Ok(asked) => asked,
+            Err(error) => {
+                tracing::error!("a NIC program made a malformed request: {error}");
+                return Outcome::Refused(Status::Trap);
+            }
+        };
+        let services = &self.nic.workloads()[self.workload].services;
+        let to = Some(asked.service());
+        let own = services.iter().position(|service| service.address == to);
+        io.call.service = self.first_service + own.unwrap_or(0);
+        io.call.op = match asked.op {
+            lambdac_mir::ServiceOp::Get => ServiceOp::Get,
+            lambdac_mir::ServiceOp::Set => ServiceOp::Set,
+            lambdac_mir::ServiceOp::Delete => ServiceOp::Delete,
+        };
+        io.call.key.clone_from(&asked.key);
+        io.call.value.clone_from(&asked.value);
+        Outcome::Await(Box::new(Waiting { asker: self, asked }))
+    }
+}
+
+impl Waiting {
+    /// Goes on with the answer, as if it had come to the NIC.
+    fn resume(self, answer: Answer<'_>, io: &mut Io<'_>) -> Outcome {
+        let answer = match answer {
+            Answer::Value(value) => ServiceAnswer::Value(value.to_vec()),
+            Answer::Done => ServiceAnswer::Done,
+            Answer::Missing => ServiceAnswer::Missing,
+            Answer::Failed => ServiceAnswer::Failed,
+        };
+        let image = self.asker.nic.image();
+        let run = match self.asked.text(&answer) {
+            Some(text) => wait::run_answer(image, &self.asked.answer(&text)),
+            None => wait::run_expire(image, self.asked.id),
+        };
+        match self.asker.ended(run, io) {
+            Some(NicOutcome::Ended(outcome)) => outcome,
+            Some(NicOutcome::Handed(_)) | None => {
+                tracing::error!("a lambda that waited ended as none does");
+                Outcome::Refused(Status::Trap)
             }
         }
     }
@@ -222,7 +314,7 @@ impl Engine for NicEngine {
         let memory = self.memory(scratch);
         memory.answered_by = HOST;
         if self.is_nics(workload, packet, request) {
-            match self.run(workload, packet, request, io.reply) {
+            match self.run(workload, packet, request, io) {
                 None => {}
                 Some(NicOutcome::Ended(outcome)) => {
                     memory.answered_by = NIC;
@@ -271,8 +363,16 @@ impl Engine for NicEngine {
         io: &mut Io<'_>,
     ) -> Outcome {
         let memory = self.memory(scratch);
-        memory.answered_by = HOST;
-        self.host.resume(&mut memory.host, continuation, answer, now, io)
+        match continuation.downcast::<Waiting>() {
+            Ok(waiting) => {
+                memory.answered_by = NIC;
+                waiting.resume(answer, io)
+            }
+            Err(continuation) => {
+                memory.answered_by = HOST;
+                self.host.resume(&mut memory.host, continuation, answer, now, io)
+            }
+        }
     }
 
     fn state(
@@ -280,12 +380,12 @@ impl Engine for NicEngine {
         workload: usize,
         object: Option<&str>,
         index: Option<&str>,
-    ) -> Result<serde_json::Value, ControlError> {
+    ) -> std::result::Result<serde_json::Value, ControlError> {
         self.host
             .state_with(workload, object, index, &|name| self.dump(workload, name))
     }
 
-    fn table(&self, workload: usize, table: &str) -> Result<serde_json::Value, ControlError> {
+    fn table(&self, workload: usize, table: &str) -> std::result::Result<serde_json::Value, ControlError> {
         self.host.table(workload, table)
     }
 
@@ -294,7 +394,7 @@ impl Engine for NicEngine {
         workload: usize,
         table: &str,
         entries: &serde_json::Value,
-    ) -> Result<(), ControlError> {
+    ) -> std::result::Result<(), ControlError> {
         let _changing = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         self.host.set_table(workload, table, entries)?;
         self.mirror(workload, table)
@@ -305,7 +405,7 @@ impl Engine for NicEngine {
         workload: usize,
         table: &str,
         keys: Option<&serde_json::Value>,
-    ) -> Result<(), ControlError> {
+    ) -> std::result::Result<(), ControlError> {
         let _changing = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         self.host.delete_entries(workload, table, keys)?;
         self.mirror(workload, table)

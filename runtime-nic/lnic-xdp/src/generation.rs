@@ -27,6 +27,7 @@ pub struct Generation {
     /// By position, the program of each workload.
     programs: Vec<Arc<Program>>,
     host: Arc<[Arc<Workload>]>,
+    ports: wait::Ports,
 }
 
 impl Generation {
@@ -72,6 +73,7 @@ impl Generation {
             workloads: contents.workloads.clone(),
             programs,
             host,
+            ports,
         };
         generation.fill(previous)?;
         let names: Vec<&str> = generation.workloads.iter().map(Resident::name).collect();
@@ -184,6 +186,11 @@ impl Generation {
         };
         self.workloads.len() == contents.workloads.len()
             && self.workloads.iter().zip(&contents.workloads).all(same)
+    }
+
+    /// Whether a frame that a program sent goes to a service.
+    pub(crate) fn asks(&self, frame: &[u8]) -> bool {
+        crate::wait::is_from(frame, self.ports)
     }
 
     /// The workloads, by position.
