@@ -16,6 +16,8 @@
 //!
 //! Costs of a whole image around the lambdas (headers, tables, actions) are counted by [`Shape::words`].
 
+#![forbid(unsafe_code)]
+
 mod access;
 mod image;
 mod model;

@@ -6,6 +6,8 @@
 //!
 //! Units: sizes are bytes, code is instruction words of the device, times are cycles of its core's clock.
 
+#![forbid(unsafe_code)]
+
 mod device;
 mod parse;
 
