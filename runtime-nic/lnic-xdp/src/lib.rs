@@ -32,6 +32,7 @@ mod netlink;
 pub mod probe;
 mod program;
 mod ring;
+mod route;
 pub mod state;
 mod sys;
 pub mod testing;

@@ -196,6 +196,19 @@ fn workloads(all: &BTreeMap<String, Counts>) -> Vec<Sample> {
             let more = format!(",cause=\"{}\"", cause.map_or("unreachable", TrapCause::name));
             add("lnic_traps_total", "", &more, at(end));
         }
+        for (event, end) in SERVICE_EVENTS {
+            let more = format!(",event=\"{event}\"");
+            add("lnic_service_answers_total", "", &more, at(end));
+        }
+        for (reason, end) in UNSENT {
+            let more = format!(",reason=\"{reason}\"");
+            add(
+                "lnic_unsent_service_requests_total",
+                "Requests to services that the NIC could not send, by reason.",
+                &more,
+                at(end),
+            );
+        }
         add(
             "lnic_lost_events_total",
             "Log lines and trap reports that found no room on their way from the NIC.",
@@ -205,6 +218,23 @@ fn workloads(all: &BTreeMap<String, Counts>) -> Vec<Sample> {
     }
     samples
 }
+
+/// What became of requests to services.
+const SERVICE_EVENTS: [(&str, Ended); 3] = [
+    ("sent", Ended::ServiceSent),
+    ("answered", Ended::ServiceAnswered),
+    ("timed_out", Ended::ServiceTimedOut),
+];
+
+/// Why requests to services were not sent.
+const UNSENT: [(&str, Ended); 6] = [
+    ("key", Ended::UnsentKey),
+    ("no_slot", Ended::UnsentSlots),
+    ("no_ports", Ended::UnsentPorts),
+    ("no_route", Ended::UnsentRoute),
+    ("no_neighbour", Ended::UnsentNeighbour),
+    ("send_failed", Ended::UnsentTailroom),
+];
 
 /// Traps by cause; the last is a failed check of the compiler's own.
 const CAUSES: [(Option<TrapCause>, Ended); 7] = [

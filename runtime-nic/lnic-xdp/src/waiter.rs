@@ -24,6 +24,7 @@ use crate::generation::Generation;
 use crate::map::Map;
 use crate::program::{Action, Program};
 use crate::ring::Mapping;
+use crate::route;
 use crate::sys;
 
 /// Ports in a row: with 16 bits of id, 2^22 guesses for an answer. A power of two.
@@ -271,7 +272,7 @@ impl Watch {
                     hop: service
                         .address
                         .filter(|_| !forwards)
-                        .and_then(|to| self.hop(*to.ip())),
+                        .and_then(|to| route::hop(&self.interface, *to.ip())),
                     ..*service
                 }
             });
@@ -291,97 +292,11 @@ impl Watch {
         let path = format!("/proc/sys/net/ipv4/conf/{}/forwarding", self.interface);
         std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1")
     }
-
-    /// The Ethernet address of the next hop on the way to an address, by this interface.
-    fn hop(&self, to: Ipv4Addr) -> Option<[u8; 6]> {
-        let routes = std::fs::read_to_string("/proc/net/route").ok()?;
-        let neighbours = std::fs::read_to_string("/proc/net/arp").ok()?;
-        let (interface, gateway) = route(&routes, to)?;
-        if interface != self.interface {
-            return None;
-        }
-        neighbour(&neighbours, interface, gateway.unwrap_or(to))
-    }
-}
-
-/// Interface and gateway of the most specific route to an address, from the text of `/proc/net/route`: lines of
-/// interface, destination, gateway, flags, three counts, and mask; numbers are hexadecimal, addresses as a little-endian
-/// machine reads them.
-fn route(text: &str, to: Ipv4Addr) -> Option<(&str, Option<Ipv4Addr>)> {
-    let lines = text.lines().skip(1).filter_map(|line| {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        let number = |at: usize| u32::from_str_radix(words.get(at)?, 16).ok();
-        let address = |at: usize| number(at).map(u32::swap_bytes);
-        // RTF_UP of Linux include/uapi/linux/route.h.
-        let up = number(3)? & 1 == 1;
-        let (destination, mask) = (address(1)?, address(7)?);
-        let metric: u32 = words.get(6)?.parse().ok()?;
-        let fits = up && to.to_bits() & mask == destination;
-        let gateway = Some(address(2)?).filter(|gateway| *gateway != 0);
-        fits.then_some((mask, std::cmp::Reverse(metric), *words.first()?, gateway))
-    });
-    let best = lines.max_by_key(|(mask, metric, ..)| (*mask, *metric))?;
-    Some((best.2, best.3.map(Ipv4Addr::from_bits)))
-}
-
-/// The Ethernet address of a neighbour, from the text of `/proc/net/arp`: lines of address, type, flags, Ethernet
-/// address, mask and interface.
-fn neighbour(text: &str, interface: &str, address: Ipv4Addr) -> Option<[u8; 6]> {
-    text.lines().skip(1).find_map(|line| {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        let [ip, _, _, mac, .., device] = words[..] else {
-            return None;
-        };
-        if device != interface || ip.parse() != Ok(address) {
-            return None;
-        }
-        let mut bytes = [0; 6];
-        let mut pieces = mac.split(':');
-        for byte in &mut bytes {
-            *byte = u8::from_str_radix(pieces.next()?, 16).ok()?;
-        }
-        // Zeros stand for one that is not known yet.
-        Some(bytes).filter(|bytes| *bytes != [0; 6])
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ROUTES: &str = "\
-Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
-eth0\t00000000\t0100000A\t0003\t0\t0\t0\t00000000\t0\t0\t0
-eth1\t0000010A\t00000000\t0001\t0\t0\t100\t0000FFFF\t0\t0\t0
-eth2\t0000010A\t00000000\t0001\t0\t0\t50\t0000FFFF\t0\t0\t0
-";
-
-    #[test]
-    fn the_most_specific_route_wins_and_of_two_the_cheaper() {
-        let default = (
-            Ipv4Addr::new(8, 8, 8, 8),
-            "eth0",
-            Some(Ipv4Addr::new(10, 0, 0, 1)),
-        );
-        let near = (Ipv4Addr::new(10, 1, 7, 7), "eth2", None);
-        for (to, interface, gateway) in [default, near] {
-            assert_eq!(route(ROUTES, to), Some((interface, gateway)), "{to}");
-        }
-        assert_eq!(route("", Ipv4Addr::LOCALHOST), None);
-    }
-
-    #[test]
-    fn a_neighbour_is_one_of_the_interface_whose_address_is_known() {
-        let text = "\
-IP address       HW type     Flags       HW address            Mask     Device
-10.0.0.1         0x1         0x2         02:00:00:00:00:01     *        eth0
-10.0.0.2         0x1         0x0         00:00:00:00:00:00     *        eth0
-";
-        let of = |device: &str, last: u8| neighbour(text, device, Ipv4Addr::new(10, 0, 0, last));
-        assert_eq!(of("eth0", 1), Some([2, 0, 0, 0, 0, 1]));
-        assert_eq!(of("eth0", 2), None);
-        assert_eq!(of("eth1", 1), None);
-    }
 
     #[test]
     fn a_row_is_ours_alone() {

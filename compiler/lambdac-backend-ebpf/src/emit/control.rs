@@ -230,6 +230,7 @@ impl<'m> Emitter<'m> {
             }
             Term::Await { call, part, args } => self.await_term(call, *part, args),
             Term::Become { part, args } => {
+                self.count_unsent(*part);
                 let values = self.get_all(args);
                 self.enter_part(*part, &values);
             }

@@ -188,6 +188,15 @@ impl<'m> Emitter<'m> {
         }
     }
 
+    /// A part that waits is only entered at once where the request may not be sent.
+    pub(super) fn count_unsent(&mut self, part: PartId) {
+        let lambda = self.lambda;
+        let mut sites = self.shared.sites.iter();
+        if sites.any(|site| Some(site.lambda) == lambda && site.part == part) {
+            self.count(Ended::UnsentKey);
+        }
+    }
+
     /// The clock after an await, for parts that read it.
     fn clock_again(&mut self) {
         if let Some(Val::Reg { reg, .. }) = self.now.clone() {
