@@ -56,7 +56,8 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-fn lambdac() -> PathBuf {
+/// The binary that the demos build.
+pub fn lambdac() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     // Cargo was started in the root, which is where a relative path begins.
     shell::root().join(target).join("release/lambdac")

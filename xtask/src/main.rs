@@ -6,6 +6,7 @@
 
 mod bench;
 mod demo;
+mod demo_xdp;
 mod golden;
 mod setup;
 mod shell;
@@ -18,6 +19,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   demo            build, serve examples/lambda-nic, send a request to each workload, stop
+  demo-xdp        the same answered in a network driver, between two network namespaces (root)
   test [--quick]  set-up, tidy, fmt, clippy and all tests (--quick: no set-up, no clippy)
   bench [NAME]    ratios against code that is not ours: host, udp, http, check, baseline, xdp (default: all)
   bless           run the golden tests and accept what they print; review the diff as code
@@ -30,6 +32,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["demo"] => demo::run(),
+        ["demo-xdp"] => demo_xdp::run(),
+        // Its callers' part, in a namespace of their own.
+        ["demo-xdp", "ask"] => demo_xdp::ask(),
         ["test"] => test::run(test::Scope::All),
         ["test", "--quick"] => test::run(test::Scope::Quick),
         ["bench", names @ ..] => bench::run(names),
