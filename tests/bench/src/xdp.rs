@@ -1,10 +1,14 @@
 //! Lambdas in the network driver against a bare XDP reflector in C.
 //!
 //! [`test_run`] compares the programs by the kernel's test-run call, without any interface: nanoseconds a packet.
-//! [`veth`] compares whole round trips over a pair of virtual interfaces.
+//! [`trips`] compares whole round trips over a pair of virtual interfaces, [`processor`] the processor time that a
+//! request takes, and [`swap`] measures how soon a change is live.
 
+mod processor;
+mod served;
+mod swap;
 mod test_run;
-mod veth;
+mod trips;
 
 use std::path::{Path, PathBuf};
 
@@ -17,14 +21,17 @@ use crate::report::{Report, Row};
 
 const BENCH: &str = "xdp";
 
-/// Runs both.
+/// Runs all.
 pub fn run(setup: &Setup, report: &mut Report) -> Result<()> {
     if let Some(reason) = missing() {
         report.add(Row::skipped(BENCH, "all", &reason));
         return Ok(());
     }
     test_run::run(setup, report).context("test run")?;
-    veth::run(setup, report).context("veth")
+    let clients = served::Clients::compile(setup)?;
+    trips::run(setup, &clients, report).context("round trips")?;
+    processor::run(setup, &clients, report).context("processor time")?;
+    swap::run(setup, &clients, report).context("swap")
 }
 
 /// What this machine lacks.
@@ -36,6 +43,11 @@ fn missing() -> Option<String> {
         .into_iter()
         .find(|program| !process::exists(program))
         .map(|program| format!("{program} not found"))
+}
+
+/// The web lambda.
+fn web(setup: &Setup) -> PathBuf {
+    setup.folder.join("lambdas/web.lnic")
 }
 
 /// Compiles a program of `c/xdp` for the kernel.

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use lambdac_backend_ebpf::abi::{CONFIG, Config, DISPATCH};
+use lambdac_backend_ebpf::abi::{CONFIG, Config, DISPATCH, PROGRAMS, TRUSTED, trusted_key, workload_program};
 use lnic_wire::Header;
 use lnic_xdp::frame::{self, Endpoint};
 use lnic_xdp::{Action, Image, LoadOptions, Program};
@@ -78,7 +78,7 @@ pub fn run(setup: &Setup, report: &mut Report) -> Result<()> {
         let (object, manifest) = build(setup, &[source], name)?;
         let workload = &manifest["workloads"][0];
         if let Some(reason) = on_host(workload) {
-            report.add(Row::skipped(BENCH, name, &format!("host ({reason})")));
+            report.add(Row::skipped(BENCH, name, &format!("host: {reason}")));
             continue;
         }
         let id = workload["id"].as_u64().context("no id in the manifest")? as u32;
@@ -94,11 +94,11 @@ pub fn run(setup: &Setup, report: &mut Report) -> Result<()> {
             .sections
             .insert(CONFIG.to_owned(), config.encode().to_vec());
         let image = Image::load(&object, &options)?;
+        let workload = image.program(&workload_program(name_of(workload)?))?;
+        image.map(PROGRAMS)?.set_program(0, workload)?;
         // Private addresses may be answered at any length, as the agent sets it.
-        let key = lambdac_backend_ebpf::abi::trusted_key(std::net::Ipv4Addr::new(10, 0, 0, 0), 8);
-        image
-            .map(lambdac_backend_ebpf::abi::TRUSTED)?
-            .update(&key, &1u32.to_ne_bytes())?;
+        let key = trusted_key(std::net::Ipv4Addr::new(10, 0, 0, 0), 8);
+        image.map(TRUSTED)?.update(&key, &1u32.to_ne_bytes())?;
         let header = Header::request(id, 0x1122_3344_5566_7788, 0, 1, request.len() as u16);
         let packet = frame::request(CLIENT, WORKER, &header, &request, 0);
         let dispatch = image.program(DISPATCH)?;
@@ -148,11 +148,15 @@ fn workloads(setup: &Setup, examples: &std::path::Path) -> [(&'static str, PathB
     ]
 }
 
+fn name_of(workload: &serde_json::Value) -> Result<&str> {
+    workload["name"].as_str().context("no name in the manifest")
+}
+
 /// Why a lambda of a workload is the host's.
 fn on_host(workload: &serde_json::Value) -> Option<String> {
     let lambdas = workload["lambdas"].as_array()?;
     lambdas.iter().find_map(|lambda| {
         let placement = &lambda["placement"]["xdp"];
-        (placement != "native").then(|| placement.to_string())
+        (placement["side"] != "native").then(|| placement["reason"].as_str().unwrap_or("?").to_owned())
     })
 }
