@@ -123,10 +123,14 @@ impl ImageInterp {
             .interp
             .stage(request, &env, |view| decide(&image, id, request, view));
         match leaf {
-            Ok(Leaf::Run(entry)) if image.plumbing.calls.get(entry) == Some(&Call::None) => invalid(format!(
-                "the stage leads to `{}`, which is not called",
-                image.entry_name(entry)
-            )),
+            Ok(Leaf::Run(entry))
+                if image.plumbing.calls[entry] == Call::None && image.entries[entry].on_host.is_none() =>
+            {
+                invalid(format!(
+                    "the stage leads to `{}`, which is not called",
+                    image.entry_name(entry)
+                ))
+            }
             Ok(Leaf::Run(entry)) => self.run(&image, entry, request, packet, services),
             Ok(Leaf::Drop) => Ending::Of(Outcome::Drop),
             Ok(Leaf::Punt(_)) => Ending::Of(Outcome::Punt),
