@@ -124,8 +124,10 @@ impl Analysis<'_> {
         let (params, inits): (Vec<Value>, Vec<Value>) = inner.params.iter().copied().unzip();
         let starts = self.intervals(&inits);
         let trips = self.most_trips(inner);
-        if inner.checked && trips.is_some() && self.scratch == 0 {
-            self.decisions.unchecked.insert(number);
+        if let Some(trips) = trips
+            && self.scratch == 0
+        {
+            self.decisions.unchecked.insert(number, trips);
         }
         let trips = trips.unwrap_or(inner.max);
         // How often a parameter has grown when it is looked at last: by the last trip's body, but the condition of a
@@ -181,7 +183,7 @@ impl Analysis<'_> {
         let joined = self.trip(inner, &params, &assumed);
         self.facts.restore(mark);
         if inner.checked && self.scratch == 0 && while_trips(inner, &joined, &starts).is_some() {
-            self.decisions.unchecked.insert(number);
+            self.decisions.unchecked.insert(number, inner.max);
         }
         let mut ends = Some(starts);
         for more in [joined.continues, joined.breaks].into_iter().flatten() {

@@ -66,8 +66,8 @@ struct Decisions {
     checks: HashSet<usize>,
     /// Branches whose condition is decided.
     branches: HashMap<usize, bool>,
-    /// Loops that stay within their bound.
-    unchecked: HashSet<usize>,
+    /// Loops that stay within their bound, and the most trips that they make.
+    unchecked: HashMap<usize, u64>,
     /// Results that are constants.
     constants: HashMap<Value, u64>,
     /// Results that are one of their operands.

@@ -69,9 +69,12 @@ impl Rewriter<'_> {
                     self.changed = true;
                 }
             }
-            Op::Loop(inner) if self.decisions.unchecked.contains(&number) => {
-                inner.checked = false;
-                self.changed = true;
+            Op::Loop(inner) => {
+                if let Some(trips) = self.decisions.unchecked.get(&number) {
+                    let max = inner.max.min((*trips).max(1));
+                    self.changed |= inner.checked || max < inner.max;
+                    (inner.checked, inner.max) = (false, max);
+                }
             }
             _ => {}
         }
