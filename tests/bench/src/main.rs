@@ -21,6 +21,7 @@ mod jit;
 mod process;
 mod programs;
 mod report;
+mod size;
 mod twin;
 mod udp;
 mod udp_load;
@@ -73,6 +74,8 @@ enum Bench {
     Baseline,
     /// Lambdas in the network driver against a bare XDP reflector.
     Xdp,
+    /// Instruction words of images after all passes against the same as linked.
+    Size,
 }
 
 /// What all benches share.
@@ -125,5 +128,6 @@ fn run(bench: Bench, setup: &Setup, report: &mut Report) -> Result<()> {
         Bench::Check => check::run(setup, report),
         Bench::Baseline => baseline::run(setup, report),
         Bench::Xdp => xdp::run(setup, report),
+        Bench::Size => size::run(setup, report),
     }
 }

@@ -52,6 +52,21 @@ pub struct Server {
 impl Server {
     /// Starts a program and waits for its `ready` line. It dies with this process, whatever ends that.
     pub fn start(program: &Path, args: &[impl AsRef<OsStr>], on: &[usize]) -> Result<Server> {
+        let mut server = Server::spawn(program, args, on)?;
+        let output = server.child.stdout.take().context("no stdout")?;
+        server.ready = first_line(output)
+            .with_context(|| format!("{} did not say that it is ready", program.display()))?;
+        ensure!(
+            server.ready.starts_with("ready "),
+            "{} said {:?}",
+            program.display(),
+            server.ready
+        );
+        Ok(server)
+    }
+
+    /// Starts a program that says nothing when it is ready.
+    pub fn spawn(program: &Path, args: &[impl AsRef<OsStr>], on: &[usize]) -> Result<Server> {
         let mut command = Command::new(program);
         command
             .args(args)
@@ -66,23 +81,13 @@ impl Server {
         };
         // SAFETY: between fork and exec `prepare` makes two system calls and allocates nothing.
         unsafe { command.pre_exec(prepare) };
-        let mut child = command
+        let child = command
             .spawn()
             .with_context(|| format!("can't start {}", program.display()))?;
-        let output = child.stdout.take().context("no stdout")?;
-        let mut server = Server {
+        Ok(Server {
             child,
             ready: String::new(),
-        };
-        server.ready = first_line(output)
-            .with_context(|| format!("{} did not say that it is ready", program.display()))?;
-        ensure!(
-            server.ready.starts_with("ready "),
-            "{} said {:?}",
-            program.display(),
-            server.ready
-        );
-        Ok(server)
+        })
     }
 
     /// Starts `lambdac run` on programs, on free ports.

@@ -30,6 +30,7 @@ pub fn run(setup: &Setup, report: &mut Report) -> Result<()> {
     test_run::run(setup, report).context("test run")?;
     let clients = served::Clients::compile(setup)?;
     trips::run(setup, &clients, report).context("round trips")?;
+    trips::get(setup, &clients, report).context("memcached")?;
     processor::run(setup, &clients, report).context("processor time")?;
     swap::run(setup, &clients, report).context("swap")
 }
@@ -43,6 +44,12 @@ fn missing() -> Option<String> {
         .into_iter()
         .find(|program| !process::exists(program))
         .map(|program| format!("{program} not found"))
+}
+
+/// The λ-NIC workloads.
+fn lambda_nic(setup: &Setup) -> Result<PathBuf> {
+    let root = setup.folder.ancestors().nth(2).context("no root")?;
+    Ok(root.join("examples/lambda-nic"))
 }
 
 /// The web lambda.

@@ -3,9 +3,11 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lambdac_tests::peers::netns::{Net, Side, WORKER};
+use lambdac_tests::peers::netns::{CLIENT, Net, Side, WORKER};
 use lnic_wire::Header;
 
 use super::{build, clang};
@@ -16,13 +18,20 @@ use crate::{Setup, udp};
 /// the waking.
 const CORE: usize = 0;
 const PORT: u16 = 4369;
+const MEMCACHED_PORT: u16 = 11211;
+/// Request id, number, count and reserved bytes before a command over UDP (memcached, doc/protocol.txt).
+const MEMCACHED_FRAME: [u8; 8] = [0, 1, 0, 0, 0, 1, 0, 0];
+/// How long memcached may take to start.
+const READY: Duration = Duration::from_secs(10);
 
 /// A server, and the request that it answers.
 pub struct Served {
-    net: Net,
+    net: Arc<Net>,
+    client: Side,
+    address: &'static str,
     port: u16,
     request: Vec<u8>,
-    _server: Option<Server>,
+    _servers: Vec<Arc<Server>>,
 }
 
 /// The client programs in C, compiled.
@@ -53,18 +62,64 @@ impl Served {
     /// `lambdac run` in front of whose worker the NIC answers; with `--watch` if so asked.
     pub fn on_nic(setup: &Setup, source: &Path, watch: bool) -> Result<Self> {
         let more: &[&str] = if watch { &["--watch"] } else { &[] };
-        Self::lambdac(setup, source, &[&["--nic", "xdp:eth0"], more].concat())
+        Self::lambdac(
+            setup,
+            net()?,
+            source,
+            udp::REQUEST,
+            &[&["--nic", "xdp:eth0"], more].concat(),
+        )
     }
 
     /// `lambdac run` without a NIC.
     pub fn on_host(setup: &Setup, source: &Path) -> Result<Self> {
-        Self::lambdac(setup, source, &[])
+        Self::lambdac(setup, net()?, source, udp::REQUEST, &[])
     }
 
-    fn lambdac(setup: &Setup, source: &Path, more: &[&str]) -> Result<Self> {
+    /// A lambda in the driver that asks a memcached beside the client, which holds `value` under `key`; and the same
+    /// question to that memcached, asked by a client on the worker's side through the kernel's stack.
+    pub fn memcached(
+        setup: &Setup,
+        source: &Path,
+        clients: &Clients,
+        key: &str,
+        value: &str,
+    ) -> Result<[Self; 2]> {
+        let net = Arc::new(net()?);
+        let cache = Arc::new(memcached(&net)?);
+        let direct = |command: &str| Self {
+            net: net.clone(),
+            client: Side::Worker,
+            address: CLIENT,
+            port: MEMCACHED_PORT,
+            request: [&MEMCACHED_FRAME[..], command.as_bytes()].concat(),
+            _servers: vec![cache.clone()],
+        };
+        let stored = direct(&format!("set {key} 0 0 {}\r\n{value}\r\n", value.len()));
+        let begun = Instant::now();
+        while stored.ask(&clients.ping, &["1"]).is_err() {
+            ensure!(begun.elapsed() < READY, "memcached does not answer");
+        }
+        let workload = source
+            .file_stem()
+            .and_then(|name| name.to_str())
+            .context("no name")?;
+        let service = format!("{workload}.cache={CLIENT}:{MEMCACHED_PORT}");
+        let more = ["--nic", "xdp:eth0", "--service", &service];
+        let nic = Self::lambdac(setup, net.clone(), source, key.as_bytes(), &more)?;
+        Ok([nic, direct(&format!("get {key}\r\n"))])
+    }
+
+    fn lambdac(
+        setup: &Setup,
+        net: impl Into<Arc<Net>>,
+        source: &Path,
+        request: &[u8],
+        more: &[&str],
+    ) -> Result<Self> {
+        let net = net.into();
         let (_, manifest) = build(setup, &[source.to_owned()], "served")?;
         let id = manifest["workloads"][0]["id"].as_u64().context("no id")? as u32;
-        let net = net()?;
         attach(&net, Side::Client, &clang(setup, "pass")?)?;
         let (source, listen) = (source.display().to_string(), format!("{WORKER}:{PORT}"));
         let args = [
@@ -73,12 +128,14 @@ impl Served {
         ]
         .concat();
         let server = serve(&net, &setup.lambdac, &args)?;
-        let header = Header::request(id, 0x1122_3344_5566_7788, 0, 1, udp::REQUEST.len() as u16);
+        let header = Header::request(id, 0x1122_3344_5566_7788, 0, 1, request.len() as u16);
         Ok(Self {
             net,
+            client: Side::Client,
+            address: WORKER,
             port: PORT,
-            request: [&header.encode(), &udp::REQUEST[..]].concat(),
-            _server: Some(server),
+            request: [&header.encode(), request].concat(),
+            _servers: vec![Arc::new(server)],
         })
     }
 
@@ -88,10 +145,12 @@ impl Served {
         attach(&net, Side::Client, &clang(setup, "pass")?)?;
         attach(&net, Side::Worker, &clang(setup, "reflect")?)?;
         Ok(Self {
-            net,
+            net: net.into(),
+            client: Side::Client,
+            address: WORKER,
             port: PORT,
             request: vec![0; 64],
-            _server: None,
+            _servers: Vec::new(),
         })
     }
 
@@ -103,10 +162,12 @@ impl Served {
         let server = serve(&net, &program, &["1", "64", WORKER])?;
         let port = server.address("")?.port();
         Ok(Self {
-            net,
+            net: net.into(),
+            client: Side::Client,
+            address: WORKER,
             port,
             request: vec![0; 64],
-            _server: Some(server),
+            _servers: vec![Arc::new(server)],
         })
     }
 
@@ -114,10 +175,10 @@ impl Served {
     pub fn ask(&self, client: &Path, args: &[&str]) -> Result<Vec<f64>> {
         let mut child = self
             .net
-            .command(Side::Client, "taskset")
+            .command(self.client, "taskset")
             .args(["-c", &CORE.to_string()])
             .arg(client)
-            .args([WORKER, &self.port.to_string()])
+            .args([self.address, &self.port.to_string()])
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -159,4 +220,26 @@ fn serve(net: &Net, program: &Path, args: &[&str]) -> Result<Server> {
     let (namespace, program) = (net.namespace(Side::Worker), program.display().to_string());
     let all = [&["netns", "exec", &namespace, &program], args].concat();
     Server::start(Path::new("ip"), &all, &[CORE])
+}
+
+/// Starts a memcached beside the client. It doesn't say when it is ready.
+fn memcached(net: &Net) -> Result<Server> {
+    let (namespace, port) = (net.namespace(Side::Client), MEMCACHED_PORT.to_string());
+    let args = [
+        "netns",
+        "exec",
+        &namespace,
+        "memcached",
+        "-u",
+        "root",
+        "-l",
+        CLIENT,
+        "-p",
+        &port,
+        "-U",
+        &port,
+        "-t",
+        "1",
+    ];
+    Server::spawn(Path::new("ip"), &args, &[CORE])
 }

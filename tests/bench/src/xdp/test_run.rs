@@ -11,7 +11,7 @@ use lnic_wire::Header;
 use lnic_xdp::frame::{self, Endpoint};
 use lnic_xdp::{Action, Image, LoadOptions, Program};
 
-use super::{BENCH, build, clang};
+use super::{BENCH, build, clang, lambda_nic, web};
 use crate::report::{Report, Row, Target};
 use crate::{RUNS, Setup, udp};
 
@@ -62,94 +62,100 @@ impl Wrapper {
     }
 }
 
+/// What is measured.
+struct Case {
+    workload: &'static str,
+    source: PathBuf,
+    request: &'static [u8],
+    /// What the row says beside the name.
+    note: &'static str,
+}
+
 /// Our programs against the reflector.
 pub fn run(setup: &Setup, report: &mut Report) -> Result<()> {
     let wrapper = Wrapper::load(setup)?;
     let reflector = std::fs::read(clang(setup, "reflect")?)?;
     let reflector = Image::load(&reflector, &LoadOptions::default())?;
     let reflector = reflector.program("reflect")?;
-    let examples = setup
-        .folder
-        .ancestors()
-        .nth(2)
-        .context("no root")?
-        .join("examples/lambda-nic");
-    for (name, source, request) in workloads(setup, &examples) {
-        let (object, manifest) = build(setup, &[source], name)?;
+    for case in cases(setup)? {
+        let name = case.workload;
+        let (object, manifest) = build(setup, std::slice::from_ref(&case.source), name)?;
         let workload = &manifest["workloads"][0];
         if let Some(reason) = on_host(workload) {
             report.add(Row::skipped(BENCH, name, &format!("host: {reason}")));
             continue;
         }
         let id = workload["id"].as_u64().context("no id in the manifest")? as u32;
-        let mut options = LoadOptions::default();
-        let config = Config {
-            on: true,
-            mac: WORKER.mac,
-            address: WORKER.address,
-            port: WORKER.port,
-            broadcast: None,
-        };
-        options
-            .sections
-            .insert(CONFIG.to_owned(), config.encode().to_vec());
-        let image = Image::load(&object, &options)?;
-        let workload = image.program(&workload_program(name_of(workload)?))?;
-        image.map(PROGRAMS)?.set_program(0, workload)?;
-        // Private addresses may be answered at any length, as the agent sets it.
-        let key = trusted_key(std::net::Ipv4Addr::new(10, 0, 0, 0), 8);
-        image.map(TRUSTED)?.update(&key, &1u32.to_ne_bytes())?;
-        let header = Header::request(id, 0x1122_3344_5566_7788, 0, 1, request.len() as u16);
-        let packet = frame::request(CLIENT, WORKER, &header, &request, 0);
+        let image = load(&object, name)?;
+        let header = Header::request(id, 0x1122_3344_5566_7788, 0, 1, case.request.len() as u16);
+        let packet = frame::request(CLIENT, WORKER, &header, case.request, 0);
         let dispatch = image.program(DISPATCH)?;
         let mut runs = Vec::new();
         for _ in 0..RUNS {
-            runs.push((
-                wrapper.measure(dispatch, &packet)?,
-                wrapper.measure(reflector, &packet)?,
-            ));
+            let ours = wrapper.measure(dispatch, &packet)?;
+            runs.push((ours, wrapper.measure(reflector, &packet)?));
         }
-        let row = Row::versus(BENCH, &format!("{name} in the driver"), "ns", &runs);
-        report.add(if name == "web" {
-            row.with_target(Target::AtMost(2.0))
-        } else {
-            row
+        let row = Row::versus(BENCH, &format!("{name} in the driver{}", case.note), "ns", &runs);
+        report.add(match name {
+            "web" => row.with_target(Target::AtMost(2.0)),
+            _ => row,
         });
-        let instructions: usize = image
-            .programs()
-            .values()
-            .map(|program| program.instructions())
-            .sum();
-        report.add(Row::value(
-            BENCH,
-            &format!("{name} with its dispatcher"),
-            "instructions",
-            &[instructions as f64],
-        ));
+        let programs = image.programs().values();
+        let instructions: usize = programs.map(|program| program.instructions()).sum();
+        let name = format!("{name} with its dispatcher");
+        report.add(Row::value(BENCH, &name, "instructions", &[instructions as f64]));
     }
     Ok(())
 }
 
-/// Name, source and request of each workload.
-fn workloads(setup: &Setup, examples: &std::path::Path) -> [(&'static str, PathBuf, Vec<u8>); 4] {
-    [
-        (
-            "web",
-            setup.folder.join("lambdas/web.lnic"),
-            udp::REQUEST.to_vec(),
-        ),
-        (
+/// The λ-NIC lambdas. There is no interface here, so no route to a service: those that ask one get as far as that.
+fn cases(setup: &Setup) -> Result<[Case; 4]> {
+    let examples = lambda_nic(setup)?;
+    let remote = |workload: &str| -> Result<PathBuf> {
+        let text = std::fs::read_to_string(examples.join(format!("{workload}.lnic")))?;
+        let copy = setup.scratch.path().join(format!("{workload}.lnic"));
+        std::fs::write(&copy, text.replace("127.0.0.1:11211", "10.77.0.9:11211"))?;
+        Ok(copy)
+    };
+    let case = |workload, source, request, note| Case {
+        workload,
+        source,
+        request,
+        note,
+    };
+    let no_route = ", no route to the service";
+    Ok([
+        case("web", web(setup), udp::REQUEST, ""),
+        case(
             "grayscale_stream",
             examples.join("grayscale_stream.lnic"),
-            vec![77; 1024],
+            &[77; 1024],
+            "",
         ),
-        ("kv_get", examples.join("kv_get.lnic"), b"hey".to_vec()),
-        ("kv_set", examples.join("kv_set.lnic"), b"\x03heydude".to_vec()),
-    ]
+        case("kv_get", remote("kv_get")?, b"hey", no_route),
+        case("kv_set", remote("kv_set")?, b"hey=dude", no_route),
+    ])
 }
 
-fn name_of(workload: &serde_json::Value) -> Result<&str> {
-    workload["name"].as_str().context("no name in the manifest")
+/// Loads an object as the agent would, for packets to [`WORKER`].
+fn load(object: &[u8], workload: &str) -> Result<Image> {
+    let config = Config {
+        on: true,
+        mac: WORKER.mac,
+        address: WORKER.address,
+        port: WORKER.port,
+        broadcast: None,
+    };
+    let mut options = LoadOptions::default();
+    let sections = &mut options.sections;
+    sections.insert(CONFIG.to_owned(), config.encode().to_vec());
+    let image = Image::load(object, &options)?;
+    let program = image.program(&workload_program(workload))?;
+    image.map(PROGRAMS)?.set_program(0, program)?;
+    // Private addresses may be answered at any length, as the agent sets it.
+    let key = trusted_key(std::net::Ipv4Addr::new(10, 0, 0, 0), 8);
+    image.map(TRUSTED)?.update(&key, &1u32.to_ne_bytes())?;
+    Ok(image)
 }
 
 /// Why a lambda of a workload is the host's.

@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Result, anyhow, ensure};
 
 use super::served::{Clients, Served};
-use super::{BENCH, web};
+use super::{BENCH, lambda_nic, web};
+use crate::process;
 use crate::report::{Report, Row, Target};
 use crate::{RUNS, Setup};
 
@@ -48,6 +49,34 @@ pub fn run(setup: &Setup, clients: &Clients, report: &mut Report) -> Result<()> 
         );
         report.add(p50.with_target(Target::AtMost(most)));
         report.add(p99.with_target(Target::AtMost(most)));
+    }
+    Ok(())
+}
+
+/// A memcached GET lambda in the driver against asking the same memcached through the kernel's stack. The lambda's trip
+/// is two, and memcached's work is in both.
+pub fn get(setup: &Setup, clients: &Clients, report: &mut Report) -> Result<()> {
+    if !process::exists("memcached") {
+        report.add(Row::skipped(BENCH, "veth memcached GET", "memcached not found"));
+        return Ok(());
+    }
+    let source = lambda_nic(setup)?.join("kv_get.lnic");
+    let [nic, direct] = Served::memcached(setup, &source, clients, "hey", "dude")?;
+    let mut runs = Vec::new();
+    for _ in 0..RUNS {
+        runs.push((measure(&nic, &clients.ping)?, measure(&direct, &clients.ping)?));
+    }
+    for (name, of) in [
+        ("p50", (|trip| trip.p50) as fn(&Trip) -> f64),
+        ("p99", |trip| trip.p99),
+    ] {
+        let runs: Vec<_> = runs.iter().map(|(nic, direct)| (of(nic), of(direct))).collect();
+        report.add(Row::versus(
+            BENCH,
+            &format!("veth memcached GET {name}"),
+            "ns",
+            &runs,
+        ));
     }
     Ok(())
 }
