@@ -43,6 +43,11 @@ pub const BPFTOOL: Tool = Tool {
     program: "bpftool",
     package: "bpftool",
 };
+/// Wireshark's dissector: a second opinion on our replies' headers.
+pub const TSHARK: Tool = Tool {
+    program: "tshark",
+    package: "tshark",
+};
 /// Compiles the XDP programs in C that ours are measured against.
 pub const CLANG: Tool = Tool {
     program: "clang",

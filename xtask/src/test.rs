@@ -23,6 +23,7 @@ pub fn run(scope: Scope) -> Result<()> {
             setup::PYTHON,
             setup::IP,
             setup::BPFTOOL,
+            setup::TSHARK,
         ])?;
         tidy::run()?;
         shell::run("cargo", &["fmt", "--all", "--check"])?;
