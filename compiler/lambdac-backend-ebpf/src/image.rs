@@ -67,6 +67,16 @@ pub enum Error {
 /// # Errors
 /// [`Error`].
 pub fn compile(workloads: &[Workload<'_>], options: &Options) -> Result<Object, Error> {
+    let (object, scratch) = image(workloads, options, false)?;
+    if scratch <= PER_CPU_VALUE {
+        return Ok(object);
+    }
+    // Too much for a per-CPU array, which nobody knows before: then all programs find their memory by processor.
+    Ok(image(workloads, options, true)?.0)
+}
+
+/// The object, and how much memory an invocation needs; whether programs look for it by processor.
+fn image(workloads: &[Workload<'_>], options: &Options, by_cpu: bool) -> Result<(Object, u32), Error> {
     let count = workloads.len() as u32;
     let ids: Vec<u32> = workloads.iter().map(|workload| workload.id).collect();
     let mut object = Object {
@@ -88,7 +98,7 @@ pub fn compile(workloads: &[Workload<'_>], options: &Options) -> Result<Object, 
     object.functions = finish::functions()?;
     let mut scratch = 8;
     if let Some(slots) = slots {
-        scratch = waits(&mut object, slots, count, options)?;
+        scratch = waits(&mut object, slots, (count, by_cpu), options)?;
     }
     let modules = workloads.iter().zip(&expanded).zip(sites);
     for (position, ((workload, module), sites)) in modules.enumerate() {
@@ -102,37 +112,42 @@ pub fn compile(workloads: &[Workload<'_>], options: &Options) -> Result<Object, 
         let shared = Shared {
             sites,
             slots,
+            by_cpu,
             ..shared
         };
         scratch = scratch.max(add(&mut object, &shared, options)?);
     }
-    object.maps.push(scratch_map(scratch));
-    Ok(object)
+    let scratch = scratch.next_multiple_of(8);
+    object.maps.push(scratch_map(scratch, by_cpu));
+    Ok((object, scratch))
 }
 
-fn scratch_map(bytes: u32) -> Map {
-    let bytes = bytes.next_multiple_of(8);
-    let per_cpu = bytes <= PER_CPU_VALUE;
+fn scratch_map(bytes: u32, by_cpu: bool) -> Map {
     Map {
         name: abi::SCRATCH.to_owned(),
-        kind: if per_cpu {
-            MapKind::PercpuArray
-        } else {
+        kind: if by_cpu {
             MapKind::Array
+        } else {
+            MapKind::PercpuArray
         },
         key: Some(Type::U32),
         value: Some(Type::bytes(bytes)),
-        max_entries: if per_cpu { 1 } else { PROCESSORS },
+        max_entries: if by_cpu { PROCESSORS } else { 1 },
         flags: 0,
     }
 }
 
 /// Adds what an image has in which lambdas wait; gives the memory that its programs need.
-fn waits(object: &mut Object, slots: Slots, workloads: u32, options: &Options) -> Result<u32, Error> {
+fn waits(
+    object: &mut Object,
+    slots: Slots,
+    (workloads, by_cpu): (u32, bool),
+    options: &Options,
+) -> Result<u32, Error> {
     object.maps.extend(wait::maps(slots, workloads));
     object.sections.push(wait::ports());
     object.functions.extend(wait::functions(slots)?);
-    let shared = Shared::of_answers(slots, options.test);
+    let shared = Shared::of_answers(slots, options.test, by_cpu);
     let mut scratch = 0;
     for (name, entry) in [
         (abi::wait::ANSWER, Entry::Answer),
@@ -262,8 +277,53 @@ impl<'m> Shared<'m> {
             consts,
             params,
             inline_trips: options.inline_trips,
+            by_cpu: false,
             sites: Vec::new(),
             slots: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::insn::{Helper, Insn};
+
+    /// A lambda that has so many words of memory and uses them.
+    fn with_words(words: u32) -> Module {
+        let text = format!(
+            r#"
+module "m"
+lambda l0 "f" request "[u32; 1]" 4..4 reply "[u32; 1]" 4..4 {{
+  slot s0 "words": [i64 x {words}]
+  part0() {{
+    zero s0
+    v0: i32 = const 0
+    v1: i32 = const 4
+    reply req[v0 +: v1]
+  }}
+}}
+dispatch only l0
+"#
+        );
+        lambdac_mir::parse(&text).unwrap()
+    }
+
+    #[test]
+    fn memory_beyond_what_a_per_cpu_array_holds_is_found_by_processor() {
+        for (words, kind, entries) in [(100, MapKind::PercpuArray, 1), (5000, MapKind::Array, PROCESSORS)] {
+            let module = with_words(words);
+            let workload = Workload {
+                id: 0x0001_0001,
+                module: &module,
+                native: vec![true],
+            };
+            let object = compile(&[workload], &Options::default()).unwrap();
+            let scratch = object.maps.iter().find(|map| map.name == abi::SCRATCH).unwrap();
+            assert_eq!((scratch.kind, scratch.max_entries), (kind, entries));
+            let mut insns = object.programs.iter().flat_map(|program| program.insns());
+            let asks = insns.any(|insn| *insn == Insn::CallHelper(Helper::GetSmpProcessorId));
+            assert_eq!(asks, kind == MapKind::Array);
         }
     }
 }

@@ -30,7 +30,7 @@ const WRONG_KEY: i32 = 1;
 
 impl Shared<'static> {
     /// Of an image's programs for the ends of waits.
-    pub(crate) fn of_answers(slots: Slots, test: bool) -> Self {
+    pub(crate) fn of_answers(slots: Slots, test: bool, by_cpu: bool) -> Self {
         Self {
             module: &READER,
             position: 0,
@@ -41,6 +41,7 @@ impl Shared<'static> {
             consts: Vec::new(),
             params: Vec::new(),
             inline_trips: 0,
+            by_cpu,
             sites: Vec::new(),
             slots: Some(slots),
         }
@@ -278,5 +279,184 @@ impl Emitter<'_> {
         self.bind(late);
         self.push(Inst::Exit(Operand::Imm(action::DROP)));
         self.end_piece();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use lambdac_mir::interp::{Answer, Callee, Env, MirInterp, Outcome};
+    use lambdac_mir::{Base, BitPos, Body, Dispatch, Lambda, LambdaId, Loc, MessageSize, Op, Operand, Part};
+    use lambdac_mir::{FuncId, Module, Place, Region, Stmt, Storage, Term, View};
+
+    use super::READ_ANSWER;
+
+    const GET: u64 = 0;
+    const SET: u64 = 1;
+    const DELETE: u64 = 2;
+
+    fn reader() -> Module {
+        lambdac_mir::parse(include_str!("answer.mir")).unwrap()
+    }
+
+    /// The reader with a lambda that replies with its result for the key `k`: operation first, then the text.
+    fn with_lambda(op: u64) -> Module {
+        let mut module = reader();
+        let mut body = Body::default();
+        let out = body.slot(
+            "out",
+            lambdac_mir::Shape::Array(lambdac_mir::Shape::Scalar(8).into(), 8),
+        );
+        body.slots[out.index()].storage = Storage::Frame;
+        let mut stmts = Vec::new();
+        let mut push = |body: &mut Body, width: u8, op: Op| {
+            let results = if width > 0 {
+                vec![body.value(width)]
+            } else {
+                Vec::new()
+            };
+            let result = results.first().copied();
+            stmts.push(Stmt {
+                results,
+                op,
+                loc: Loc::default(),
+            });
+            result
+        };
+        let request = Place::of(Base::Request);
+        let zero = push(&mut body, 32, Op::Const(0)).unwrap();
+        let one = push(&mut body, 32, Op::Const(1)).unwrap();
+        let eight = push(&mut body, 32, Op::Const(8)).unwrap();
+        let op = push(&mut body, 8, Op::Const(op)).unwrap();
+        let len = push(&mut body, 32, Op::Len(request.clone())).unwrap();
+        let rest = push(&mut body, 32, Op::Bin(lambdac_mir::BinOp::Sub, len, one)).unwrap();
+        let view = |offset, len| View {
+            place: request.clone(),
+            offset,
+            len,
+        };
+        // The key is the first byte of the request.
+        let args = vec![
+            Operand::Value(op),
+            Operand::View(view(one, rest)),
+            Operand::View(view(zero, one)),
+        ];
+        let result = push(&mut body, 64, Op::Call(FuncId(READ_ANSWER as u32), args)).unwrap();
+        let bit = BitPos { bit: 0, index: None };
+        let place = Place::of(Base::Slot(out));
+        push(&mut body, 0, Op::StoreBits(place.clone(), bit, result));
+        let reply = View {
+            place,
+            offset: zero,
+            len: eight,
+        };
+        module.lambdas.push(Lambda {
+            name: "read".into(),
+            stream: false,
+            request: MessageSize { min: 1, max: 1344 },
+            reply: MessageSize { min: 8, max: 8 },
+            request_type: "bytes<1344>".into(),
+            reply_type: "[u64; 1]".into(),
+            deadline: None,
+            on: None,
+            body,
+            parts: vec![Part {
+                params: Vec::new(),
+                live_slots: Vec::new(),
+                region: Region {
+                    stmts,
+                    term: Term::Reply(reply),
+                },
+            }],
+        });
+        module.dispatch = Dispatch::Only(LambdaId(0));
+        lambdac_mir::validate(&module).unwrap();
+        module
+    }
+
+    fn read(op: u64, text: &[u8]) -> u64 {
+        let mut interp = MirInterp::new(Arc::new(with_lambda(op))).unwrap();
+        let env = Env {
+            pkt: [0; 5],
+            now: 0,
+            random: None,
+            params: Vec::new(),
+        };
+        let request = [b"k", text].concat();
+        let mut nobody = |_: &lambdac_mir::Service, _, _: &[u8], _: Option<&[u8]>| Answer::Failed;
+        match interp.call(Callee::Dispatch, &request, &env, &mut nobody) {
+            Outcome::Reply(bytes) => u64::from_be_bytes(bytes.try_into().unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_reader_is_valid_and_its_last_function_is_the_one_that_is_called() {
+        let module = reader();
+        lambdac_mir::validate(&module).unwrap();
+        assert_eq!(module.funcs.len(), READ_ANSWER + 1);
+        assert_eq!(&*module.funcs[READ_ANSWER].name, "read_answer");
+    }
+
+    #[test]
+    fn answers_are_read_to_the_letter() {
+        const MALFORMED: u64 = 0;
+        const WRONG_KEY: u64 = 1 << 32;
+        const ERROR: u64 = 2 << 32;
+        const MISSING: u64 = 3 << 32;
+        const DONE: u64 = 4 << 32;
+        const OVERSIZED: u64 = 6 << 32;
+        let value = |at: u64, len: u64| 5 << 32 | at << 16 | len;
+        // As the host reads them, see `answers_are_read_to_the_letter` of lnic-host.
+        let cases: &[(u64, &[u8], u64)] = &[
+            (GET, b"END\r\n", MISSING),
+            (GET, b"VALUE k 0 3\r\nabc\r\nEND\r\n", value(13, 3)),
+            (GET, b"VALUE k 0 0\r\n\r\nEND\r\n", value(13, 0)),
+            (GET, b"VALUE k 0 5\r\nEND\r\n\r\nEND\r\n", value(13, 5)),
+            (GET, b"VALUE k 0 3 77\r\nabc\r\nEND\r\n", value(16, 3)),
+            (GET, b"VALUE k  3\r\nabc\r\nEND\r\n", value(12, 3)),
+            (GET, b"VALUE k a\rb 3\r\nabc\r\nEND\r\n", value(15, 3)),
+            (GET, b"VALUE k 0 0000000003\r\nabc\r\nEND\r\n", value(22, 3)),
+            (GET, b"VALUE k 0 00000000003\r\nabc\r\nEND\r\n", MALFORMED),
+            (GET, b"VALUE k 0 3\r\nab\r\nEND\r\n", MALFORMED),
+            (GET, b"VALUE k 0 3\r\nabc\r\n", MALFORMED),
+            (GET, b"VALUE k 0 3\r\nabc\r\nEND\r\nx", MALFORMED),
+            (GET, b"VALUE k 0 3\r\nabc\r\nEND\n\r", MALFORMED),
+            (GET, b"VALUE k 0 -1\r\n", MALFORMED),
+            (GET, b"VALUE k 0 3x\r\nabc\r\nEND\r\n", MALFORMED),
+            (GET, b"VALUE k 0 99999999999\r\n", MALFORMED),
+            (GET, b"VALUE k 0\r\n", MALFORMED),
+            (GET, b"VALUE k 0 \r\n", MALFORMED),
+            (GET, b"VALUE k 0 3", MALFORMED),
+            (GET, b"VALUE k", WRONG_KEY),
+            (GET, b"VALUE ", MALFORMED),
+            (GET, b"VALUE l 0 3\r\nabc\r\nEND\r\n", WRONG_KEY),
+            (GET, b"VALUE kk 0 3\r\nabc\r\nEND\r\n", WRONG_KEY),
+            (GET, b"VALUE k 0 1025\r\nabc", OVERSIZED),
+            (GET, b"VALUE k 0 9999999999\r\n", OVERSIZED),
+            (GET, b"STORED\r\n", MALFORMED),
+            (GET, b"SERVER_ERROR out of memory\r\n", ERROR),
+            (GET, b"CLIENT_ERROR \r\n", ERROR),
+            (GET, b"CLIENT_ERROR x", MALFORMED),
+            (GET, b"OTHERS_ERROR x\r\n", MALFORMED),
+            (GET, b"", MALFORMED),
+            (GET, b"\r\n", MALFORMED),
+            (SET, b"STORED\r\n", DONE),
+            (SET, b"NOT_STORED\r\n", MISSING),
+            (SET, b"EXISTS\r\n", MISSING),
+            (SET, b"NOT_FOUND\r\n", MISSING),
+            (SET, b"ERROR\r\n", ERROR),
+            (SET, b"ERROR\n\n", MALFORMED),
+            (SET, b"END\r\n", MALFORMED),
+            (SET, b"STORED\r\n ", MALFORMED),
+            (DELETE, b"DELETED\r\n", DONE),
+            (DELETE, b"DELETED\n\n", MALFORMED),
+            (DELETE, b"NOT_FOUND\r\n", MISSING),
+            (DELETE, b"STORED\r\n", MALFORMED),
+        ];
+        for (op, text, expected) in cases {
+            assert_eq!(read(*op, text), *expected, "{op} {}", text.escape_ascii());
+        }
     }
 }

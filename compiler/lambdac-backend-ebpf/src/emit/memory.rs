@@ -591,11 +591,15 @@ impl<'m> Emitter<'m> {
     pub(super) fn scratch_entry(&mut self, scratch: V, ctx: V) -> Vec<Inst> {
         let before = std::mem::take(&mut self.unit.code.insts);
         let there = self.mark();
+        let key = match self.shared.by_cpu {
+            true => Operand::Reg(self.call(Helper::GetSmpProcessorId, Vec::new())),
+            false => Operand::Imm(0),
+        };
         self.push(Inst::Store {
             size: Size::W,
             base: Base::Stack,
             off: super::STACK_KEY,
-            src: Operand::Imm(0),
+            src: key,
         });
         let map = Imm64::Map(crate::abi::SCRATCH.to_owned());
         self.push(Inst::Call {

@@ -90,6 +90,8 @@ pub(crate) struct Shared<'m> {
     pub(crate) params: Vec<u32>,
     /// Trips of loops, nested ones multiplied, up to which a loop stays one.
     pub(crate) inline_trips: u64,
+    /// Whether `scratch` is an array by processor, as it must be where it is large; else it is per CPU by itself.
+    pub(crate) by_cpu: bool,
     /// Where lambdas wait: entries of the continuation program.
     pub(crate) sites: Vec<Site>,
     /// Slots of the image, if anything waits.
