@@ -5,6 +5,9 @@
 //! what lies on the stack for the length of one instruction. An interval over a call gets one of `r6` to `r9`, others
 //! get `r2` to `r5` first. Where none is free, the interval with the fewest uses for its length goes to the stack, in
 //! slots of 8 bytes, where the verifier keeps track of pointers and ranges.
+//!
+//! Where the stack is too small and the function keeps the address of the invocation's memory at [`MEMORY_SLOT`], numbers
+//! that the verifier need not know ([`Vcode::is_loose`]) go there instead, those with the fewest uses first.
 
 use crate::asm::{AsmError, Assembler, Function, Param};
 use crate::insn::{AtomicOp, Bits, Endian, Insn, Label, Reg, Size, Src};
@@ -41,6 +44,18 @@ enum Home {
     Reg(Reg),
     /// Offset from the frame pointer.
     Stack(i16),
+    /// Offset in the invocation's memory.
+    Memory(u32),
+}
+
+/// Where a function keeps the address of the invocation's memory, relative to the frame pointer.
+pub(crate) const MEMORY_SLOT: i16 = -8;
+
+/// Bytes that a function uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Used {
+    pub(crate) stack: u32,
+    pub(crate) memory: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,12 +70,14 @@ struct Interval {
     hint: Option<V>,
 }
 
-/// A function of machine instructions; `stack` is what it may use of the stack.
-pub(crate) fn allocate(code: &Vcode, stack: u32) -> Result<(Function, u32), Error> {
+/// A function of machine instructions; `stack` is what it may use of the stack, and `memory` where it may use the
+/// invocation's memory too.
+pub(crate) fn allocate(code: &Vcode, stack: u32, memory: Option<u32>) -> Result<(Function, Used), Error> {
     let intervals = intervals(code);
-    let (homes, used) = scan(code, intervals);
-    if used > stack {
-        return Err(Error::Stack(code.name.clone(), used, stack));
+    let (mut homes, spilled) = scan(code, intervals);
+    let used = place(code, spilled, &mut homes, stack, memory);
+    if used.stack > stack {
+        return Err(Error::Stack(code.name.clone(), used.stack, stack));
     }
     let params = code.params.iter().map(|(_, name, ty)| Param::new(name, *ty));
     let asm = Assembler::new(&code.name, params.collect());
@@ -192,8 +209,8 @@ fn mark_crossing(list: &mut [Interval], code: &Vcode) {
     }
 }
 
-/// Gives each interval a home; returns the bytes of stack used.
-fn scan(code: &Vcode, intervals: Vec<Interval>) -> (Vec<Home>, u32) {
+/// Gives each interval a register, or leaves it over.
+fn scan(code: &Vcode, intervals: Vec<Interval>) -> (Vec<Home>, Vec<Interval>) {
     let mut homes = vec![Home::None; code.regs()];
     let mut active: Vec<(Interval, usize)> = Vec::new();
     let mut spilled: Vec<Interval> = Vec::new();
@@ -233,27 +250,70 @@ fn scan(code: &Vcode, intervals: Vec<Interval>) -> (Vec<Home>, u32) {
             _ => spilled.push(current),
         }
     }
-    let used = place_spills(spilled, &mut homes, code.reserved.into());
-    (homes, used)
+    (homes, spilled)
 }
 
-/// Puts spilled intervals into stack slots, sharing those whose intervals are over.
-fn place_spills(mut spilled: Vec<Interval>, homes: &mut [Home], reserved: u32) -> u32 {
-    spilled.sort_by_key(|interval| (interval.start, interval.reg));
-    let mut slots: Vec<u32> = Vec::new();
-    for interval in spilled {
-        let slot = match slots.iter().position(|end| *end < interval.start) {
+/// Gives what has no register a place on the stack, or in memory where that is not enough.
+fn place(
+    code: &Vcode,
+    mut spilled: Vec<Interval>,
+    homes: &mut [Home],
+    stack: u32,
+    memory: Option<u32>,
+) -> Used {
+    let reserved = u32::from(code.reserved);
+    let bytes = |slots: &[(V, u32)]| 8 * slots.iter().map(|(_, slot)| slot + 1).max().unwrap_or(0);
+    let mut moved = Vec::new();
+    let mut slots = share_slots(&mut spilled);
+    while memory.is_some() && reserved + bytes(&slots) > stack {
+        let Some(cheapest) = spilled_to_move(code, &spilled) else {
+            break;
+        };
+        moved.push(spilled.remove(cheapest));
+        slots = share_slots(&mut spilled);
+    }
+    for (reg, slot) in &slots {
+        let below = reserved + 8 * (slot + 1);
+        homes[reg.0 as usize] = Home::Stack(i16::try_from(below).map_or(i16::MIN, |below| -below));
+    }
+    let in_memory = share_slots(&mut moved);
+    for (reg, slot) in &in_memory {
+        homes[reg.0 as usize] = Home::Memory(memory.unwrap_or(0) + 8 * slot);
+    }
+    Used {
+        stack: reserved + bytes(&slots),
+        memory: bytes(&in_memory),
+    }
+}
+
+/// Numbers slots of 8 bytes for intervals, sharing those whose intervals are over.
+fn share_slots(intervals: &mut [Interval]) -> Vec<(V, u32)> {
+    intervals.sort_by_key(|interval| (interval.start, interval.reg));
+    let mut ends: Vec<u32> = Vec::new();
+    let mut slots = Vec::new();
+    for interval in intervals {
+        let slot = match ends.iter().position(|end| *end < interval.start) {
             Some(slot) => slot,
             None => {
-                slots.push(0);
-                slots.len() - 1
+                ends.push(0);
+                ends.len() - 1
             }
         };
-        slots[slot] = interval.end;
-        let below = reserved + 8 * (slot as u32 + 1);
-        homes[interval.reg.0 as usize] = Home::Stack(i16::try_from(below).map_or(i16::MIN, |below| -below));
+        ends[slot] = interval.end;
+        slots.push((interval.reg, slot as u32));
     }
-    reserved + 8 * slots.len() as u32
+    slots
+}
+
+/// The interval with the fewest uses for its length among those that may lie in memory.
+fn spilled_to_move(code: &Vcode, spilled: &[Interval]) -> Option<usize> {
+    let loose = spilled
+        .iter()
+        .enumerate()
+        .filter(|(_, interval)| code.is_loose(interval.reg));
+    loose
+        .min_by(|(_, a), (_, b)| a.weight.total_cmp(&b.weight).then(a.reg.cmp(&b.reg)))
+        .map(|(at, _)| at)
 }
 
 struct Writer {
@@ -275,8 +335,22 @@ impl Writer {
                 self.asm.load(Size::D, temp, Reg::R10, off);
                 temp
             }
+            Home::Memory(off) => {
+                let off = self.memory(temp, off);
+                self.asm.load(Size::D, temp, temp, off);
+                temp
+            }
             Home::None => temp,
         }
+    }
+
+    /// Loads the base of an offset in the invocation's memory; gives what is left of the offset.
+    fn memory(&mut self, base: Reg, off: u32) -> i16 {
+        self.asm.load(Size::D, base, Reg::R10, MEMORY_SLOT);
+        i16::try_from(off).unwrap_or_else(|_| {
+            self.asm.alu(crate::insn::AluOp::Add, base, off.cast_signed());
+            0
+        })
     }
 
     fn read_operand(&mut self, operand: Operand, temp: Reg) -> Src {
@@ -290,13 +364,19 @@ impl Writer {
     fn target(&self, reg: V) -> Reg {
         match self.home(reg) {
             Home::Reg(reg) => reg,
-            Home::Stack(_) | Home::None => Reg::R0,
+            Home::Stack(_) | Home::Memory(_) | Home::None => Reg::R0,
         }
     }
 
+    /// Puts what was written to `R0` in its place; `R1` is free then.
     fn written(&mut self, reg: V) {
-        if let Home::Stack(off) = self.home(reg) {
-            self.asm.store(Size::D, Reg::R10, off, Reg::R0);
+        match self.home(reg) {
+            Home::Stack(off) => self.asm.store(Size::D, Reg::R10, off, Reg::R0),
+            Home::Memory(off) => {
+                let off = self.memory(Reg::R1, off);
+                self.asm.store(Size::D, Reg::R1, off, Reg::R0);
+            }
+            Home::Reg(_) | Home::None => {}
         }
     }
 
@@ -483,10 +563,10 @@ impl Writer {
 
     /// Moves `R0` to where a result lies.
     fn give(&mut self, result: Option<V>) {
-        match result.map(|reg| self.home(reg)) {
-            Some(Home::Reg(reg)) => self.asm.mov(reg, Reg::R0),
-            Some(Home::Stack(off)) => self.asm.store(Size::D, Reg::R10, off, Reg::R0),
-            Some(Home::None) | None => {}
+        match result.map(|reg| (reg, self.home(reg))) {
+            Some((_, Home::Reg(reg))) => self.asm.mov(reg, Reg::R0),
+            Some((reg, _)) => self.written(reg),
+            None => {}
         }
     }
 
@@ -498,7 +578,7 @@ impl Writer {
             match arg {
                 Arg::Reg(reg) => match self.home(*reg) {
                     Home::Reg(src) => moves.push((dst, src)),
-                    Home::Stack(_) | Home::None => loads.push((arg, dst)),
+                    Home::Stack(_) | Home::Memory(_) | Home::None => loads.push((arg, dst)),
                 },
                 _ => loads.push((arg, dst)),
             }
@@ -507,9 +587,7 @@ impl Writer {
         for (arg, dst) in loads {
             match arg {
                 Arg::Reg(reg) => {
-                    if let Home::Stack(off) = self.home(*reg) {
-                        self.asm.load(Size::D, dst, Reg::R10, off);
-                    }
+                    self.read(*reg, dst);
                 }
                 Arg::Imm(imm) => self.asm.mov(dst, *imm),
                 Arg::Wide(value) => self.asm.load_imm64(dst, value.clone()),
@@ -554,7 +632,8 @@ impl Writer {
             match home {
                 Home::Reg(dst) => moves.push((dst, reg)),
                 Home::Stack(off) => self.asm.store(Size::D, Reg::R10, off, reg),
-                Home::None => {}
+                // What arrives is never loose.
+                Home::Memory(_) | Home::None => {}
             }
         }
         self.parallel(moves);

@@ -4,6 +4,8 @@
 //! branches, values that loops carry). Instructions are those of [`crate::insn`], except that a call takes its
 //! arguments in any registers, and that places on the stack are named by their offset from the frame pointer.
 
+use std::collections::BTreeSet;
+
 use crate::asm::{ParamType, SourceLine};
 use crate::insn::{AluOp, Bits, Cond, Helper, Imm64, Size};
 
@@ -158,6 +160,10 @@ pub(crate) struct Vcode {
     pub(crate) reserved: u16,
     regs: u32,
     marks: u32,
+    /// Registers that hold values of the program: numbers of which the verifier has to know nothing.
+    loose: BTreeSet<V>,
+    /// Registers that count trips, which the verifier has to follow.
+    pinned: BTreeSet<V>,
 }
 
 impl Vcode {
@@ -169,7 +175,25 @@ impl Vcode {
             reserved: 0,
             regs: 0,
             marks: 0,
+            loose: BTreeSet::new(),
+            pinned: BTreeSet::new(),
         }
+    }
+
+    /// Says that a register may lie in the invocation's memory, where the verifier forgets what it knows of it.
+    pub(crate) fn loosen(&mut self, reg: V) {
+        self.loose.insert(reg);
+    }
+
+    /// Says that it may not, whatever else is said.
+    pub(crate) fn pin(&mut self, reg: V) {
+        self.pinned.insert(reg);
+    }
+
+    /// Whether a register may lie in the invocation's memory.
+    pub(crate) fn is_loose(&self, reg: V) -> bool {
+        let arrives = self.params.iter().any(|(param, ..)| *param == reg);
+        self.loose.contains(&reg) && !self.pinned.contains(&reg) && !arrives
     }
 
     pub(crate) fn reg(&mut self) -> V {

@@ -12,6 +12,7 @@ use super::{Emitter, HOME, STACK_ENV, Target, Unit, Val};
 use crate::asm::ParamType;
 use crate::insn::{AluOp, Cond, Helper, Imm64};
 use crate::legalise::MAX_LOOPS;
+use crate::regalloc::MEMORY_SLOT;
 use crate::vcode::{Arg, Inst, Operand, V};
 
 /// Statements times trips that the verifier may have to walk for one loop.
@@ -103,6 +104,9 @@ impl<'m> Emitter<'m> {
             (LoopKind::For { from, .. }, Some(end)) => self.get(*from).imm().is_some() && end.imm().is_some(),
             _ => false,
         };
+        if let Some(counter) = counter {
+            self.unit.code.pin(counter);
+        }
         let needs_max = inner.checked || !counts_itself;
         let trip = needs_max.then(|| self.copy_of(&Val::Imm(0)));
         self.bind(head);
@@ -318,6 +322,10 @@ impl<'m> Emitter<'m> {
         let (index, env) = (unit.code.reg(), unit.code.reg());
         unit.code.params = vec![(index, "index", ParamType::U64), (env, "env", ParamType::Pointer)];
         unit.env = Some(env);
+        if self.deep {
+            unit.code.reserved = MEMORY_SLOT.unsigned_abs();
+            unit.scratch = Some(unit.code.reg());
+        }
         let outer = std::mem::replace(&mut self.unit, unit);
         self.outer.push(outer);
         self.depth = self.depth.max(self.outer.len() as u32 + 1);

@@ -11,6 +11,7 @@ use super::{Bytes, Emitter, Mem, Ref, STACK_ENV, STACK_SCRATCH, Spot, Val, secti
 use crate::insn::{AluOp, Cond, Helper, Imm64, Size};
 use crate::layout;
 use crate::packet::{self, xdp_md};
+use crate::regalloc::MEMORY_SLOT;
 use crate::vcode::{Arg, Base, Inst, Operand, V};
 
 /// Longest copy that is made of loads and stores.
@@ -583,6 +584,14 @@ impl<'m> Emitter<'m> {
                     off,
                 });
             }
+        }
+        if let (true, Some(scratch)) = (self.deep, self.unit.scratch) {
+            entry.push(Inst::Store {
+                size: Size::D,
+                base: Base::Stack,
+                off: MEMORY_SLOT,
+                src: scratch.into(),
+            });
         }
         entry
     }

@@ -253,6 +253,8 @@ pub(crate) struct Emitter<'m> {
     depth: u32,
     /// Callbacks so far, for their names.
     started: u32,
+    /// Every unit keeps the memory's address at hand, for values that the stack has no room for.
+    deep: bool,
     error: Option<Error>,
 }
 
@@ -312,6 +314,7 @@ impl<'m> Emitter<'m> {
             trap_home: 0,
             depth: 1,
             started: 0,
+            deep: false,
             error: None,
         }
     }
@@ -367,17 +370,27 @@ impl<'m> Emitter<'m> {
             return Err(error);
         }
         let left = STACK - STACK_LEFT;
+        // Where the stack was too small for all, each unit has its share, and memory beside it.
+        let share = if self.deep {
+            (left / self.depth) & !(STACK_STEP - 1)
+        } else {
+            left
+        };
         let mut callbacks = Vec::new();
         let mut below = 0;
         for code in &self.callbacks {
-            let (function, used) = regalloc::allocate(code, left)?;
-            below = below.max(round_stack(used));
+            let memory = self.deep.then_some(self.top.next_multiple_of(8));
+            let (function, used) = regalloc::allocate(code, share, memory)?;
+            below = below.max(round_stack(used.stack));
+            self.top = memory.map_or(self.top, |at| at + used.memory);
             callbacks.push(function);
         }
         // The longest chain is at most as deep as callbacks nest, each with the largest frame.
         let chain = below * (self.depth - 1);
-        let (program, used) = regalloc::allocate(&self.unit.code, left.saturating_sub(chain))?;
-        debug_assert!(used <= left);
+        let memory = self.deep.then_some(self.top.next_multiple_of(8));
+        let (program, used) = regalloc::allocate(&self.unit.code, left.saturating_sub(chain), memory)?;
+        self.top = memory.map_or(self.top, |at| at + used.memory);
+        debug_assert!(used.stack <= left);
         Ok(Emitted {
             program,
             callbacks,
@@ -386,17 +399,20 @@ impl<'m> Emitter<'m> {
     }
 }
 
-/// The verifier counts a frame in steps of 32 bytes (check_max_stack_depth of Linux kernel/bpf/verifier.c).
+/// The verifier counts a frame in steps of so many bytes (check_max_stack_depth of Linux kernel/bpf/verifier.c).
+const STACK_STEP: u32 = 32;
+
 fn round_stack(bytes: u32) -> u32 {
-    bytes.max(1).next_multiple_of(32)
+    bytes.max(1).next_multiple_of(STACK_STEP)
 }
 
-/// Emits with as few homes as do.
-fn with_homes<'m>(emit: impl Fn(u32) -> Result<Emitted, Error> + 'm) -> Result<Emitted, Error> {
-    let mut homes = 32;
+/// Emits with as few homes as do, and with values in memory only where the stack is too small.
+fn with_homes<'m>(emit: impl Fn(u32, bool) -> Result<Emitted, Error> + 'm) -> Result<Emitted, Error> {
+    let (mut homes, mut deep) = (32, false);
     loop {
-        match emit(homes) {
+        match emit(homes, deep) {
             Err(Error::Homes(had)) if had < 16_384 => homes = had * 8,
+            Err(Error::Registers(regalloc::Error::Stack(..))) if !deep => deep = true,
             result => return result,
         }
     }

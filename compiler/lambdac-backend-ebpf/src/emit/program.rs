@@ -36,13 +36,14 @@ pub(crate) enum Entry {
 
 /// A program of a workload.
 pub(crate) fn program(shared: &Shared<'_>, name: &str, entry: Entry) -> Result<Emitted, Error> {
-    with_homes(|homes| {
+    with_homes(|homes, deep| {
         // The first word is the stamp counter, which outlives invocations.
         let first = match entry {
             Entry::Dispatch | Entry::Lambda(_) => HOME,
             Entry::Resume | Entry::Answer | Entry::Expire => wait::HAND_END,
         };
         let mut emitter = Emitter::new(shared, name.to_owned(), first, homes);
+        emitter.deep = deep;
         emitter.program(entry);
         emitter.finish()
     })
@@ -204,7 +205,10 @@ impl<'m> Emitter<'m> {
     pub(super) fn start_piece(&mut self) {
         self.unit.entry = self.unit.code.insts.len();
         self.unit.scratch = None;
-        self.unit.shares = false;
+        self.unit.shares = self.deep;
+        if self.deep {
+            self.scratch();
+        }
     }
 
     pub(super) fn end_piece(&mut self) {

@@ -83,6 +83,13 @@ impl Emitter<'_> {
     }
 
     pub(super) fn set(&mut self, value: Value, val: Val) {
+        // The message's length is checked once and for all.
+        if let Val::Reg { level, reg } = val
+            && level == self.level()
+            && !matches!(self.len, Val::Reg { reg: len, level: at } if len == reg && at == level)
+        {
+            self.unit.code.loosen(reg);
+        }
         if let Some(slot) = self.instance_mut().values.get_mut(value.index()) {
             *slot = Some(val);
         }
