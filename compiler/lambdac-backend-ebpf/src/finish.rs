@@ -14,8 +14,9 @@
 //!
 //! - [`STORE`] (= `XDP_TX`): the packet has room for the payload at [`packet::PAYLOAD`]; the caller stores so many bytes
 //!   there and returns `XDP_TX`.
-//! - else `result & ACTION` is the action that the caller returns at once: there is no payload, the reply became
-//!   TOO_LARGE, or the packet could not be resized.
+//! - [`NO_ROOM`]: the driver leaves no room for so long a packet. It is untouched and nothing is counted.
+//! - else `result & ACTION` is the action that the caller returns at once: there is no payload, or the reply became
+//!   TOO_LARGE.
 //!
 //! A caller that has no payload may return `result & ACTION` without a look. A `place` is `file << 32 | line`, both of the
 //! workload's module. A `position` is the workload's; its counter key is one more.
@@ -24,7 +25,7 @@
 //! the length are new, and no byte of the old header but the addresses is trusted. One test decides whether the reply
 //! is small enough for anyone (design: λ wire, "No reflector"); only a larger one costs a look-up of its caller.
 
-use crate::abi::{self, Ended, Wire, event};
+use crate::abi::{self, Ended, event};
 use crate::asm::{AsmError, Assembler, Function, Param, ParamType};
 use crate::insn::{AluOp, Bits, Cond, Endian, Helper, Insn, Label, Reg, Size};
 use crate::packet::{self, action, wire32, xdp_md};
@@ -46,6 +47,8 @@ pub const MAKE_ROOM: &str = "make_room";
 pub const STORE: i32 = action::TX;
 /// Result of [`FINISH`]: the reply is complete.
 pub const COMPLETE: i32 = action::TX | 0x100;
+/// Result of [`FINISH`]: the packet can't be made so long.
+pub const NO_ROOM: i32 = action::DROP | 0x200;
 /// Bits of [`FINISH`]'s result that are an XDP action.
 pub const ACTION: i32 = 0xff;
 
@@ -97,11 +100,16 @@ fn finish() -> Result<Function, AsmError> {
     asm.alu(AluOp::Add, Reg::R2, packet::LAMBDA_LEN);
     asm.branch(Cond::SGt, Reg::R2, Reg::R1, untrusted);
     asm.bind(go);
+    resize(&mut asm, impossible);
     count_status(&mut asm, impossible);
     ethernet_and_udp(&mut asm);
     ipv4(&mut asm);
     lambda_header(&mut asm);
-    resize(&mut asm);
+    let store = asm.label();
+    asm.branch(Cond::Ne, Reg::R7, 0, store);
+    asm.ret(COMPLETE);
+    asm.bind(store);
+    asm.ret(STORE);
     asm.bind(impossible);
     asm.ret(action::DROP);
     asm.bind(untrusted);
@@ -113,6 +121,8 @@ fn finish() -> Result<Function, AsmError> {
 const KEY: i16 = -4;
 /// Where it builds the key of a prefix.
 const PREFIX: i16 = -16;
+/// Where it keeps the bytes that the packet lacks.
+const LACKING: i16 = -24;
 
 fn look_up_caller(asm: &mut Assembler, go: Label) {
     asm.store(Size::W, Reg::R10, PREFIX, 32);
@@ -211,9 +221,9 @@ fn lambda_header(asm: &mut Assembler) {
     asm.bind(keeps_fragment);
 }
 
-/// Gives the packet its new length and returns from `finish`.
-fn resize(asm: &mut Assembler) {
-    let (fits, store) = (asm.label(), asm.label());
+/// Gives the packet its new length, or returns from `finish`.
+fn resize(asm: &mut Assembler, impossible: Label) {
+    let (resized, fits) = (asm.label(), asm.label());
     asm.note("length of the frame");
     asm.mov(Reg::R2, Reg::R7);
     asm.alu(AluOp::Add, Reg::R2, i32::from(packet::PAYLOAD));
@@ -221,24 +231,23 @@ fn resize(asm: &mut Assembler) {
     asm.alu(AluOp::Sub, Reg::R1, Reg::R9);
     asm.alu(AluOp::Sub, Reg::R2, Reg::R1);
     asm.branch(Cond::Eq, Reg::R2, 0, fits);
-    asm.mov(Reg::R8, Reg::R2);
+    asm.store(Size::D, Reg::R10, LACKING, Reg::R2);
     asm.mov(Reg::R1, Reg::R6);
     asm.call(Helper::XdpAdjustTail);
-    asm.branch(Cond::Eq, Reg::R0, 0, fits);
+    asm.branch(Cond::Eq, Reg::R0, 0, resized);
     asm.note("no room behind: before, then?");
     asm.mov(Reg::R1, Reg::R6);
-    asm.mov(Reg::R2, Reg::R8);
+    asm.load(Size::D, Reg::R2, Reg::R10, LACKING);
     asm.call_func(MAKE_ROOM);
-    asm.branch(Cond::Eq, Reg::R0, 0, fits);
-    asm.mov(Reg::R1, 0);
-    asm.mov(Reg::R2, Wire::NoTailroom.slot().cast_signed());
-    asm.call_func(COUNT);
-    asm.ret(action::DROP);
+    asm.branch(Cond::Eq, Reg::R0, 0, resized);
+    asm.ret(NO_ROOM);
+    asm.bind(resized);
+    asm.load(Size::W, Reg::R9, Reg::R6, xdp_md::DATA);
+    asm.load(Size::W, Reg::R2, Reg::R6, xdp_md::DATA_END);
+    asm.mov(Reg::R1, Reg::R9);
+    asm.alu(AluOp::Add, Reg::R1, i32::from(packet::PAYLOAD));
+    asm.branch(Cond::Gt, Reg::R1, Reg::R2, impossible);
     asm.bind(fits);
-    asm.branch(Cond::Ne, Reg::R7, 0, store);
-    asm.ret(COMPLETE);
-    asm.bind(store);
-    asm.ret(STORE);
 }
 
 /// Room before a packet (`XDP_PACKET_HEADROOM` of Linux include/uapi/linux/bpf.h), of which the kernel keeps some.

@@ -183,7 +183,17 @@ impl<'m> Emitter<'m> {
         });
         let result = self.call_finish(&len, Ended::Ok);
         let store = self.mark();
+        let complete = self.mark();
         self.branch(Cond::Eq, result, finish::STORE, store);
+        self.branch(Cond::Ne, result, finish::NO_ROOM, complete);
+        // The host answers instead, by running it once more, as for a request that comes twice. An answer of a service
+        // is nothing that it could run.
+        if self.ingress.is_some() {
+            self.wire_end(abi::Wire::NoTailroom, action::DROP);
+        } else {
+            self.pass();
+        }
+        self.bind(complete);
         self.exit_with(result);
         self.bind(store);
         if let Some(source) = source {
