@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use lnic_wire::Status;
 
+/// Who answers where no NIC does, as `X-Lambda-Target` names it.
+pub(crate) const HOST: &str = "host";
+
 /// Memory that invocations on one thread use, made by [`Engine::scratch`].
 ///
 /// A scratch may be handed to another engine of the same type after a swap; the engine replaces
@@ -240,7 +243,7 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Who ran the last invocation that used this memory, as `X-Lambda-Target` names it.
     fn answered_by(&self, _scratch: &Scratch) -> &'static str {
-        "host"
+        HOST
     }
 
     /// Runs on from an await. `now` is the clock's new value for the lambda.

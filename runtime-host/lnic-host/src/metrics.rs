@@ -61,6 +61,8 @@ pub(crate) enum Ended {
 #[repr(align(128))]
 pub(crate) struct WorkloadShard {
     started: Counter,
+    /// Those that began here and were answered by the NIC, which has counted them.
+    handed_over: Counter,
     statuses: [Counter; Status::ALL.len()],
     dropped: Counter,
     traps: [Counter; TrapCause::ALL.len()],
@@ -73,6 +75,11 @@ impl WorkloadShard {
     #[inline]
     pub(crate) fn start(&self, writer: Writer) {
         self.started.add(1, writer);
+    }
+
+    /// A request that began is the NIC's, which has run and counted it.
+    pub(crate) fn hand_over(&self, writer: Writer) {
+        self.handed_over.add(1, writer);
     }
 
     /// A request that began has ended.
@@ -109,6 +116,12 @@ impl WorkloadMetrics {
 
     fn sum(&self, pick: impl Fn(&WorkloadShard) -> &Counter) -> u64 {
         self.shards.iter().map(|shard| pick(shard).get()).sum()
+    }
+
+    /// Requests that this side has taken.
+    fn requests(&self) -> u64 {
+        let handed_over = self.sum(|shard| &shard.handed_over);
+        self.sum(|shard| &shard.started).saturating_sub(handed_over)
     }
 }
 
@@ -377,7 +390,7 @@ fn render_requests(out: &mut String, workloads: &Workloads) {
         "Requests that reached a workload.",
     );
     for (name, w) in workloads {
-        line(out, "lnic_requests_total", &labels(name), w.sum(|s| &s.started));
+        line(out, "lnic_requests_total", &labels(name), w.requests());
     }
     head(
         out,
@@ -430,7 +443,7 @@ fn render_requests(out: &mut String, workloads: &Workloads) {
             out,
             "lnic_in_flight",
             &labels(name),
-            w.sum(|s| &s.started).saturating_sub(ended),
+            w.requests().saturating_sub(ended),
         );
     }
 }
@@ -534,6 +547,21 @@ mod tests {
             (bucket("0.008192"), bucket("16.777216"), bucket("+Inf")),
             (4, 4, 5)
         );
+    }
+
+    #[test]
+    fn what_the_nic_answered_is_no_request_of_the_hosts() {
+        let metrics = Metrics::new(1);
+        let web = metrics.workload("web");
+        for shard in [0, 1, 1] {
+            web.shard(shard).start(Writer::Shared);
+        }
+        web.shard(1).hand_over(Writer::Shared);
+        web.shard(0).end(Ended::Status(Status::Ok), 5, Writer::Sole);
+        let text = metrics.render();
+        let labels = "{workload=\"web\",target=\"host\"}";
+        assert_eq!(value(&text, &format!("lnic_requests_total{labels}")), 2);
+        assert_eq!(value(&text, &format!("lnic_in_flight{labels}")), 1);
     }
 
     #[test]

@@ -19,15 +19,13 @@ use tokio::sync::oneshot;
 
 use super::client_address::source_ip;
 use super::text;
-use crate::engine_api::{Io, Outcome, Packet, Scratch, ServiceCall, Trap};
+use crate::engine_api::{HOST, Io, Outcome, Packet, Scratch, ServiceCall, Trap};
 use crate::image::Image;
 use crate::metrics::{Ended, Writer};
 use crate::server::Shared;
 use crate::sys::now_ns;
 use crate::worker::{Answered, FallbackJob, HttpJob, ReplyTo, StreamEnd, report_trap, run_stream};
 
-/// Who answers what reaches no lambda.
-const HOST: &str = "host";
 /// What says who answered.
 const TARGET: HeaderName = HeaderName::from_static("x-lambda-target");
 /// What says how long it took, in seconds.
@@ -125,11 +123,12 @@ async fn run(shared: &Shared, image: &Arc<Image>, workload: usize, packet: Packe
     let shard = image.metrics(workload).shard(shared.metrics.http_shard());
     shard.start(Writer::Shared);
     let end = |answered: Answered| {
-        shard.end(
-            answered.ended,
-            now_ns().saturating_sub(packet.now),
-            Writer::Shared,
-        );
+        if answered.target == HOST {
+            let nanoseconds = now_ns().saturating_sub(packet.now);
+            shard.end(answered.ended, nanoseconds, Writer::Shared);
+        } else {
+            shard.hand_over(Writer::Shared);
+        }
         answered
     };
     if info.chunk.is_none() && !(info.min_request..=info.max_request).contains(&body.len()) {

@@ -13,7 +13,7 @@ use super::services::{Services, answer};
 use super::{
     Answered, FALLBACKS, FallbackDone, FallbackJob, Handle, HttpJob, NicPunt, Origin, ReplyTo, Setup,
 };
-use crate::engine_api::{Answer, Continuation, Io, Outcome, Packet, Scratch, ServiceCall};
+use crate::engine_api::{Answer, Continuation, HOST, Io, Outcome, Packet, Scratch, ServiceCall};
 use crate::events::EventLog;
 use crate::image::Image;
 use crate::metrics::{Ended, Metrics, ThreadMetrics, Writer};
@@ -261,7 +261,7 @@ impl Core {
             started,
         };
         if image.info(workload).awaits && self.free.is_empty() {
-            return self.refuse(request, Status::Overloaded);
+            return self.end_by(HOST, request, Ended::Status(Status::Overloaded));
         }
         let outcome = self.step(&request, Entry::Invoke(&packet, &body));
         self.settle(request, outcome, Some(&body), epoll);
@@ -508,12 +508,16 @@ impl Core {
             Origin::Wire(origin) => self.outlet.reply(&origin, &self.large_reply[..len]),
             Origin::Http(answer) => {
                 let body = Bytes::copy_from_slice(&self.large_reply[..len]);
+                let target = image.engine.answered_by(&self.scratch);
                 // The caller may have gone; then nobody wants the answer.
                 _ = answer.send(Answered {
                     ended: Ended::Status(Status::Ok),
                     body,
-                    target: image.engine.answered_by(&self.scratch),
+                    target,
                 });
+                if target != HOST {
+                    return self.count_handed_over(image, workload);
+                }
                 Status::Ok
             }
         };
@@ -527,6 +531,12 @@ impl Core {
 
     /// Ends a request without a payload.
     fn end(&mut self, request: Request<'_>, ended: Ended) {
+        let target = request.image.engine.answered_by(&self.scratch);
+        self.end_by(target, request, ended);
+    }
+
+    /// Ends a request without a payload; `target` has run it, if anyone.
+    fn end_by(&mut self, target: &'static str, request: Request<'_>, ended: Ended) {
         let Request {
             image,
             workload,
@@ -540,8 +550,11 @@ impl Core {
                 _ = answer.send(Answered {
                     ended,
                     body: Bytes::new(),
-                    target: image.engine.answered_by(&self.scratch),
-                })
+                    target,
+                });
+                if target != HOST {
+                    return self.count_handed_over(image, workload);
+                }
             }
         }
         self.count_end(image, workload, started, ended);
@@ -561,6 +574,11 @@ impl Core {
         self.tick();
         let shard = image.metrics(workload).shard(self.index);
         shard.end(ended, self.now.saturating_sub(started), Writer::Sole);
+    }
+
+    /// A request that the NIC has run and counted.
+    fn count_handed_over(&self, image: &Image, workload: usize) {
+        image.metrics(workload).shard(self.index).hand_over(Writer::Sole);
     }
 
     #[inline]
