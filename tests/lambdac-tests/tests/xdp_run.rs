@@ -93,6 +93,10 @@ fn the_four_workloads(side: Side, address: &str, kv: &str) {
         let counted = [target, other].map(|target| world.requests(name, target));
         assert_eq!(counted, [requests, 0], "{name} on {target}");
     }
+    // Over HTTP the lambda still runs where it lives.
+    let answer = world.fetch("POST", "/function/kv_get", b"hey");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "dude"));
+    assert_eq!(answer.header("x-lambda-target"), Some(kv));
     let info = "lnic_nic_info{target=\"xdp\",interface=\"eth0\",mode=\"native\"}";
     assert_eq!(world.metric(info), 1);
 }
@@ -241,6 +245,15 @@ fn http_and_the_wire_see_one_state() {
     assert_eq!(call("punting", b"drop"), said(204, "", "xdp"));
     assert_eq!(call("native", b"more than sixteen bytes").0, 400);
     assert_eq!(call("punting", b"none").0, 502);
+    // Each is counted once, by who ran it. The one of the wrong length got to nobody.
+    assert_eq!(
+        (world.requests("native", "xdp"), world.requests("native", "host")),
+        (2, 1)
+    );
+    assert_eq!(
+        (world.requests("hosted", "xdp"), world.requests("hosted", "host")),
+        (0, 1)
+    );
     let state = |name: &str| world.fetch("GET", &format!("/system/state/{name}"), b"").json();
     assert_eq!(state("native")["seen"], 2);
     assert_eq!(

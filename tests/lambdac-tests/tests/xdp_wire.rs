@@ -1,18 +1,24 @@
 //! The rules of the wire on the NIC, with packets that break them: what goes up the stack untouched, what is dropped, and
-//! the counter of each reason. And that replies are right to the last byte of their headers.
+//! the counter of each reason. That replies are right to the last byte of their headers. And that a path which loses,
+//! repeats and reorders packets is made up for: every caller that asks again gets its reply, a request runs at least once,
+//! and no reply belongs to another request.
 
 mod support {
+    pub mod impaired;
     pub mod nic;
     pub mod raw;
 }
 
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
 use lambdac_tests::peers::netns::{CLIENT, Side, WORKER};
-use lambdac_tests::peers::{has, until};
+use lambdac_tests::peers::{PATIENCE, has, until};
+use lnic_client::{InvokeOptions, Workload};
 use lnic_wire::{Header, Kind, Status};
 use lnic_xdp::frame::{self, Endpoint};
+use support::impaired::Relay;
 use support::nic::World;
 use support::raw::{Raw, capture, sum};
 
@@ -31,6 +37,19 @@ const SOURCES: [(&str, &str); 2] = [
         "workload rows;\nstream lambda rows(row: [u8; 8]) -> [u8; 8] { reply row; }\n",
     ),
 ];
+
+/// Replies with as many bytes as the request says.
+const GROWS: &str = "workload grows;
+state seen: counter;
+lambda grows(req: [u16; 1]) -> bytes<1344> {
+    seen.add(1);
+    let mut out: bytes<1344>;
+    for i in 0..req[0] max 1344 {
+        out.push(i as u8);
+    }
+    reply out;
+}
+";
 
 /// A client with a socket for whole frames.
 struct Lab {
@@ -369,4 +388,139 @@ fn replies_of_every_length_have_right_headers() {
         );
         assert_eq!(columns.next().unwrap_or_default(), "", "{frame:02x?}");
     }
+}
+
+#[test]
+fn replies_that_the_driver_has_no_room_for_come_from_the_host() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("grows.lnic"), GROWS).unwrap();
+    let Some(world) = World::start(&[&dir.path().display().to_string()], &[]) else {
+        return;
+    };
+    let lens = [0u16, 10, 60, 100, 150, 200, 250, 300, 600, 1000, 1344];
+    for len in lens {
+        let reply = world.ask("grows", &len.to_be_bytes());
+        assert_eq!(reply, (0..len).map(|at| at as u8).collect::<Vec<_>>());
+    }
+    let passed = world.metric("lnic_passed_requests_total{workload=\"grows\",target=\"xdp\"}");
+    println!("of {} replies the host made {passed}", lens.len());
+    // Small ones always fit: before the packet, if not behind it.
+    assert!(passed <= 5, "{passed}");
+    let seen = world.fetch("GET", "/system/state/grows/seen", b"").json();
+    // What the host makes runs a second time.
+    assert_eq!(seen, lens.len() as u64 + passed);
+}
+
+/// Requests of each kind.
+const REQUESTS: u32 = 200;
+
+/// On the NIC, on the host, and of several packets.
+const KINDS: [(&str, &str); 3] = [
+    (
+        "native",
+        "workload native;
+state seen: counter;
+lambda native(req: [u8; 4]) -> [u8; 4] { seen.add(1); reply req; }
+",
+    ),
+    (
+        "hosted",
+        "workload hosted;
+state seen: counter;
+@on(host)
+lambda hosted(req: [u8; 4]) -> [u8; 4] { seen.add(1); reply req; }
+",
+    ),
+    (
+        "rows",
+        "workload rows;
+stream lambda rows(row: [u8; 64]) -> [u8; 64] { reply row; }
+",
+    ),
+];
+
+fn serve_kinds() -> Option<World> {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in KINDS {
+        std::fs::write(dir.path().join(format!("{name}.lnic")), text).unwrap();
+    }
+    World::start(&[&dir.path().display().to_string()], &[])
+}
+
+/// Asks all workloads many times; how often requests were sent.
+fn ask_all(to: SocketAddr, [native, hosted, rows]: &[Workload; 3]) -> u32 {
+    let options = InvokeOptions {
+        timeout: PATIENCE,
+        resend: Duration::from_millis(20),
+    };
+    let mut sent = 0;
+    let mut ask = |workload: &Workload, request: &[u8]| {
+        let reply = lnic_client::invoke(to, workload, request, &options);
+        let reply = reply.unwrap_or_else(|error| panic!("{}: {error}", workload.name));
+        assert_eq!(reply.payload, request, "{}", workload.name);
+        sent += reply.attempts;
+    };
+    for number in 0..REQUESTS {
+        ask(native, &number.to_be_bytes());
+        ask(hosted, &number.to_be_bytes());
+        if number.is_multiple_of(20) {
+            // Several packets, each answered on its own.
+            let image: Vec<u8> = (0..64 * 40).map(|at| (at as u32 ^ number) as u8).collect();
+            ask(rows, &image);
+        }
+    }
+    sent
+}
+
+fn check_kinds(world: &World, workloads: &[Workload; 3]) {
+    for workload in &workloads[..2] {
+        let state = world.fetch("GET", &format!("/system/state/{}", workload.name), b"");
+        let seen = state.json()["seen"].as_u64().unwrap();
+        assert!(seen >= REQUESTS.into(), "{} ran {seen} times", workload.name);
+    }
+    assert_eq!(
+        world.requests("native", "host") + world.requests("rows", "host"),
+        0
+    );
+    assert_eq!(world.requests("hosted", "xdp"), 0);
+}
+
+#[test]
+fn lost_repeated_and_reordered_datagrams_are_made_up_for() {
+    let Some(world) = serve_kinds() else { return };
+    let workloads = ["native", "hosted", "rows"].map(|name| world.workload(name));
+    let (sent, impaired) = world.at_client(|| {
+        let relay = Relay::start(world.worker.wire);
+        let sent = ask_all(relay.address, &workloads);
+        (sent, relay.impaired())
+    });
+    println!("{sent} requests sent, {impaired} datagrams impaired");
+    assert!(
+        sent > 2 * REQUESTS + 50 && impaired > 200,
+        "the path was too good: {sent}, {impaired}"
+    );
+    check_kinds(&world, &workloads);
+}
+
+#[test]
+fn a_link_with_netem_is_made_up_for() {
+    let Some(world) = serve_kinds() else { return };
+    let mut tc = world.net.command(Side::Client, "tc");
+    tc.args(["qdisc", "add", "dev", "eth0", "root", "netem", "delay", "1ms"]);
+    let output = tc
+        .args(["loss", "10%", "duplicate", "10%", "reorder", "25%"])
+        .output();
+    let reason = match output {
+        Err(error) => Some(error.to_string()),
+        Ok(output) if !output.status.success() => Some(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Ok(_) => None,
+    };
+    if let Some(reason) = reason {
+        println!("skipped: no netem here: {}", reason.trim());
+        return;
+    }
+    let workloads = ["native", "hosted", "rows"].map(|name| world.workload(name));
+    let sent = world.at_client(|| ask_all(world.worker.wire, &workloads));
+    println!("{sent} requests sent");
+    check_kinds(&world, &workloads);
 }
