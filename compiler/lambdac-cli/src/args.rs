@@ -50,6 +50,8 @@ pub enum Command {
     Test(Test),
     /// Write a bundle, or print a stage of the compiler.
     Build(Build),
+    /// Count what the image of all workloads takes, before and after each pass.
+    Size(Size),
     /// Compile and serve until stopped.
     Run(Run),
     /// Send one request over the λ wire and print the reply.
@@ -60,7 +62,7 @@ pub enum Command {
     State(State),
     /// Print the page of an error code.
     Explain(Explain),
-    /// List the known targets.
+    /// List the known targets, or print a device's description.
     Targets(Targets),
     /// Print a completion script for a shell.
     Completions(Completions),
@@ -163,6 +165,49 @@ pub enum Stage {
     Clif,
     /// eBPF of the NIC's programs, with the source lines.
     Bpf,
+}
+
+/// `lambdac size`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  lambdac size examples --target nfp
+  lambdac size src --format html > size.html
+  lambdac size src --format json > size.json
+  lambdac size src --baseline size.json --limit 2%    exit 1 if it grew by more than 2 %
+  lambdac size src --no-pass lambda-coalescing")]
+pub struct Size {
+    /// Programs.
+    #[command(flatten)]
+    pub sources: Sources,
+    /// The device: a target's name, or the path of a description.
+    #[arg(long, value_name = "TARGET", default_value = "nfp")]
+    pub target: String,
+    /// How the numbers are written.
+    #[arg(long, value_enum, default_value_t = SizeFormat::Table)]
+    pub format: SizeFormat,
+    /// Requests a second by workload: lines of a name and a number, or a JSON object (default: all alike).
+    #[arg(long, value_name = "FILE")]
+    pub rates: Option<PathBuf>,
+    /// Compare with what an earlier run wrote as JSON.
+    #[arg(long, value_name = "OLD.json")]
+    pub baseline: Option<PathBuf>,
+    /// Fail if the image's words grew by more than this (default: 0%).
+    #[arg(long, value_name = "P%", requires = "baseline", value_parser = percent)]
+    pub limit: Option<f64>,
+    /// Passes.
+    #[command(flatten)]
+    pub passes: Passes,
+}
+
+/// `--format` of `size`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SizeFormat {
+    /// For people.
+    Table,
+    /// For scripts.
+    Json,
+    /// A page for a browser.
+    Html,
 }
 
 /// `lambdac run`
@@ -344,6 +389,8 @@ pub struct Explain {
 /// `lambdac targets`
 #[derive(Debug, Args)]
 pub struct Targets {
+    /// A device, by name or by the path of its description: its description with the sources of its numbers.
+    pub name: Option<String>,
     /// How they are written.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     pub format: Output,
@@ -392,4 +439,13 @@ fn duration(text: &str) -> Result<Duration, String> {
         return Err("from 1us to 60m".into());
     }
     Ok(duration)
+}
+
+/// `2%`, `0.5 %` or `2`.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim_end_matches('%').trim_end();
+    match number.parse::<f64>() {
+        Ok(percent) if percent.is_finite() && percent >= 0.0 => Ok(percent),
+        _ => Err("write a number of per cent, such as 2%".into()),
+    }
 }

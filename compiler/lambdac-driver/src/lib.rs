@@ -24,6 +24,7 @@ mod image;
 mod manifest;
 pub mod nic;
 mod session;
+pub mod size;
 pub mod targets;
 pub mod testing;
 #[cfg(test)]
@@ -33,4 +34,5 @@ pub mod xdp;
 pub use image::{Image, Linked, link};
 pub use lambdac_check::{NoSources, Sources};
 pub use lambdac_diag as diag;
+pub use lambdac_target as target;
 pub use session::{Checked, CheckedWorkload, Compiled, Input, Options, Session, UnknownPass};

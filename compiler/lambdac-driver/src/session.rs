@@ -38,7 +38,7 @@ pub struct UnknownPass(pub String);
 
 impl fmt::Display for UnknownPass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = lambdac_opt::passes().map(|pass| pass.name).collect();
+        let names: Vec<&str> = pass_names().collect();
         write!(
             f,
             "there is no pass {:?}; there are: {}",
@@ -49,6 +49,12 @@ impl fmt::Display for UnknownPass {
 }
 
 impl std::error::Error for UnknownPass {}
+
+/// All passes that can be left out: over a workload, then over an image.
+fn pass_names() -> impl Iterator<Item = &'static str> {
+    let image = lambdac_image::passes().iter().map(|pass| pass.name);
+    lambdac_opt::passes().map(|pass| pass.name).chain(image)
+}
 
 /// A file after checking.
 #[derive(Debug)]
@@ -200,7 +206,7 @@ fn optimize(module: &mut Module, options: &Options) -> Result<lambdac_opt::Repor
         .iter()
         .chain(options.dump_after.iter().filter(|name| *name != "all"));
     for name in named {
-        if !lambdac_opt::passes().any(|pass| pass.name == name) {
+        if !pass_names().any(|pass| pass == name) {
             return Err(UnknownPass(name.clone()));
         }
     }

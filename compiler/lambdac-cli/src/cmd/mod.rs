@@ -8,6 +8,7 @@ mod invoke;
 mod new;
 mod run;
 mod shell;
+mod size;
 mod state;
 mod targets;
 mod test;
@@ -23,6 +24,7 @@ pub fn run(cli: Cli) -> Result {
         Command::Check(args) => check::run(&args, format),
         Command::Test(args) => test::run(&args, format),
         Command::Build(args) => build::run(&args, format),
+        Command::Size(args) => size::run(&args, format),
         Command::Run(args) => run::run(args, format),
         Command::Invoke(args) => invoke::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -1,0 +1,353 @@
+//! What an image takes on a device: instruction words, cycles and memory, before and after each pass.
+//!
+//! [`measure`] links workloads as a naive emission would hold them, keeps what the program itself keeps off a NIC on the
+//! host, runs the image passes, and gives the numbers as data ([`Sizes`]) that is written as JSON and read back as a
+//! baseline. [`text`] is the same for people.
+
+mod page;
+mod text;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lambdac_analysis::Placement;
+use lambdac_cost::object_bytes;
+use lambdac_image::{ImageCost, LinkError, Report};
+use lambdac_target::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::Image;
+
+pub use page::page;
+pub use text::{change, text};
+
+/// Version of the JSON.
+pub const SCHEMA: u32 = 1;
+
+/// What changes the numbers.
+#[derive(Clone, Debug, Default)]
+pub struct SizeOptions {
+    /// Image passes to leave out; names of other passes are ignored here.
+    pub disabled: Vec<String>,
+    /// Requests a second by workload; one that is not in it has 1.
+    pub rates: BTreeMap<String, f64>,
+}
+
+/// Why an image was not measured.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SizeError {
+    /// The device's code is not counted.
+    #[error("target {0} counts no instruction words: code is not scarce there")]
+    NoWords(String),
+    /// The workloads are too many, or of one name.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// A rate for a workload that there is none of.
+    #[error("there is no workload {0:?} to have a rate")]
+    NoWorkload(String),
+    /// A rate that makes no sense.
+    #[error("the rate of {0:?} is no number from 0 on")]
+    Rate(String),
+}
+
+/// An image's numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sizes {
+    /// Version of this structure.
+    pub schema: u32,
+    /// The device.
+    pub target: String,
+    /// How many workloads share the image.
+    pub workloads: usize,
+    /// The core's store.
+    pub store: StoreSize,
+    /// The image as linked, and after each pass.
+    pub stages: Vec<StageSize>,
+    /// Each lambda.
+    pub lambdas: Vec<LambdaSize>,
+    /// Each memory of the device.
+    pub memory: Vec<MemorySize>,
+    /// Each object, and each constant that code on the NIC reads.
+    pub objects: Vec<ObjectSize>,
+}
+
+/// The store against the image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreSize {
+    /// Words that it holds.
+    pub words: u64,
+    /// Words of the fixed firmware.
+    pub base: u64,
+    /// Words of the image.
+    pub image: u64,
+    /// Whether both fit.
+    pub fits: bool,
+    /// Words that are free, or missing.
+    pub distance: u64,
+}
+
+/// An image between two passes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names are those of the cost model's items
+pub struct StageSize {
+    /// `linked`, or the pass that just ran.
+    pub name: String,
+    /// All words but the base.
+    pub words: u64,
+    /// Words of headers, tables, branches, actions, calls.
+    pub around: u64,
+    /// Words of functions and of conditions that are evaluated.
+    pub functions: u64,
+    /// Words of lambdas.
+    pub lambda_words: u64,
+    pub tables: u64,
+    pub table_entries: u64,
+    pub lambdas: u64,
+    pub branches: u64,
+    pub actions: u64,
+    pub assigned_words: u64,
+    pub headers: u64,
+    pub header_bits: u64,
+    /// Cycles of the lambdas' dearest paths, all together.
+    pub worst_cycles: u64,
+    /// Cycles of the lambdas' average runs, all together.
+    pub expected_cycles: u64,
+    /// What the pass did.
+    pub notes: Vec<String>,
+}
+
+/// A lambda.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LambdaSize {
+    /// `workload.lambda`
+    pub name: String,
+    /// `nic` or `host`.
+    pub runs_on: String,
+    /// Why it runs on the host.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub why: Option<String>,
+    /// Words of its own code, and its share of shared code, by stage.
+    pub words: Vec<u64>,
+    /// How many lambdas share the code.
+    pub sharers: u64,
+    /// Cycles of its dearest path, by stage.
+    pub worst_cycles: Vec<u64>,
+    /// Cycles of an average run, by stage.
+    pub expected_cycles: Vec<u64>,
+    /// Nanoseconds of a packet at worst: the device's own code and the lambda.
+    pub worst_ns: u64,
+}
+
+/// A memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemorySize {
+    /// Its name.
+    pub name: String,
+    /// Cycles of a read.
+    pub latency: u64,
+    /// Bytes that lambdas may have.
+    pub bytes: u64,
+    /// Bytes that they take as linked.
+    pub linked: u64,
+    /// Bytes that they take at the end.
+    pub used: u64,
+}
+
+/// Something in memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectSize {
+    /// `workload.name`
+    pub name: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Where it lies.
+    pub memory: String,
+}
+
+/// An image's numbers, and the image as linked and at the end.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The numbers.
+    pub sizes: Sizes,
+    /// As linked.
+    pub linked: lambdac_image::Image,
+    /// After all passes.
+    pub optimised: lambdac_image::Image,
+}
+
+/// Measures linked workloads on a device.
+///
+/// # Errors
+/// See [`SizeError`].
+pub fn measure(image: &Image, device: &Device, options: &SizeOptions) -> Result<Measured, SizeError> {
+    let name = |name: &str| {
+        image
+            .workloads
+            .iter()
+            .any(|one| &*one.compiled.module.name == name)
+    };
+    for (workload, rate) in &options.rates {
+        if !name(workload) {
+            return Err(SizeError::NoWorkload(workload.clone()));
+        }
+        if !rate.is_finite() || *rate < 0.0 {
+            return Err(SizeError::Rate(workload.clone()));
+        }
+    }
+    let modules: Vec<_> = image
+        .workloads
+        .iter()
+        .map(|linked| (linked.id, Arc::clone(&linked.compiled.module)))
+        .collect();
+    let mut linked = lambdac_image::link("image", &modules)?;
+    keep_on_host(image, &mut linked);
+    let mut optimised = linked.clone();
+    let options = lambdac_image::Options {
+        disabled: options.disabled.clone(),
+        rates: options.rates.clone(),
+        validate: false,
+    };
+    let report = lambdac_image::optimize(&mut optimised, device, &options)
+        .ok_or_else(|| SizeError::NoWords(device.name.clone()))?;
+    Ok(Measured {
+        sizes: sizes(device, &report, &optimised),
+        linked,
+        optimised,
+    })
+}
+
+/// What the program itself keeps off any NIC.
+fn keep_on_host(image: &Image, linked: &mut lambdac_image::Image) {
+    for (number, workload) in image.workloads.iter().enumerate() {
+        let (hir, analysis) = &*workload.compiled.checked;
+        let entries = linked.entries_of(number);
+        for (entry, info) in entries.zip(&analysis.lambdas) {
+            if let Placement::Host(reason) = &info.placement {
+                linked.keep_on_host(entry, &reason.describe(hir));
+            }
+        }
+    }
+}
+
+fn sizes(device: &Device, report: &Report, image: &lambdac_image::Image) -> Sizes {
+    let steps = report
+        .steps
+        .iter()
+        .map(|step| (step.name, &step.cost, &step.notes[..]));
+    let stages: Vec<(&str, &ImageCost, &[String])> = std::iter::once(("linked", &report.naive, &[][..]))
+        .chain(steps)
+        .collect();
+    let end = report.end();
+    let used = end.words();
+    let store = device.store;
+    let (words, base) = store.map_or((0, 0), |store| (store.words, store.base_words));
+    Sizes {
+        schema: SCHEMA,
+        target: device.name.clone(),
+        workloads: image.workloads.len(),
+        store: StoreSize {
+            words,
+            base,
+            image: used,
+            fits: base + used <= words,
+            distance: words.abs_diff(base + used),
+        },
+        stages: stages
+            .iter()
+            .map(|(name, cost, notes)| stage(name, cost, notes))
+            .collect(),
+        lambdas: (0..image.entries.len())
+            .map(|entry| lambda(device, &stages, image, entry))
+            .collect(),
+        memory: (device
+            .memory
+            .iter()
+            .zip(report.naive.memory.iter().zip(&end.memory)))
+        .map(|(memory, (linked, used))| MemorySize {
+            name: memory.name.clone(),
+            latency: memory.latency,
+            bytes: memory.bytes,
+            linked: *linked,
+            used: *used,
+        })
+        .collect(),
+        objects: objects(device, image),
+    }
+}
+
+fn stage(name: &str, cost: &ImageCost, notes: &[String]) -> StageSize {
+    let sum = |cycles: &dyn Fn(&lambdac_image::EntryCost) -> u64| {
+        let on_nic = cost.entries.iter().filter(|entry| entry.sharers > 0);
+        on_nic.fold(0u64, |sum, entry| sum.saturating_add(cycles(entry)))
+    };
+    StageSize {
+        name: name.to_owned(),
+        words: cost.words(),
+        around: cost.around,
+        functions: cost.functions() + cost.code.dispatch.words,
+        lambda_words: cost.lambda_words(),
+        tables: cost.tables(),
+        table_entries: cost.table_entries,
+        lambdas: cost.lambdas,
+        branches: cost.shape.branches,
+        actions: cost.shape.actions,
+        assigned_words: cost.shape.assigned_words,
+        headers: cost.shape.headers,
+        header_bits: cost.shape.header_bits,
+        worst_cycles: sum(&|entry| entry.worst),
+        expected_cycles: sum(&|entry| entry.expected),
+        notes: notes.to_vec(),
+    }
+}
+
+fn lambda(
+    device: &Device,
+    stages: &[(&str, &ImageCost, &[String])],
+    image: &lambdac_image::Image,
+    entry: usize,
+) -> LambdaSize {
+    let by_stage = |number: &dyn Fn(&lambdac_image::EntryCost) -> u64| -> Vec<u64> {
+        stages
+            .iter()
+            .map(|(_, cost, _)| number(&cost.entries[entry]))
+            .collect()
+    };
+    let on_host = image.entries[entry].on_host.as_deref();
+    let worst_cycles = by_stage(&|entry| entry.worst);
+    let worst = worst_cycles.last().copied().unwrap_or(0);
+    let end = stages.last().map(|(_, cost, _)| &cost.entries[entry]);
+    LambdaSize {
+        name: image.entry_name(entry),
+        runs_on: if on_host.is_some() { "host" } else { "nic" }.to_owned(),
+        why: on_host.map(str::to_owned),
+        words: by_stage(&|entry| if entry.sharers > 0 { entry.words } else { 0 }),
+        sharers: end.map_or(0, |end| end.sharers),
+        expected_cycles: by_stage(&|entry| entry.expected),
+        worst_ns: device.nanoseconds(worst.saturating_add(device.packet.cycles)),
+        worst_cycles,
+    }
+}
+
+fn objects(device: &Device, image: &lambdac_image::Image) -> Vec<ObjectSize> {
+    let placement = image.placement(device);
+    let memory = |index: usize| {
+        device
+            .memory
+            .get(index)
+            .map_or("-", |memory| &memory.name)
+            .to_owned()
+    };
+    let objects = image.module.objects.iter().zip(&placement.objects);
+    let objects = objects.map(|(object, at)| ObjectSize {
+        name: object.name.to_string(),
+        bytes: object_bytes(&object.kind),
+        memory: memory(*at),
+    });
+    let consts = image.module.consts.iter().zip(&placement.consts);
+    let consts = consts.map(|(item, at)| ObjectSize {
+        name: item.name.to_string(),
+        bytes: item.shape.packed_size(),
+        memory: memory(*at),
+    });
+    objects.chain(consts).collect()
+}
