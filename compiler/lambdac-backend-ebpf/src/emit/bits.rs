@@ -161,7 +161,7 @@ impl Emitter<'_> {
             return f(self, at, (bit % 8) as u32);
         }
         // After so many elements fields start at the same bit of a byte again.
-        let period = match stride % 8 {
+        let period: u32 = match stride % 8 {
             0 => 1,
             4 => 2,
             2 | 6 => 4,
@@ -174,7 +174,7 @@ impl Emitter<'_> {
         }
         let index = self.settled(&index);
         let rounds = self.copy_of(&index);
-        self.alu(AluOp::Rsh, rounds, (period as u32).trailing_zeros() as i32);
+        self.alu(AluOp::Rsh, rounds, period.trailing_zeros() as i32);
         let rounds = self.val(rounds);
         let by = self.binary(AluOp::Mul, &rounds, &Val::Imm((stride * period / 8).into()));
         let by = self.settled(&by);

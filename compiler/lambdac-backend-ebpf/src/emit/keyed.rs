@@ -224,10 +224,7 @@ impl<'m> Emitter<'m> {
         };
         let cursor = self.cursor;
         let key = self.key_memory(keyed, key);
-        let copy = match dst {
-            Some(_) => Some(Ref::new(self.memory(keyed.element.value), 0)),
-            None => None,
-        };
+        let copy = dst.map(|_| Ref::new(self.memory(keyed.element.value), 0));
         let (there, value) = (self.copy_of(&Val::Imm(0)), self.copy_of(&Val::Imm(0)));
         let (miss, done) = (self.mark(), self.mark());
         self.read_element(keyed, &key, value, copy.as_ref(), miss);

@@ -117,7 +117,7 @@ impl<'m> Emitter<'m> {
                 self.set(*var, val.clone());
                 let op = if *signed { CmpOp::Slt } else { CmpOp::Ult };
                 let width = self.width(*var);
-                self.branch_compare(op, width, &val, end, false, done);
+                self.branch_compare(op, width, (&val, end), false, done);
             }
             (LoopKind::While(cond), ..) => {
                 if let Some(values) = self.region(cond) {
@@ -251,7 +251,7 @@ impl<'m> Emitter<'m> {
         let count = self.copy_of(&b);
         let operand = self.operand(&a);
         self.alu(AluOp::Sub, count, operand);
-        self.branch_compare(op, 64, &a, &b, true, some);
+        self.branch_compare(op, 64, (&a, &b), true, some);
         self.constant(count, 0);
         self.bind(some);
         self.val(count)
@@ -374,7 +374,7 @@ impl<'m> Emitter<'m> {
     /// A call that the verifier sees to make no trips leaves the callback unvisited: it removes the callback as dead
     /// code, and then misses it for the call. So such a call must be unreachable.
     pub(super) fn call_loop(&mut self, trips: &Val, ended: Ended) {
-        debug_assert!(GOES_ON < TRAPPED && TRAPPED < FIRST_WAY);
+        const { assert!(GOES_ON < TRAPPED && TRAPPED < FIRST_WAY) };
         if trips.imm() == Some(0) {
             return;
         }

@@ -396,7 +396,7 @@ impl<'m> Emitter<'m> {
                 } else {
                     (&found, &constant)
                 };
-                self.branch_compare(*op, field.width(), a, b, when, to);
+                self.branch_compare(*op, field.width(), (a, b), when, to);
             }
             Cond::Range { field, lo, hi } => {
                 let found = self.field(*field);
@@ -415,7 +415,7 @@ impl<'m> Emitter<'m> {
                 let mask = self.operand(&Val::Imm(*mask));
                 self.alu(AluOp::And, reg, mask);
                 let val = self.val(reg);
-                self.branch_compare(lambdac_mir::CmpOp::Eq, 64, &val, &Val::Imm(*value), when, to);
+                self.branch_compare(lambdac_mir::CmpOp::Eq, 64, (&val, &Val::Imm(*value)), when, to);
             }
             Cond::Has { table, key } => {
                 let cursor = self.cursor;

@@ -90,7 +90,7 @@ impl Emitter<'_> {
                 };
                 let least = matches!(op, BinOp::UMin | BinOp::SMin);
                 let (left, right) = if least { (&a, &b) } else { (&b, &a) };
-                self.branch_compare(compare, width, left, right, true, done);
+                self.branch_compare(compare, width, (left, right), true, done);
                 self.load_into(result, &b);
                 self.bind(done);
                 result

@@ -144,7 +144,7 @@ impl<'m> Emitter<'m> {
             self.memory(layout::value_bytes(shape).max(1).next_multiple_of(8)),
             0,
         );
-        if bits % 8 != 0 {
+        if !bits.is_multiple_of(8) {
             // Bits past the last one.
             let last = Ref::new(at.mem, size - 1);
             self.store_scalar(&last, 8, &Val::Imm(0));

@@ -137,7 +137,7 @@ impl Emitter<'_> {
                     dst: result,
                     src: Operand::Imm(1),
                 });
-                self.branch_compare(one.op, one.width, &a, &b, true, done);
+                self.branch_compare(one.op, one.width, (&a, &b), true, done);
                 self.push(Inst::Mov {
                     bits: Bits::B64,
                     dst: result,
@@ -267,7 +267,7 @@ impl Emitter<'_> {
             }
             Val::Cmp(compare) => {
                 let compare = compare.clone();
-                self.branch_compare(compare.op, compare.width, &compare.a, &compare.b, when, to);
+                self.branch_compare(compare.op, compare.width, (&compare.a, &compare.b), when, to);
             }
             _ => {
                 let reg = self.reg(val);
@@ -277,7 +277,14 @@ impl Emitter<'_> {
         }
     }
 
-    pub(super) fn branch_compare(&mut self, op: CmpOp, width: u8, a: &Val, b: &Val, when: bool, to: Mark) {
+    pub(super) fn branch_compare(
+        &mut self,
+        op: CmpOp,
+        width: u8,
+        (a, b): (&Val, &Val),
+        when: bool,
+        to: Mark,
+    ) {
         let (mut cond, signed) = match op {
             CmpOp::Eq => (Cond::Eq, false),
             CmpOp::Ne => (Cond::Ne, false),
