@@ -194,7 +194,7 @@ impl Worker {
                 if length < full && fragment + 1 < fragments {
                     return Dropped("short_middle");
                 }
-                if length == 0 || length % chunk != 0 {
+                if length == 0 || !length.is_multiple_of(*chunk) {
                     (BAD_REQUEST, &[][..])
                 } else {
                     (OK, payload)

@@ -13,12 +13,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lambdac_tests::differential::Mismatch;
 use lambdac_tests::fuzz::dice::Dice;
 use lambdac_tests::generate::program;
-use lambdac_tests::images::{Member, compare, image, linked, variant};
+use lambdac_tests::images::{Member, compare, image, linked, run_tests, variant};
 
 /// Images of a CI run.
 const IMAGES: usize = 2_000;
 /// Programs that images are drawn from, without variants.
 const PROGRAMS: u64 = 150;
+/// Requests of a lambda of the conformance programs.
+const CONFORMANCE_REQUESTS: u64 = 1_000;
 /// Most workloads of an image.
 const MOST: usize = 20;
 
@@ -50,7 +52,7 @@ fn members(first: u64) -> Vec<Member> {
 }
 
 /// Draws neighbours more often than chance would, as they share code.
-fn draw<'m>(members: &'m [Member], seed: u64) -> Vec<&'m Member> {
+fn draw(members: &[Member], seed: u64) -> Vec<&Member> {
     let mut dice = Dice::new(seed);
     let count = 2 + dice.below(MOST - 1);
     let mut chosen = std::collections::BTreeSet::new();
@@ -142,4 +144,33 @@ fn random_images_answer_as_their_workloads_alone() {
             .and_then(|image| compare(image, &drawn))
             .unwrap_or_else(|error| panic!("linked: {error}"));
     }
+}
+
+/// Links workloads in groups as large as images of tests are, runs their tests and their requests, before and after.
+fn corpus(folder: &str, requests: u64) {
+    let members = lambdac_tests::images::folder(folder, requests);
+    assert!(!members.is_empty(), "{folder} has workloads");
+    let mut tests = 0;
+    for group in members.chunks(MOST) {
+        let group: Vec<&Member> = group.iter().collect();
+        for image in [linked(&group), image(&group, &[])] {
+            let image = image.unwrap_or_else(|error| panic!("{error}"));
+            let shared = std::sync::Arc::new(image.clone());
+            for member in &group {
+                tests += run_tests(&shared, member).unwrap_or_else(|failures| panic!("{failures:#?}"));
+            }
+            compare(image, &group).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+    println!("{} workloads of {folder}: {tests} runs of tests pass on images", members.len());
+}
+
+#[test]
+fn the_examples_share_an_image_and_pass_their_tests() {
+    corpus("examples", 1_000);
+}
+
+#[test]
+fn the_conformance_programs_share_images_and_pass_their_tests() {
+    corpus("lang-spec/conformance", CONFORMANCE_REQUESTS);
 }

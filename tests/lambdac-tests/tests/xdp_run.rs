@@ -157,7 +157,7 @@ fn write_all(dir: &Path, sources: &[(&str, &str)]) -> String {
 fn nic_and_host_answer_one_socket_from_one_address() {
     let dir = tempfile::tempdir().unwrap();
     let sources = write_all(dir.path(), &BOTH);
-    let Some(world) = World::start(&[&sources], &[]) else {
+    let Some(world) = net().and_then(|net| World::start_in(net, &[&sources], &[])) else {
         return;
     };
     let names = ["native", "hosted", "punting"];
@@ -228,7 +228,7 @@ fn nic_and_host_answer_one_socket_from_one_address() {
 fn http_and_the_wire_see_one_state() {
     let dir = tempfile::tempdir().unwrap();
     let sources = write_all(dir.path(), &BOTH);
-    let Some(world) = World::start(&[&sources], &[]) else {
+    let Some(world) = net().and_then(|net| World::start_in(net, &[&sources], &[])) else {
         return;
     };
     let call = |name: &str, body: &[u8]| {
@@ -284,7 +284,7 @@ lambda numbers(req: [u8; 1]) -> [u32; 1] {
 fn tables_are_changed_on_both_sides() {
     let dir = tempfile::tempdir().unwrap();
     let sources = write_all(dir.path(), &[("numbers", NUMBERS)]);
-    let Some(world) = World::start(&[&sources], &[]) else {
+    let Some(world) = net().and_then(|net| World::start_in(net, &[&sources], &[])) else {
         return;
     };
     let ask = |key: u8| u32::from_be_bytes(world.ask("numbers", &[key]).try_into().unwrap());
@@ -327,7 +327,7 @@ fn is_attached(net: &Net) -> bool {
 fn a_killed_worker_leaves_nothing_attached() {
     let dir = tempfile::tempdir().unwrap();
     let sources = write_all(dir.path(), &BOTH[..1]);
-    let Some(mut world) = World::start(&[&sources], &[]) else {
+    let Some(mut world) = net().and_then(|net| World::start_in(net, &[&sources], &[])) else {
         return;
     };
     assert_eq!(world.ask("native", b"a"), b"nic");
@@ -366,13 +366,12 @@ fn rewrite(file: &Path, text: &str) {
 #[test]
 fn an_image_swap_under_load_loses_no_packet_and_no_count() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("counting.lnic");
-    std::fs::write(&file, counting("zero")).unwrap();
-    std::fs::write(dir.path().join("native.lnic"), BOTH[0].1).unwrap();
-    let sources = dir.path().display().to_string();
-    let Some(world) = World::start(&[&sources], &["--watch"]) else {
+    let sources = write_all(dir.path(), &[("counting", &counting("zero")), BOTH[0]]);
+    let Some(mut world) = net().and_then(|net| World::start_in(net, &[&sources], &["--watch"])) else {
         return;
     };
+    world.dir = dir;
+    let file = world.dir.path().join("counting.lnic");
     let workload = world.workload("counting");
     let (stop, answered) = (AtomicBool::new(false), AtomicU64::new(0));
     let newest = std::sync::Mutex::new(Vec::new());
@@ -430,7 +429,7 @@ fn an_image_swap_under_load_loses_no_packet_and_no_count() {
 fn workloads_come_and_go_without_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let sources = write_all(dir.path(), &BOTH[..1]);
-    let Some(world) = World::start(&[&sources], &["--watch"]) else {
+    let Some(world) = net().and_then(|net| World::start_in(net, &[&sources], &["--watch"])) else {
         return;
     };
     assert_eq!(world.ask("native", b"a"), b"nic");
@@ -476,7 +475,7 @@ lambda noisy(req: bytes<4>) -> [u8; 1] {
 }
 ";
     let sources = write_all(dir.path(), &[("noisy", text)]);
-    let Some(world) = World::start(&[&sources], &[]) else {
+    let Some(world) = net().and_then(|net| World::start_in(net, &[&sources], &[])) else {
         return;
     };
     assert_eq!(world.ask("noisy", b"abc"), b"c");

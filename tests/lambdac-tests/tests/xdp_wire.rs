@@ -19,7 +19,7 @@ use lnic_client::{InvokeOptions, Workload};
 use lnic_wire::{Header, Kind, Status};
 use lnic_xdp::frame::{self, Endpoint};
 use support::impaired::Relay;
-use support::nic::World;
+use support::nic::{World, net};
 use support::raw::{Raw, capture, sum};
 
 const IP: usize = 14;
@@ -67,7 +67,7 @@ impl Lab {
         for (name, text) in SOURCES {
             std::fs::write(dir.path().join(format!("{name}.lnic")), text).unwrap();
         }
-        let world = World::start(&[&dir.path().display().to_string()], &[])?;
+        let world = net().and_then(|net| World::start_in(net, &[&dir.path().display().to_string()], &[]))?;
         let mac = |side| world.net.hardware_address(side, "eth0").unwrap();
         let caller = Endpoint {
             mac: mac(Side::Client),
@@ -394,7 +394,8 @@ fn replies_of_every_length_have_right_headers() {
 fn replies_that_the_driver_has_no_room_for_come_from_the_host() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("grows.lnic"), GROWS).unwrap();
-    let Some(world) = World::start(&[&dir.path().display().to_string()], &[]) else {
+    let Some(world) = net().and_then(|net| World::start_in(net, &[&dir.path().display().to_string()], &[]))
+    else {
         return;
     };
     let lens = [0u16, 10, 60, 100, 150, 200, 250, 300, 600, 1000, 1344];
@@ -444,7 +445,7 @@ fn serve_kinds() -> Option<World> {
     for (name, text) in KINDS {
         std::fs::write(dir.path().join(format!("{name}.lnic")), text).unwrap();
     }
-    World::start(&[&dir.path().display().to_string()], &[])
+    net().and_then(|net| World::start_in(net, &[&dir.path().display().to_string()], &[]))
 }
 
 /// Asks all workloads many times; how often requests were sent.

@@ -119,8 +119,14 @@ fn field(dice: &mut Dice, tar: &mut [u8]) {
         tar[header + at..header + at + text.len()].copy_from_slice(text);
     };
     match dice.below(4) {
-        0 => put(0, *dice.pick(NAMES)),
-        1 => put(SIZE, *dice.pick(SIZES)),
+        0 => {
+            let name: &[u8] = dice.pick::<&[u8]>(NAMES);
+            put(0, name);
+        }
+        1 => {
+            let size: &[u8] = dice.pick::<&[u8]>(SIZES);
+            put(SIZE, size);
+        }
         2 => put(TYPE, &[*dice.pick(TYPES)]),
         _ => put(dice.below(BLOCK), &[dice.roll() as u8]),
     }

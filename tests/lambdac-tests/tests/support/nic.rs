@@ -82,19 +82,15 @@ pub struct World {
     pub net: Net,
     pub worker: Worker,
     _client: Link,
+    /// For a test's files; it goes with the world.
     pub dir: tempfile::TempDir,
 }
 
 impl World {
-    /// Serves sources (paths in the workspace or absolute); none, with a word on why, where that can't be.
+    /// Serves sources: paths in the workspace, or absolute ones.
     ///
     /// # Panics
     /// If the worker doesn't get ready.
-    pub fn start(sources: &[&str], flags: &[&str]) -> Option<Self> {
-        Self::start_in(net()?, sources, flags)
-    }
-
-    /// The same in namespaces that are there.
     pub fn start_in(net: Net, sources: &[&str], flags: &[&str]) -> Option<Self> {
         let dir = tempfile::tempdir().expect("there are temporary folders");
         let client = open_end(&net, Side::Client, &object(dir.path()));
