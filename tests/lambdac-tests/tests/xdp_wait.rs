@@ -1,0 +1,234 @@
+//! Lambdas that wait on the NIC, with real packets between network namespaces: many at once, lost answers, answers that
+//! come twice and late, and code that is swapped under a wait.
+
+mod support {
+    pub mod nic;
+}
+
+use std::collections::BTreeSet;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lambdac_tests::peers::netns::{CLIENT, Net, Side};
+use lambdac_tests::peers::{PATIENCE, until};
+use lnic_wire::{Header, Kind, Status};
+use support::nic::{World, inside, net};
+
+/// A service in the client's namespace that has every key, with the key, reversed, as its value.
+struct Service {
+    silent: Arc<AtomicBool>,
+    asked: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Service {
+    fn start(net: &Net) -> Self {
+        let socket = inside(net, Side::Client, || UdpSocket::bind((CLIENT, 11211)).unwrap());
+        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let (silent, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let asked = Arc::new(AtomicU64::new(0));
+        let (quiet, over, seen) = (silent.clone(), stop.clone(), asked.clone());
+        let thread = std::thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            while !over.load(SeqCst) {
+                let Ok((len, from)) = socket.recv_from(&mut buffer) else {
+                    continue;
+                };
+                let Some(answer) = answer(&buffer[..len]) else {
+                    continue;
+                };
+                seen.fetch_add(1, SeqCst);
+                if !quiet.load(SeqCst) {
+                    // The second one finds nothing that waits.
+                    for _ in 0..2 {
+                        socket.send_to(&answer, from).unwrap();
+                    }
+                }
+            }
+        });
+        Self {
+            silent,
+            asked,
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stop.store(true, SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The answer to a datagram; none to what is no get.
+fn answer(datagram: &[u8]) -> Option<Vec<u8>> {
+    let (head, text) = datagram.split_first_chunk::<8>()?;
+    let key = text.strip_prefix(b"get ")?.strip_suffix(b"\r\n")?;
+    let value: Vec<u8> = key.iter().rev().copied().collect();
+    let line = format!("VALUE {} 0 {}\r\n", key.escape_ascii(), value.len());
+    Some([&head[..], line.as_bytes(), &value, b"\r\nEND\r\n"].concat())
+}
+
+/// The workload; what it says where the await fails tells versions apart.
+fn source(timeout: &str, failed: &str) -> String {
+    format!(
+        "workload waits;
+service cache = memcached(\"{CLIENT}:11211\", timeout = {timeout});
+state asked: counter;
+lambda waits(key: bytes<32>) -> bytes<64> {{
+    asked.add(1);
+    let mut out: bytes<64>;
+    out.append(key);
+    out.push(b'/');
+    let value = await cache.get(key) else {{
+        out.append(if cache.failed() {{ b\"{failed}\" }} else {{ b\"missing\" }});
+        reply out;
+    }};
+    out.append(value as bytes<32>);
+    reply out;
+}}
+"
+    )
+}
+
+struct Waits {
+    world: World,
+    service: Service,
+}
+
+/// A worker with the workload; none where the machine can't.
+fn start(timeout: &str, flags: &[&str]) -> Option<Waits> {
+    let net = net()?;
+    let service = Service::start(&net);
+    let dir = tempfile::tempdir().expect("there are temporary folders");
+    std::fs::write(dir.path().join("waits.lnic"), source(timeout, "failed")).unwrap();
+    let mut world = World::start_in(net, &[&dir.path().display().to_string()], flags)?;
+    world.dir = dir;
+    Some(Waits { world, service })
+}
+
+impl Waits {
+    /// A value of the metrics about the NIC's requests to services.
+    fn events(&self, event: &str) -> u64 {
+        let labels = format!("workload=\"waits\",target=\"xdp\",event=\"{event}\"");
+        self.world
+            .metric(&format!("lnic_service_answers_total{{{labels}}}"))
+    }
+
+    fn dropped(&self, reason: &str) -> u64 {
+        let labels = format!("target=\"xdp\",reason=\"{reason}\"");
+        self.world
+            .metric(&format!("lnic_dropped_packets_total{{{labels}}}"))
+    }
+}
+
+#[test]
+fn many_wait_at_once_and_each_gets_its_own_answer() {
+    const REQUESTS: u64 = 400;
+    let Some(waits) = start("500ms", &[]) else { return };
+    let world = &waits.world;
+    let id = world.workload("waits").id;
+    let wire = world.worker.wire;
+    world.at_client(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.connect(wire).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut missing = BTreeSet::new();
+        for round in 0..8 {
+            for number in round * REQUESTS / 8..(round + 1) * REQUESTS / 8 {
+                let key = format!("key{number}");
+                let header = Header::request(id, number, 0, 1, key.len() as u16);
+                socket
+                    .send(&[&header.encode()[..], key.as_bytes()].concat())
+                    .unwrap();
+                missing.insert(number);
+            }
+            while !missing.is_empty() {
+                let mut buffer = [0; 2048];
+                let len = socket.recv(&mut buffer).unwrap();
+                let (header, payload) = Header::decode(&buffer[..len], Kind::Reply).unwrap();
+                assert_eq!(header.status, Status::Ok);
+                let key = format!("key{}", header.request);
+                let value: String = key.chars().rev().collect();
+                assert_eq!(payload, format!("{key}/{value}").as_bytes());
+                assert!(missing.remove(&header.request), "{} twice", header.request);
+            }
+        }
+    });
+    assert_eq!(
+        (waits.events("sent"), waits.events("answered")),
+        (REQUESTS, REQUESTS)
+    );
+    assert_eq!(waits.events("timed_out"), 0);
+    until("the second answers were dropped", || {
+        waits.dropped("answer_unasked") == REQUESTS
+    });
+    assert_eq!(world.requests("waits", "xdp"), REQUESTS);
+    assert_eq!(world.requests("waits", "host"), 0);
+}
+
+#[test]
+fn a_lost_answer_is_a_failure_after_the_timeout() {
+    let Some(waits) = start("30ms", &[]) else { return };
+    let world = &waits.world;
+    assert_eq!(world.ask("waits", b"key"), b"key/yek");
+    waits.service.silent.store(true, SeqCst);
+    for round in 1..=3 {
+        let begin = Instant::now();
+        assert_eq!(world.ask("waits", b"key"), b"key/failed");
+        assert!(begin.elapsed() >= Duration::from_millis(30));
+        assert_eq!(waits.events("timed_out"), round);
+    }
+    waits.service.silent.store(false, SeqCst);
+    assert_eq!(world.ask("waits", b"key"), b"key/yek");
+    // Nobody is asked for a key that is no key.
+    let asked = waits.service.asked.load(SeqCst);
+    assert_eq!(world.ask("waits", b"k y"), b"k y/failed");
+    assert_eq!(waits.service.asked.load(SeqCst), asked);
+    // By HTTP, the worker's own client asks for the NIC's lambda.
+    let call = |key: &[u8]| {
+        let answer = world.fetch("POST", "/function/waits", key);
+        let target = answer.header("x-lambda-target").unwrap_or_default().to_owned();
+        (answer.text(), target)
+    };
+    assert_eq!(call(b"abc"), ("abc/cba".to_owned(), "xdp".to_owned()));
+    waits.service.silent.store(true, SeqCst);
+    assert_eq!(call(b"abc"), ("abc/failed".to_owned(), "xdp".to_owned()));
+    let state = world.fetch("GET", "/system/state/waits", b"").json();
+    assert_eq!(state["asked"], 8);
+}
+
+#[test]
+fn what_waits_ends_in_the_code_that_it_began_in() {
+    let Some(waits) = start("3s", &["--watch"]) else {
+        return;
+    };
+    let world = &waits.world;
+    assert_eq!(world.ask("waits", b"key"), b"key/yek");
+    waits.service.silent.store(true, SeqCst);
+    let before = waits.service.asked.load(SeqCst);
+    std::thread::scope(|scope| {
+        let old = scope.spawn(|| world.ask("waits", b"old"));
+        until("the service was asked", || {
+            waits.service.asked.load(SeqCst) > before
+        });
+        let file = world.dir.path().join("waits.lnic");
+        std::fs::write(file, source("100ms", "changed")).unwrap();
+        world.worker.until_log("swapped");
+        assert_eq!(world.ask("waits", b"new"), b"new/changed");
+        assert!(!old.is_finished(), "the new code came too late for this test");
+        assert_eq!(old.join().unwrap(), b"old/failed");
+    });
+    waits.service.silent.store(false, SeqCst);
+    assert_eq!(world.ask("waits", b"key"), b"key/yek");
+    let state = world.fetch("GET", "/system/state/waits", b"").json();
+    assert!(state["asked"].as_u64() >= Some(4), "{state}");
+}
