@@ -5,6 +5,7 @@ use std::num::NonZero;
 
 use lnic_client::{BenchConfig, Load, Progress};
 
+use super::answered::{self, Answered};
 use super::invoke::{failed, lookup, payload};
 use crate::args::{Bench, Output};
 use crate::exit::{Exit, Result};
@@ -22,6 +23,7 @@ pub fn run(args: &Bench) -> Result {
     config.requests = args.requests;
     config.duration = args.requests.is_none().then_some(args.duration);
     let terminal = std::io::stderr().is_terminal();
+    let before = answered::snapshot(&args.worker, &args.name);
     let measured = lnic_client::bench(&config, |progress| {
         if terminal {
             show(progress);
@@ -31,11 +33,17 @@ pub fn run(args: &Bench) -> Result {
         eprint!("\r\x1b[K");
     }
     let measured = measured.map_err(|error| failed(&error))?;
+    let answered = Answered::between(before, answered::snapshot(&args.worker, &args.name));
     match args.format {
-        Output::Table => report::print(measured.table()),
+        Output::Table => {
+            let rows = answered.map(|answered| answered.table()).unwrap_or_default();
+            report::print(measured.table() + &rows)
+        }
         Output::Json => {
-            let json = serde_json::to_string_pretty(&measured).map_err(|e| Exit::Failed(e.to_string()))?;
-            report::print(json + "\n")
+            let failed = |e: serde_json::Error| Exit::Failed(e.to_string());
+            let mut json = serde_json::to_value(&measured).map_err(failed)?;
+            json["answered"] = answered.map(|answered| answered.json()).unwrap_or_default();
+            report::print(serde_json::to_string_pretty(&json).map_err(failed)? + "\n")
         }
     }
 }
