@@ -12,7 +12,7 @@
 //! - **The packet** stays as it is until the reply. Constant offsets below the request's least length are checked once,
 //!   all others at their access.
 //! - A comparison that is only branched on becomes the branch.
-//! - A lambda that **waits** is several parts; the ones after an answer start in a program of their own ([`wait`]).
+//! - A lambda that **waits** is several parts; the ones after an answer start in a program of their own ([`parts`]).
 
 mod answer;
 mod bits;
@@ -24,7 +24,9 @@ mod loops;
 mod memory;
 mod message;
 mod op;
+mod parts;
 mod program;
+mod resume;
 mod scalar;
 mod state;
 mod table;
@@ -41,9 +43,9 @@ use crate::layout;
 use crate::regalloc;
 use crate::vcode::{Mark, V, Vcode};
 use crate::wait::Slots;
+pub(crate) use parts::{Site, sites};
 pub(crate) use program::{Entry, program};
 pub(crate) use value::Val;
-pub(crate) use wait::{Site, sites};
 
 /// Bytes of a home.
 const HOME: u32 = 8;
@@ -238,7 +240,7 @@ pub(crate) struct Emitter<'m> {
     lambda: Option<LambdaId>,
     now: Option<Val>,
     /// Entrances of the lambda's parts.
-    parts: BTreeMap<PartId, wait::Entrance>,
+    parts: BTreeMap<PartId, parts::Entrance>,
     /// The interface that the request came in by, where the packet is not the request's own.
     ingress: Option<Val>,
     /// The request's payload, where the packet does not hold it.

@@ -9,7 +9,7 @@ use lambdac_mir::{
 
 use super::keyed::KeyVal;
 use super::leave::Leave;
-use super::wait::order;
+use super::parts::order;
 use super::{Bytes, Emitted, Emitter, Error, HOME, Mem, Ref, Shared, Sink, Val, with_homes};
 use crate::abi::{Ended, Wire};
 use crate::asm::ParamType;
