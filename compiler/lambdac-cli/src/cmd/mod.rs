@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+mod answered;
 mod bench;
 mod build;
 mod check;
