@@ -134,7 +134,7 @@ pub struct LambdaSize {
     pub worst_cycles: Vec<u64>,
     /// Cycles of an average run, by stage.
     pub expected_cycles: Vec<u64>,
-    /// Nanoseconds of a packet at worst: the device's own code and the lambda.
+    /// Nanoseconds of a packet at worst: the device's own code and the lambda; 0 where the host runs it.
     pub worst_ns: u64,
 }
 
@@ -323,7 +323,10 @@ fn lambda(
         words: by_stage(&|entry| if entry.sharers > 0 { entry.words } else { 0 }),
         sharers: end.map_or(0, |end| end.sharers),
         expected_cycles: by_stage(&|entry| entry.expected),
-        worst_ns: device.nanoseconds(worst.saturating_add(device.packet.cycles)),
+        worst_ns: match on_host {
+            Some(_) => 0,
+            None => device.nanoseconds(worst.saturating_add(device.packet.cycles)),
+        },
         worst_cycles,
     }
 }

@@ -19,7 +19,7 @@ use lambdac_cost::{Model, ModuleCost, Placement, Shape, object_bytes};
 use lambdac_mir::{Cond, KeyField, Module, ObjectKind, Op, Region, Term};
 use lambdac_target::Device;
 
-use crate::image::{Call, Image, Leaf, Node};
+use crate::image::{Call, Image, Leaf, Node, Role};
 use crate::touch::{self, Item};
 
 /// Words that make a request's headers a reply's: Ethernet addresses 3, IPv4 addresses 2 and length 1, UDP ports 1 and
@@ -292,7 +292,7 @@ impl Count {
                 Node::Workload { .. } | Node::Length { .. } => self.shape.branches += 1,
                 Node::Test { cond, .. } => self.cond(image, image.cond(*cond)),
                 Node::Table { key, entries, .. } => {
-                    let places: std::collections::BTreeSet<_> = entries.iter().map(|(_, to)| to).collect();
+                    let places: BTreeSet<_> = entries.iter().map(|(_, to)| to).collect();
                     self.shape.keyed_tables += 1;
                     self.shape.key_bits += key.bits().next_multiple_of(32);
                     self.shape.actions += places.len() as u64;
@@ -336,14 +336,20 @@ impl Count {
 
     fn plumbing(&mut self, image: &Image) {
         let plumbing = &image.plumbing;
-        self.shape.headers += plumbing.headers.len() as u64;
-        // Each header starts at a word.
-        self.shape.header_bits += plumbing
-            .headers
-            .iter()
-            .map(|header| header.bits.next_multiple_of(32))
-            .sum::<u64>();
-        let mut called = std::collections::BTreeSet::new();
+        let on_nic =
+            |entry: &usize| plumbing.calls[*entry] != Call::None && image.entries[*entry].on_host.is_none();
+        let used: Vec<usize> = (0..image.entries.len()).filter(on_nic).collect();
+        // The host parses what it runs.
+        let parsed = plumbing.headers.iter().filter(|header| match header.role {
+            Role::Request(Some(entry)) => used.contains(&entry),
+            Role::Request(None) | Role::Packet | Role::Service(_) => true,
+        });
+        for header in parsed {
+            self.shape.headers += 1;
+            // Each header starts at a word.
+            self.shape.header_bits += header.bits.next_multiple_of(32);
+        }
+        let mut called = BTreeSet::new();
         for (entry, call) in image.entries.iter().zip(&plumbing.calls) {
             match call {
                 Call::None => {}
@@ -367,13 +373,15 @@ impl Count {
             });
             self.shape.assigned_words += if *call == Call::None { 0 } else { bound.sum() };
         }
-        for reply in &plumbing.replies {
+        let replies: BTreeSet<usize> = used.iter().map(|entry| plumbing.reply_of[*entry]).collect();
+        for reply in replies.into_iter().map(|index| &plumbing.replies[index]) {
             self.shape.actions += 1;
             self.shape.branches += 1;
             self.shape.assigned_words += REPLY_WORDS;
             self.shape.keyless_tables += u64::from(reply.table);
         }
-        for route in &plumbing.routes {
+        let routes: BTreeSet<usize> = used.iter().map(|entry| plumbing.route_of[*entry]).collect();
+        for route in routes.into_iter().map(|index| &plumbing.routes[index]) {
             self.shape.assigned_words += 1;
             if !route.entries.is_empty() {
                 self.shape.actions += 1;

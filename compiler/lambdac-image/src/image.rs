@@ -237,8 +237,8 @@ pub struct Header {
 pub enum Role {
     /// Every packet has it.
     Packet,
-    /// The fixed part of an entry's request.
-    Request(usize),
+    /// The fixed part of an entry's request, or what the stage reads of any.
+    Request(Option<usize>),
     /// The frame of a service's requests and answers.
     Service(lambdac_mir::Protocol),
 }

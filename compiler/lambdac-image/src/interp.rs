@@ -9,7 +9,7 @@ use std::sync::Arc;
 use lambdac_mir::interp::{Callee, Env, MirInterp, Outcome, Services, StageView, StateDump};
 use lambdac_mir::{Data, PktField, ValidateError};
 
-use crate::image::{Bound, Call, Image, Key, Leaf, Node, Way};
+use crate::image::{Bound, Call, Image, Key, Leaf, Node, NodeId, Way};
 
 /// What a request finds around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,10 +118,15 @@ impl ImageInterp {
     /// One packet's worth.
     fn one(&mut self, id: u32, request: &[u8], packet: &Packet, services: Services<'_>) -> Ending {
         let image = Arc::clone(&self.image);
-        let env = self.env(packet);
-        let leaf = self
-            .interp
-            .stage(request, &env, |view| decide(&image, id, request, view));
+        let len = request.len();
+        let leaf = match ahead(&image, image.stage.root, id, len) {
+            Ok(leaf) => Ok(leaf),
+            Err(at) => {
+                let env = self.env(packet);
+                self.interp
+                    .stage(request, &env, |view| decide(&image, at, id, len, view))
+            }
+        };
         match leaf {
             Ok(Leaf::Run(entry))
                 if image.plumbing.calls[entry] == Call::None && image.entries[entry].on_host.is_none() =>
@@ -205,45 +210,72 @@ fn invalid(why: String) -> Ending {
     Ending::Of(Outcome::Invalid(why))
 }
 
-/// Walks the stage. Successors have lower numbers, so this ends.
-fn decide(image: &Image, id: u32, request: &[u8], view: &mut StageView<'_>) -> Result<Leaf, Outcome> {
-    let mut at = image.stage.root;
+/// A step of the stage: the end, the next node, or a node that has to look at the packet.
+enum Step {
+    End(Leaf),
+    Go(NodeId),
+    Look,
+}
+
+/// What a node does by the id and the length alone.
+fn step(image: &Image, at: NodeId, id: u32, len: usize) -> Step {
+    let branch = |holds: bool, then: &NodeId, other: &NodeId| Step::Go(if holds { *then } else { *other });
+    match &image.stage.nodes[at.index()] {
+        Node::Leaf(leaf) => Step::End(*leaf),
+        Node::Workload {
+            id: wanted,
+            then,
+            other,
+        } => branch(id == *wanted, then, other),
+        Node::Length { min, then, other } => branch(len as u64 >= u64::from(*min), then, other),
+        Node::Table {
+            key: Key::Workload,
+            entries,
+            miss,
+        } => Step::Go(found(entries, id.into()).unwrap_or(*miss)),
+        Node::Test { .. } | Node::Table { .. } => Step::Look,
+    }
+}
+
+fn found(entries: &[(u64, NodeId)], key: u64) -> Option<NodeId> {
+    entries
+        .iter()
+        .find(|(wanted, _)| *wanted == key)
+        .map(|(_, to)| *to)
+}
+
+/// Walks the stage as far as the id and the length lead. Successors have lower numbers, so this ends.
+fn ahead(image: &Image, mut at: NodeId, id: u32, len: usize) -> Result<Leaf, NodeId> {
     loop {
-        at = match &image.stage.nodes[at.index()] {
-            Node::Leaf(leaf) => return Ok(*leaf),
-            Node::Workload {
-                id: wanted,
-                then,
-                other,
-            } => {
-                if id == *wanted {
-                    *then
-                } else {
-                    *other
-                }
-            }
-            Node::Length { min, then, other } => {
-                if request.len() as u64 >= u64::from(*min) {
-                    *then
-                } else {
-                    *other
-                }
-            }
-            Node::Test { cond, then, other } => {
-                if view.rule(*cond)? {
-                    *then
-                } else {
-                    *other
-                }
-            }
-            Node::Table { key, entries, miss } => {
-                let found = match key {
-                    Key::Workload => id.into(),
-                    Key::Field(field) => view.field(*field)?,
-                };
-                let entry = entries.iter().find(|(wanted, _)| *wanted == found);
-                entry.map_or(*miss, |(_, to)| *to)
-            }
+        at = match step(image, at, id, len) {
+            Step::End(leaf) => return Ok(leaf),
+            Step::Go(to) => to,
+            Step::Look => return Err(at),
+        };
+    }
+}
+
+/// Walks the stage to its end.
+fn decide(
+    image: &Image,
+    mut at: NodeId,
+    id: u32,
+    len: usize,
+    view: &mut StageView<'_>,
+) -> Result<Leaf, Outcome> {
+    loop {
+        at = match ahead(image, at, id, len) {
+            Ok(leaf) => return Ok(leaf),
+            Err(at) => match &image.stage.nodes[at.index()] {
+                Node::Test { cond, then, .. } if view.rule(*cond)? => *then,
+                Node::Test { other, .. } => *other,
+                Node::Table {
+                    key: Key::Field(field),
+                    entries,
+                    miss,
+                } => found(entries, view.field(*field)?).unwrap_or(*miss),
+                _ => return Err(Outcome::Invalid("the stage has lost its way".to_owned())),
+            },
         };
     }
 }

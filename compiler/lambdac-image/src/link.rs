@@ -204,7 +204,7 @@ impl Linker {
             plumbing.headers.push(Header {
                 name: prefixed(&module.name, &format!("{}.request", lambda.name)),
                 bits: u64::from(parsed) * 8,
-                role: Role::Request(entry),
+                role: Role::Request(Some(entry)),
             });
         }
         plumbing.calls.push(Call::Table);

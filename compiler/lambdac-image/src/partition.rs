@@ -26,6 +26,11 @@ pub(crate) const PARTITION: Pass = Pass {
 /// Most components of which every choice is counted.
 const EXACT: usize = 8;
 
+/// Components that do not fit when they are tried again, before the rest is given up.
+const MAX_TRIES: usize = 8;
+/// Groups that are told of one by one.
+const MAX_TOLD: usize = 12;
+
 /// Lambdas that stay together.
 struct Component {
     entries: Vec<usize>,
@@ -58,7 +63,18 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
             "all of it would fit two cores' pooled store, with {cores} cores left"
         ));
     }
-    for (index, component) in components.iter().enumerate().filter(|(index, _)| gone[*index]) {
+    let away: Vec<(usize, &Component)> = components
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| gone[*index])
+        .collect();
+    if away.len() > MAX_TOLD {
+        notes.push(format!(
+            "{} groups of lambdas to the host; the first of them:",
+            away.len()
+        ));
+    }
+    for (index, component) in away.into_iter().take(MAX_TOLD) {
         let mut trial = image.clone();
         others(&mut trial, &components, &gone, index);
         let over = words(&trial, context).saturating_sub(room);
@@ -191,39 +207,50 @@ fn exactly(image: &Image, context: &Context<'_>, components: &[Component], room:
 fn greedily(image: &Image, context: &Context<'_>, components: &[Component], room: u64) -> Vec<bool> {
     let mut gone = vec![false; components.len()];
     let mut trial = image.clone();
-    let mut now = words(&trial, context);
-    // What each frees when it goes alone orders them; counting all again after each would take quadratic time.
-    let mut order: Vec<(f64, usize)> = (0..components.len())
-        .map(|index| {
-            let mut without = image.clone();
-            send(&mut without, &components[index]);
-            let freed = now.saturating_sub(words(&without, context)).max(1);
-            (components[index].worth / freed as f64, index)
-        })
-        .collect();
-    order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    for (_, index) in &order {
+    let cost = ImageCost::of(image, context.device, &context.model);
+    // A lambda's share of its code stands for what its going frees; the image is counted again as they go.
+    let freed = |component: &Component| -> u64 {
+        let words = component.entries.iter().map(|entry| cost.entries[*entry].words);
+        words.sum::<u64>().max(1)
+    };
+    let mut order: Vec<usize> = (0..components.len()).collect();
+    order.sort_by(|a, b| {
+        let ratio = |index: &usize| components[*index].worth / freed(&components[*index]) as f64;
+        ratio(a).total_cmp(&ratio(b)).then(a.cmp(b))
+    });
+    let mut now = cost.words();
+    let mut expected = now;
+    for index in order {
+        if expected <= room {
+            now = words(&trial, context);
+            expected = now;
+        }
         if now <= room {
             break;
         }
-        send(&mut trial, &components[*index]);
-        gone[*index] = true;
-        now = words(&trial, context);
+        send(&mut trial, &components[index]);
+        gone[index] = true;
+        expected = expected.saturating_sub(freed(&components[index]));
     }
     let mut back: Vec<usize> = (0..components.len()).filter(|index| gone[*index]).collect();
     back.sort_by(|a, b| {
-        components[*b]
-            .worth
-            .total_cmp(&components[*a].worth)
-            .then(a.cmp(b))
+        let worth = components[*b].worth.total_cmp(&components[*a].worth);
+        worth.then(freed(&components[*a]).cmp(&freed(&components[*b])))
     });
+    // Beyond a few that do not fit, the rest, which is worth less and takes more, is not tried.
+    let mut tries = MAX_TRIES;
     for index in back {
+        if tries == 0 {
+            break;
+        }
         let mut with = image.clone();
         let mut fewer = gone.clone();
         fewer[index] = false;
         others(&mut with, components, &fewer, usize::MAX);
         if words(&with, context) <= room {
             gone = fewer;
+        } else {
+            tries -= 1;
         }
     }
     gone

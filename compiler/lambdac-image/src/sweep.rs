@@ -230,6 +230,7 @@ fn trim_headers(image: &mut Image) -> u64 {
             Some(bits) => {
                 header.name = "request".into();
                 header.bits = bits;
+                header.role = Role::Request(None);
                 true
             }
             None => false,
@@ -244,7 +245,7 @@ fn trim_headers(image: &mut Image) -> u64 {
         headers.push(crate::image::Header {
             name: "request".into(),
             bits,
-            role: Role::Request(0),
+            role: Role::Request(None),
         });
     }
     let after: u64 = headers.iter().map(|header| header.bits).sum();

@@ -132,10 +132,14 @@ fn lambdas(sizes: &Sizes) -> String {
         let mut row = vec![lambda.name.clone(), lambda.runs_on.clone()];
         row.extend(lambda.words.iter().map(|words| grouped(*words)));
         let last = |list: &[u64]| grouped(list.last().copied().unwrap_or(0));
-        row.push(grouped(lambda.sharers));
-        row.push(last(&lambda.worst_cycles));
-        row.push(last(&lambda.expected_cycles));
-        row.push(grouped(lambda.worst_ns));
+        if lambda.runs_on == "nic" {
+            row.push(grouped(lambda.sharers));
+            row.push(last(&lambda.worst_cycles));
+            row.push(last(&lambda.expected_cycles));
+            row.push(grouped(lambda.worst_ns));
+        } else {
+            row.extend(["-"; 4].map(str::to_owned));
+        }
         rows.push(row);
     }
     let mut out = table(&rows);

@@ -9,6 +9,8 @@
 //! 4. **Sequences** of statements that lambdas have in common (what stands at their start, checks, reply building) become
 //!    functions where calls take fewer words ([`outline`]).
 //!
+//! A device whose store the image fills by less than a sixteenth declines: there is nothing to win.
+//!
 //! **Never across tenancy.** Code that names an object, a table or a service is equal only to code that names the same
 //! one, so it is shared only inside its workload. What is shared across workloads reads the packet, constants,
 //! parameters and its own slots.
@@ -30,6 +32,7 @@ use lambdac_cost::ModuleCost;
 use lambdac_mir::{Const, Dispatch, Module};
 use lambdac_opt::{FUNC_DCE, run_pass};
 
+use crate::cost::ImageCost;
 use crate::image::Image;
 use crate::pass::{Context, Pass};
 use crate::rename::Rename;
@@ -41,7 +44,19 @@ pub(crate) const LAMBDA_COALESCING: Pass = Pass {
     run,
 };
 
+/// Code is scarce where the image as it is takes this part of the room that the store has, or more. Below it, shared code
+/// would cost calls and save nothing that anybody needs.
+const SCARCE: u64 = 16;
+
 fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
+    let room = context
+        .device
+        .store
+        .map_or(0, |store| store.words - store.base_words);
+    let words = ImageCost::of(image, context.device, &context.model).words();
+    if words < room / SCARCE {
+        return vec![format!("declined: {words} words of {room} are not scarce")];
+    }
     let mut notes = Vec::new();
     let consts = share_consts(&mut image.module);
     if consts > 0 {

@@ -15,6 +15,10 @@ use crate::pass::Context;
 /// Fewest comparisons that are tried as a table.
 const TABLE_FROM: usize = 4;
 
+/// Most branches of a chain over ids: at 5 cycles each, the last workload waits less than for one read of the nearest
+/// memory that all cores share, which a table's lookup makes at least once.
+const SHORT_CHAIN: usize = 32;
+
 /// Merges each test with the next one of the same field where both lead to one place and one condition says it.
 pub(super) fn neighbours(image: &mut Image) {
     for index in 0..=image.stage.root.index() {
@@ -137,7 +141,7 @@ fn chain(image: &Image, start: NodeId, ways: &[u64]) -> Option<Node> {
     })
 }
 
-/// One table over all ids, or a chain of branches, whichever takes fewer words; the most requested first in a chain.
+/// One table over all ids, or a short chain of branches if it takes fewer words; the most requested first in a chain.
 pub(super) fn ids(image: &mut Image, context: &Context<'_>) -> Option<String> {
     let mut at = image.stage.root;
     let mut found = Vec::new();
@@ -184,7 +188,13 @@ pub(super) fn ids(image: &mut Image, context: &Context<'_>) -> Option<String> {
     image.stage.root = next;
     rebuild(image);
     let words = [&table, image].map(|image| around_words(image, &context.model));
-    let kind = if words[0] < words[1] {
+    let branches = image
+        .stage
+        .nodes
+        .iter()
+        .filter(|node| matches!(node, Node::Workload { .. }))
+        .count();
+    let kind = if words[0] < words[1] || branches > SHORT_CHAIN {
         *image = table;
         "one table"
     } else {
@@ -196,4 +206,47 @@ pub(super) fn ids(image: &mut Image, context: &Context<'_>) -> Option<String> {
         words[0],
         words[1]
     ))
+}
+
+/// Takes compound conditions apart: each of their parts is a node, in the order in which they are asked.
+pub(super) fn split(image: &mut Image) {
+    let old = std::mem::take(&mut image.stage.nodes);
+    let mut numbers: Vec<NodeId> = Vec::with_capacity(old.len());
+    for mut node in old {
+        node.for_each_successor_mut(&mut |to| *to = numbers[to.index()]);
+        let number = match node {
+            Node::Test { cond, then, other } => {
+                let rule = image.pool()[cond].clone();
+                expand(image, &rule.cond, rule.loc, (then, other))
+            }
+            node => push(image, node),
+        };
+        numbers.push(number);
+    }
+    image.stage.root = numbers[image.stage.root.index()];
+}
+
+fn push(image: &mut Image, node: Node) -> NodeId {
+    image.stage.nodes.push(node);
+    NodeId(image.stage.nodes.len() as u32 - 1)
+}
+
+/// Nodes for a condition: where it holds and where not. The nesting of conditions is bounded by the validator.
+fn expand(image: &mut Image, cond: &Cond, loc: lambdac_mir::Loc, (then, other): (NodeId, NodeId)) -> NodeId {
+    match cond {
+        Cond::Not(inner) => expand(image, inner, loc, (other, then)),
+        Cond::All(list) => list
+            .iter()
+            .rev()
+            .fold(then, |next, cond| expand(image, cond, loc, (next, other))),
+        Cond::Any(list) => list
+            .iter()
+            .rev()
+            .fold(other, |next, cond| expand(image, cond, loc, (then, next))),
+        Cond::True => then,
+        atom => {
+            let cond = add(image, atom.clone(), loc);
+            push(image, Node::Test { cond, then, other })
+        }
+    }
 }

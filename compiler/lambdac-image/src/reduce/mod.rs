@@ -6,10 +6,12 @@
 //!    field can still have, the least length, the truth of other conditions. A test that the facts decide is skipped,
 //!    and what is decided inside a compound condition goes: shadowed and unsatisfiable rules disappear, and each condition
 //!    is tested once.
+//!    This is done twice, with compound conditions whole and taken apart into a node a part, and what takes fewer words
+//!    is kept.
 //! 2. **Equal ends.** Neighbouring tests of one field that lead to the same place are one test where one condition says
 //!    both (adjacent ranges become one); tests whose ways are the same go; equal nodes become one.
-//! 3. **The id.** The tables in front become one table with an entry a workload, or a chain of branches, whichever takes
-//!    fewer words. A long chain of comparisons of one field becomes a table by the same count.
+//! 3. **The id.** The tables in front become one table with an entry a workload, or a chain of branches where it is short
+//!    and takes fewer words. A long chain of comparisons of one field becomes a table by the same count.
 //! 4. **Around.** Lambdas are called where the stage ends, without a table; one reply epilogue and one table of ways out
 //!    serve all. Replies leave by the port that requests came in by, which is that table's default.
 //!
@@ -31,6 +33,7 @@ pub(crate) use join::share_pool;
 
 use std::collections::HashMap;
 
+use crate::cost::around_words;
 use crate::image::{Image, Node, NodeId, Stage};
 use crate::pass::{Context, Pass};
 
@@ -53,10 +56,12 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
         .filter(|node| matches!(node, Node::Table { .. }))
         .count();
     let mut notes = Vec::new();
-    for _ in 0..ROUNDS {
-        facts::apply(image);
-        join::neighbours(image);
-        rebuild(image);
+    let mut apart = image.clone();
+    simplify(image);
+    join::split(&mut apart);
+    simplify(&mut apart);
+    if around_words(&apart, &context.model) < around_words(image, &context.model) {
+        *image = apart;
     }
     share_pool(image);
     rebuild(image);
@@ -78,6 +83,14 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     }
     notes.extend(around::share(image));
     notes
+}
+
+fn simplify(image: &mut Image) {
+    for _ in 0..ROUNDS {
+        facts::apply(image);
+        join::neighbours(image);
+        rebuild(image);
+    }
 }
 
 fn count_tests(image: &Image) -> usize {

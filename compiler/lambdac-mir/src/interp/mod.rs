@@ -22,6 +22,7 @@ pub use dispatch::StageView;
 pub use state::StateDump;
 
 use crate::{Data, LambdaId, Loc, Module, PktField, Service, ServiceOp, TrapCause, ValidateError, validate};
+use memory::Memory;
 use run::Run;
 use state::State;
 
@@ -95,6 +96,7 @@ pub enum Callee {
 #[derive(Clone, Debug)]
 pub struct MirInterp {
     module: Arc<Module>,
+    consts: Arc<[Memory]>,
     state: State,
     dice: u64,
     max_steps: u64,
@@ -110,7 +112,10 @@ impl MirInterp {
     pub fn new(module: Arc<Module>) -> Result<Self, Vec<ValidateError>> {
         validate(&module)?;
         let state = State::new(&module);
+        let consts = module.consts.iter();
+        let consts = consts.map(|item| Memory::of_data(&item.shape, &item.data));
         Ok(Self {
+            consts: consts.collect(),
             module,
             state,
             dice: 0,
@@ -133,7 +138,14 @@ impl MirInterp {
     pub fn stage<T>(&mut self, request: &[u8], env: &Env, walk: impl FnOnce(&mut StageView<'_>) -> T) -> T {
         let module = Arc::clone(&self.module);
         let mut nobody = |_: &Service, _: ServiceOp, _: &[u8], _: Option<&[u8]>| Answer::Failed;
-        let mut run = Run::new(&module, env, &mut nobody, &mut self.state, &mut self.logs);
+        let mut run = Run::new(
+            &module,
+            Arc::clone(&self.consts),
+            env,
+            &mut nobody,
+            &mut self.state,
+            &mut self.logs,
+        );
         run.dice = self.dice;
         run.steps_left = self.max_steps;
         walk(&mut StageView::new(run, request))
@@ -156,7 +168,14 @@ impl MirInterp {
         if let Some(outcome) = wrong_call(&module, callee, env) {
             return outcome;
         }
-        let mut run = Run::new(&module, env, services, &mut self.state, &mut self.logs);
+        let mut run = Run::new(
+            &module,
+            Arc::clone(&self.consts),
+            env,
+            services,
+            &mut self.state,
+            &mut self.logs,
+        );
         run.dice = self.dice;
         run.steps_left = self.max_steps;
         let outcome = run.message(callee, request);

@@ -1,5 +1,7 @@
 //! Running: frames, regions, control.
 
+use std::sync::Arc;
+
 use super::memory::Memory;
 use super::state::State;
 use super::{Answer, Env, Services};
@@ -79,7 +81,7 @@ pub(super) struct Run<'m, 'r> {
     pub(super) dice: u64,
     pub(super) steps_left: u64,
     pub(super) frames: Vec<Frame<'m>>,
-    pub(super) consts: Vec<Memory>,
+    pub(super) consts: Arc<[Memory]>,
     pub(super) params: Vec<Memory>,
     pub(super) request: Memory,
     pub(super) request_len: u32,
@@ -90,15 +92,12 @@ pub(super) struct Run<'m, 'r> {
 impl<'m, 'r> Run<'m, 'r> {
     pub(super) fn new(
         module: &'m Module,
+        consts: Arc<[Memory]>,
         env: &'r Env,
         services: Services<'r>,
         state: &'r mut State,
         logs: &'r mut Vec<String>,
     ) -> Self {
-        let consts = module
-            .consts
-            .iter()
-            .map(|item| Memory::of_data(&item.shape, &item.data));
         let params = module
             .params
             .iter()
@@ -113,7 +112,7 @@ impl<'m, 'r> Run<'m, 'r> {
             dice: 0,
             steps_left: u64::MAX,
             frames: Vec::new(),
-            consts: consts.collect(),
+            consts,
             params: params.collect(),
             request: Memory::of_bytes(&[]),
             request_len: 0,

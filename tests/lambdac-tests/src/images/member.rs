@@ -42,7 +42,10 @@ impl Member {
         };
         let checked = session.check(&input);
         let Some(workload) = checked.workload else {
-            return Err(Mismatch(format!("{name} does not compile: {:?}", checked.diagnostics)));
+            return Err(Mismatch(format!(
+                "{name} does not compile: {:?}",
+                checked.diagnostics
+            )));
         };
         let compiled = session
             .compile(&workload, &Options::default())
@@ -76,7 +79,12 @@ impl Member {
 /// As many requests as are wanted, made of given ones: the same again, with bytes changed behind the first, which is
 /// what most matches look at. Without any given, bytes of lengths that the lambdas take.
 pub fn more_requests(module: &Module, given: &[Request], wanted: usize) -> Vec<Request> {
-    let mut dice = Dice::new(module.name.bytes().fold(7, |sum, byte| sum * 31 + u64::from(byte)));
+    let mut dice = Dice::new(
+        module
+            .name
+            .bytes()
+            .fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(byte.into())),
+    );
     let mut requests = given.to_vec();
     requests.truncate(wanted);
     while requests.len() < wanted {
@@ -85,7 +93,9 @@ pub fn more_requests(module: &Module, given: &[Request], wanted: usize) -> Vec<R
             Some(request) => request.clone(),
             None => fresh(module, &mut dice),
         };
-        request.now = requests.last().map_or(request.now, |last| last.now.max(request.now));
+        request.now = requests
+            .last()
+            .map_or(request.now, |last| last.now.max(request.now));
         if dice.below(4) > 0 && request.bytes.len() > 1 {
             for _ in 0..1 + dice.below(3) {
                 let at = 1 + dice.below(request.bytes.len() - 1);
@@ -149,7 +159,11 @@ pub fn variant(source: &str, name: &str, nth: Option<usize>) -> String {
     };
     let bytes = renamed.as_bytes();
     let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
-    let word = |at: usize| bytes.get(at).is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'"'));
+    let word = |at: usize| {
+        bytes
+            .get(at)
+            .is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'"'))
+    };
     // Numbers that stand alone, not a part of a name, an address or a text.
     let numbers: Vec<usize> = (1..bytes.len())
         .filter(|&at| digit(at) && !word(at - 1) && digit(at + 1) && !word(at + 2))
@@ -158,6 +172,10 @@ pub fn variant(source: &str, name: &str, nth: Option<usize>) -> String {
         return renamed;
     };
     let mut changed = renamed.clone().into_bytes();
-    changed[at + 1] = if changed[at + 1] == b'0' { b'1' } else { changed[at + 1] - 1 };
+    changed[at + 1] = if changed[at + 1] == b'0' {
+        b'1'
+    } else {
+        changed[at + 1] - 1
+    };
     String::from_utf8(changed).unwrap_or(renamed)
 }

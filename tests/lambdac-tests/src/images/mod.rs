@@ -4,6 +4,7 @@
 //! answered there, and its state afterwards, must be what the evaluator gave, whichever passes ran and whatever stands
 //! beside it. Requests of all members are mixed, round robin.
 
+mod corpus;
 mod member;
 mod target;
 
@@ -14,6 +15,7 @@ use lambdac_image::{Ending, Image, ImageInterp, Options, Packet};
 use lambdac_mir::interp::{Answer, Outcome as MirOutcome};
 use lambdac_target::{Device, builtin};
 
+pub use corpus::folder;
 pub use member::{Member, more_requests, variant};
 pub use target::run_tests;
 
@@ -70,14 +72,13 @@ pub fn linked(members: &[&Member]) -> Result<Image, Mismatch> {
 /// The first difference.
 pub fn compare(image: Image, members: &[&Member]) -> Result<(), Mismatch> {
     let image = Arc::new(image);
-    let mut interp =
-        ImageInterp::new(Arc::clone(&image), SEED).map_err(|e| Mismatch(format!("the image is invalid: {e:?}")))?;
+    let mut interp = ImageInterp::new(Arc::clone(&image), SEED)
+        .map_err(|e| Mismatch(format!("the image is invalid: {e:?}")))?;
     interp.limit_steps(BUDGET);
     let longest = members.iter().map(|member| member.requests.len()).max();
     for number in 0..longest.unwrap_or(0) {
         for (member, workload) in members.iter().zip(&image.workloads) {
-            let (Some(request), Some(expected)) =
-                (member.requests.get(number), member.outcomes.get(number))
+            let (Some(request), Some(expected)) = (member.requests.get(number), member.outcomes.get(number))
             else {
                 continue;
             };
@@ -138,12 +139,7 @@ fn packet(request: &Request) -> Packet {
     }
 }
 
-fn answer(
-    _: &lambdac_mir::Service,
-    op: lambdac_mir::ServiceOp,
-    key: &[u8],
-    _: Option<&[u8]>,
-) -> Answer {
+fn answer(_: &lambdac_mir::Service, op: lambdac_mir::ServiceOp, key: &[u8], _: Option<&[u8]>) -> Answer {
     match service_answer(op == lambdac_mir::ServiceOp::Get, key) {
         ServiceAnswer::Value(value) => Answer::Value(value),
         ServiceAnswer::Done => Answer::Done,

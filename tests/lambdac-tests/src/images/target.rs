@@ -52,7 +52,11 @@ impl Target for ImageTarget<'_> {
 
     fn begin(&mut self, _: &Test, seed: u64) -> Result<(), String> {
         let name = &self.member.module.name;
-        let workload = self.image.workloads.iter().find(|workload| workload.name == *name);
+        let workload = self
+            .image
+            .workloads
+            .iter()
+            .find(|workload| workload.name == *name);
         let workload = workload.ok_or("the workload is not in the image")?;
         self.id = workload.id;
         self.first_entry = workload.first_entry;
@@ -84,7 +88,8 @@ impl Target for ImageTarget<'_> {
         };
         let module = &self.member.module;
         let mut services = |service: &lambdac_mir::Service, op, key: &[u8], value: Option<&[u8]>| {
-            let own = |other: &lambdac_mir::Service| format!("{}.{}", module.name, other.name) == *service.name;
+            let own =
+                |other: &lambdac_mir::Service| format!("{}.{}", module.name, other.name) == *service.name;
             let index = module.services.iter().position(own).unwrap_or_default();
             let op = match op {
                 lambdac_mir::ServiceOp::Get => ServiceOp::Get,
@@ -99,9 +104,12 @@ impl Target for ImageTarget<'_> {
             }
         };
         let ending = match step.callee {
-            Callee::Lambda(id) => {
-                interp.enter(self.first_entry + id.0 as usize, &step.request, &packet, &mut services)
-            }
+            Callee::Lambda(id) => interp.enter(
+                self.first_entry + id.0 as usize,
+                &step.request,
+                &packet,
+                &mut services,
+            ),
             Callee::Workload => interp.call(self.id, &step.request, &packet, &mut services),
         };
         match ending {

@@ -1,0 +1,133 @@
+//! memory-stratification and partition.
+
+use insta::assert_snapshot;
+use lambdac_image::Image;
+
+use crate::support::{linked, nfp, run};
+
+/// A lambda that adds to a number and replies with a constant.
+fn workload(name: &str, state: &str, constant: &str) -> String {
+    format!(
+        "module \"{name}\"
+
+const c0 \"page\": bytes<32> = b\"hello\"{constant}
+
+object o0 \"n\" \"u32\" {state}= value i32 = 0
+
+lambda l0 \"go\" request \"bytes<4>\" 0..4 reply \"bytes<32>\" 0..32 {{
+  part0() {{
+    v0: i32 = const 1
+    v1: i32 = atomic_add o0, v0
+    v2: i32 = const 0
+    v3: i32 = const 5
+    reply c0[v2 +: v3]
+  }}
+}}
+
+dispatch only l0
+"
+    )
+}
+
+fn places(image: &Image) -> String {
+    let device = nfp();
+    let placement = image.placement(&device);
+    let objects = image.module.objects.iter().zip(&placement.objects);
+    let objects = objects.map(|(object, at)| format!("{} {}", object.name, device.memory[*at].name));
+    let consts = image.module.consts.iter().zip(&placement.consts);
+    let consts = consts.map(|(item, at)| format!("{} {}", item.name, device.memory[*at].name));
+    objects.chain(consts).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn state_lies_where_all_cores_see_it_and_constants_beside_the_core() {
+    let (image, notes) = run(
+        "memory-stratification",
+        &nfp(),
+        &[],
+        linked(&[workload("a", "", "")]),
+    );
+    assert_snapshot!(places(&image), @r#"
+    a.n imem
+    a.page lmem
+    "#);
+    assert_snapshot!(notes.join("\n"), @"2 objects and constants placed: 1000 cycles of waiting became 253, the best there is");
+}
+
+#[test]
+fn what_the_author_asks_for_holds() {
+    let text = workload("a", "memory emem ", " memory cls");
+    let (image, _) = run("memory-stratification", &nfp(), &[], linked(&[text]));
+    assert_snapshot!(places(&image), @r#"
+    a.n emem
+    a.page cls
+    "#);
+}
+
+#[test]
+fn state_in_memory_that_each_island_has_of_its_own_is_refused_with_the_reason() {
+    let (image, notes) = run(
+        "memory-stratification",
+        &nfp(),
+        &[],
+        linked(&[workload("a", "memory ctm ", "")]),
+    );
+    assert_snapshot!(notes.join("\n"), @r#"
+    `a.n` cannot lie in ctm: it can change, and each island has a ctm of its own
+    2 objects and constants placed: 1000 cycles of waiting became 253, the best there is
+    "#);
+    assert_snapshot!(places(&image), @r#"
+    a.n imem
+    a.page lmem
+    "#);
+}
+
+#[test]
+fn the_more_requested_constant_gets_the_last_room() {
+    let mut device = nfp();
+    device.memory[0].bytes = 40;
+    let texts = [
+        workload("a", "", ""),
+        workload("b", "", "").replace("hello", "world"),
+    ];
+    let (image, _) = run("memory-stratification", &device, &[("b", 10.0)], linked(&texts));
+    assert_snapshot!(places(&image), @r#"
+    a.n imem
+    b.n imem
+    a.page cls
+    b.page lmem
+    "#);
+}
+
+#[test]
+fn the_least_requested_goes_to_the_host_and_the_cut_is_explained() {
+    let mut device = nfp();
+    device.store = device.store.map(|mut store| {
+        store.words = store.base_words + 1100;
+        store
+    });
+    let texts = ["a", "b", "c"].map(|name| workload(name, "", ""));
+    let (image, notes) = run(
+        "partition",
+        &device,
+        &[("a", 5.0), ("b", 1.0), ("c", 3.0)],
+        linked(&texts),
+    );
+    assert_snapshot!(notes.join("\n"), @r#"
+    over by 168: 1268 words, 1100 beside the base
+    all of it would fit two cores' pooled store, with 28 cores left
+    `b.go` to the host (worth 1): back on the NIC, 168 words would have to go
+    "#);
+    let on_nic: Vec<String> = (0..image.entries.len())
+        .filter(|entry| image.entries[*entry].on_host.is_none())
+        .map(|entry| image.entry_name(entry))
+        .collect();
+    assert_eq!(on_nic, ["a.go", "c.go"]);
+}
+
+#[test]
+fn what_fits_stays() {
+    let (image, notes) = run("partition", &nfp(), &[], linked(&[workload("a", "", "")]));
+    assert!(image.entries[0].on_host.is_none());
+    assert_snapshot!(notes.join("\n"), @"it fits: 624 words of 1042");
+}

@@ -1,0 +1,85 @@
+//! The examples and the conformance programs as members of images.
+
+use std::path::{Path, PathBuf};
+
+use lambdac_cost::{Model, Placement};
+use lambdac_driver::Sources;
+use lambdac_mir::Module;
+
+use super::{Member, device, more_requests};
+
+/// Cycles that the requests of a lambda may take together at worst: those of a lambda over whole images are few.
+const CYCLES: u64 = 20_000_000;
+/// Fewest requests of a lambda.
+const FEWEST: u64 = 2;
+
+/// The workloads of a folder of the project, with up to so many requests a lambda; distinct names only.
+///
+/// # Panics
+/// If a program does not compile.
+pub fn folder(name: &str, requests: u64) -> Vec<Member> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name);
+    let mut files = Vec::new();
+    search(&root, &mut files);
+    files.sort();
+    let mut members: Vec<Member> = Vec::new();
+    for file in files {
+        let source = std::fs::read_to_string(&file).expect("sources are text");
+        if !source.lines().any(|line| line.starts_with("workload ")) {
+            continue;
+        }
+        let name = file.display().to_string();
+        let member = Member::new(&name, &source, Box::new(Beside(file)), |module| {
+            more_requests(module, &[], wanted(module, requests))
+        });
+        let member = member.unwrap_or_else(|error| panic!("{error}"));
+        if members
+            .iter()
+            .all(|other| other.module.name != member.module.name)
+        {
+            members.push(member);
+        }
+    }
+    members
+}
+
+/// How many requests a workload gets: fewer where its lambdas take long.
+fn wanted(module: &Module, requests: u64) -> usize {
+    let device = device();
+    let cost = Model::new(&device).map(|model| model.module(module, &Placement::far(module, &device)));
+    let worst = cost
+        .iter()
+        .flat_map(|cost| &cost.lambdas)
+        .map(|code| code.worst)
+        .max()
+        .unwrap_or(1);
+    let each = (CYCLES / worst.max(1)).clamp(FEWEST, requests);
+    each as usize * module.lambdas.len()
+}
+
+fn search(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            search(&path, files);
+        } else if path.extension().is_some_and(|ext| ext == "lnic") {
+            files.push(path);
+        }
+    }
+}
+
+/// Files beside a source.
+struct Beside(PathBuf);
+
+impl Sources for Beside {
+    fn library(&self, _: &str, name: &str) -> Result<Option<(String, Vec<u8>)>, String> {
+        let path = self.0.with_file_name(format!("{name}.lnic"));
+        Ok(std::fs::read(&path)
+            .ok()
+            .map(|bytes| (path.display().to_string(), bytes)))
+    }
+
+    fn include(&self, _: &str, relative: &str) -> Result<Vec<u8>, String> {
+        std::fs::read(self.0.with_file_name(relative)).map_err(|error| error.to_string())
+    }
+}
