@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use lambdac_tests::peers::netns::{CLIENT, Net, SERVICE, Side};
-use lambdac_tests::peers::{PATIENCE, Worker, has, until};
+use lambdac_tests::peers::{PATIENCE, Worker, has, run, until};
+use lnic_bundle::Placement;
 use lnic_wire::{Header, Kind, Status};
 use support::nic::{World, inside, net, object, once, open_end};
 
@@ -609,5 +610,59 @@ fn other_loaders_take_the_built_object() {
     assert!(
         listed.contains("dispatch") && listed.contains("w_web"),
         "{listed}"
+    );
+}
+
+#[test]
+fn a_bundle_says_who_runs_and_holds_what() {
+    let dir = tempfile::tempdir().unwrap();
+    let sources = write_all(dir.path(), &BOTH);
+    let out = dir.path().join("out").display().to_string();
+    run(&["build", &sources, "--target", "xdp,host", "-o", &out]).good();
+    let bundle =
+        lnic_bundle::read(out.as_ref(), lnic_bundle::Limits::default()).expect("the bundle is whole");
+    assert!(bundle.files.contains_key("xdp/image.bpf.o"));
+    let mut said = Vec::new();
+    for workload in &bundle.manifest.workloads {
+        for lambda in &workload.lambdas {
+            let side = match &lambda.placement["xdp"] {
+                Placement::Native => "NIC".to_owned(),
+                Placement::Host { code, .. } => format!("host, {code}"),
+            };
+            assert_eq!(lambda.placement["host"], Placement::Native);
+            said.push(format!("{}.{}: {side}", workload.name, lambda.name));
+        }
+        for object in &workload.state {
+            said.push(format!(
+                "{}.{}: {:?}",
+                workload.name, object.name, object.side["xdp"]
+            ));
+        }
+    }
+    let expected = [
+        "hosted.hosted: host, E0705",
+        "hosted.seen: Host",
+        "native.native: NIC",
+        "native.seen: Native",
+        "punting.small: NIC",
+        "punting.big: host, E0706",
+        "punting.easy: Native",
+        "punting.hard: Host",
+    ];
+    assert_eq!(said, expected);
+    let again = dir.path().join("again").display().to_string();
+    run(&["build", &sources, "--target", "xdp,host", "-o", &again]).good();
+    let same = |file: &str| {
+        std::fs::read(format!("{out}/{file}")).unwrap() == std::fs::read(format!("{again}/{file}")).unwrap()
+    };
+    assert!(same("xdp/image.bpf.o") && same("manifest.json"));
+    let file = dir.path().join("native.lnic").display().to_string();
+    let text = run(&["build", &file, "--emit", "bpf"]).good();
+    // The line that counts, by name and quoted, over the instruction that does.
+    assert!(text.contains("native.lnic:3: lambda native"), "{text}");
+    assert!(text.contains("section .data.native_seen: 8 bytes"), "{text}");
+    assert!(
+        text.contains("\ndispatch:\n") && text.contains("\nw_native:\n"),
+        "{text}"
     );
 }
