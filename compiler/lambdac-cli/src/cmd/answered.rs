@@ -93,12 +93,12 @@ impl Answered {
             (Some((interface, mode)), "xdp") => format!("by xdp ({interface}, {mode})"),
             _ => format!("by {target}"),
         };
-        let rows = self.requests.iter();
-        rows.map(|(target, count)| format!("{:<24}{count:>4}\n", name(target)))
-            .collect()
+        let row = |(target, count): (&String, &u64)| format!("{:<24}{count:>9}\n", name(target));
+        let rows: String = self.requests.iter().map(row).collect();
+        format!("answered, warm-up included\n{rows}")
     }
 
-    /// Members of a JSON object.
+    /// The same as a JSON object.
     pub fn json(&self) -> Value {
         let nic = self
             .nic
