@@ -11,7 +11,7 @@ use std::fmt;
 
 use lambdac_cost::{Model, ModuleCost, Placement};
 use lambdac_mir::{
-    Cond, Dispatch, FuncId, Lambda, LambdaId, Loc, LoopKind, Module, ObjectId, ObjectKind, Op, Region, Side,
+    Cond, Dispatch, Func, Lambda, LambdaId, Loc, LoopKind, Module, ObjectId, ObjectKind, Op, Region, Side,
     TableKind, Target, Term,
 };
 use lambdac_target::Device;
@@ -31,6 +31,12 @@ pub const ASKED: &str = "E0705";
 /// Somebody punts to it.
 pub const PUNTED: &str = "E0706";
 
+/// Too much code.
+pub const CODE: &str = "E0707";
+
+/// Instructions that an operation of MIR takes, most of them far fewer: what the verifier's limit is held against before
+/// there is code.
+const OPERATION: u64 = 10;
 /// The most trips of one `bpf_loop` (BPF_MAX_LOOPS of Linux include/linux/bpf_verifier.h).
 pub(crate) const MAX_LOOPS: u64 = 1 << 23;
 
@@ -65,6 +71,8 @@ pub struct Legaliser<'m> {
     module: &'m Module,
     device: &'m Device,
     cost: Option<ModuleCost>,
+    /// By function: operations of its code, with that of its callees wherever they are called.
+    sizes: Vec<u64>,
     /// Who punts to each lambda first.
     punted: Vec<Option<LambdaId>>,
     reachable: BTreeSet<LambdaId>,
@@ -81,6 +89,7 @@ impl<'m> Legaliser<'m> {
             module,
             device,
             cost,
+            sizes: sizes(module),
             punted: punted(module),
             reachable: reachable(module),
             unreached: &[],
@@ -107,7 +116,33 @@ impl<'m> Legaliser<'m> {
         self.messages(lambda)?;
         self.services(lambda)?;
         self.tables(id, lambda)?;
+        self.code(id, lambda)?;
         self.cycles(id, lambda)
+    }
+
+    /// Functions become code where they are called.
+    fn code(&self, id: LambdaId, lambda: &Lambda) -> Result<(), Refusal> {
+        let Some(store) = &self.device.store else {
+            return Ok(());
+        };
+        let own = lambda.parts.iter().map(|part| size(&self.sizes, &part.region));
+        let mut operations = own.fold(0, u64::saturating_add);
+        if self.reachable.contains(&id)
+            && let Dispatch::Match(stage) = &self.module.dispatch
+        {
+            let conditions = stage.rules.iter().flat_map(|rule| functions_of(&rule.cond));
+            let sizes = conditions.map(|func| size(&self.sizes, &func.region));
+            operations = sizes.fold(operations, u64::saturating_add);
+        }
+        let words = operations.saturating_mul(OPERATION);
+        if words <= store.words {
+            return Ok(());
+        }
+        let reason = format!(
+            "its code may take {words} instructions, more than {}",
+            store.words
+        );
+        Err(refusal(CODE, reason, None))
     }
 
     fn targets(&self, id: LambdaId) -> Result<(), Refusal> {
@@ -172,22 +207,24 @@ impl<'m> Legaliser<'m> {
                 _ => None,
             }
         };
-        let mut found = None;
-        let mut look = |object: ObjectId, loc: Loc| {
-            if let (Some(table), None) = (large(object), &found) {
-                found = Some((table, loc));
-            }
-        };
-        for part in &lambda.parts {
-            tables_of(module, &part.region, &mut look);
+        let mut used = Vec::new();
+        for region in with_callees(module, lambda.parts.iter().map(|part| &part.region)) {
+            tables_of(region, &mut used);
         }
         if self.reachable.contains(&id)
             && let Dispatch::Match(stage) = &module.dispatch
         {
             for rule in &stage.rules {
-                condition_tables(module, &rule.cond, rule.loc, &mut look);
+                condition_tables(&rule.cond, rule.loc, &mut used);
+                let regions = functions_of(&rule.cond).into_iter().map(|func| &func.region);
+                for region in with_callees(module, regions) {
+                    tables_of(region, &mut used);
+                }
             }
         }
+        let found = used
+            .into_iter()
+            .find_map(|(object, loc)| Some((large(object)?, loc)));
         match found {
             Some(((name, capacity), loc)) => {
                 let reason = format!("the ternary table `{name}` has {capacity} entries, more than {most}");
@@ -199,8 +236,8 @@ impl<'m> Legaliser<'m> {
 
     fn cycles(&self, id: LambdaId, lambda: &Lambda) -> Result<(), Refusal> {
         let mut longest = (0, Loc::default());
-        for part in &lambda.parts {
-            longest_loop(self.module, &part.region, &mut longest);
+        for region in with_callees(self.module, lambda.parts.iter().map(|part| &part.region)) {
+            longest_loop(region, &mut longest);
         }
         if longest.0 >= MAX_LOOPS {
             let reason = format!(
@@ -272,37 +309,83 @@ fn reachable(module: &Module) -> BTreeSet<LambdaId> {
     }
 }
 
-/// Tables that code looks in, functions included.
-fn tables_of(module: &Module, region: &Region, look: &mut dyn FnMut(ObjectId, Loc)) {
-    region.walk(&mut |stmt| match &stmt.op {
-        Op::TableGet { object, .. } | Op::TableHas { object, .. } => look(*object, stmt.loc),
-        Op::Call(callee, _) => {
-            if let Some(func) = func(module, *callee) {
-                tables_of(module, func, look);
-            }
+/// Operations of each function. A callee's number is below its caller's.
+fn sizes(module: &Module) -> Vec<u64> {
+    let mut sizes = Vec::new();
+    for func in &module.funcs {
+        let size = size(&sizes, &func.region);
+        sizes.push(size);
+    }
+    sizes
+}
+
+fn size(sizes: &[u64], region: &Region) -> u64 {
+    let mut operations = region.op_count() as u64;
+    region.walk(&mut |stmt| {
+        if let Op::Call(callee, _) = &stmt.op {
+            let inside = sizes.get(callee.index()).copied().unwrap_or(0);
+            operations = operations.saturating_add(inside);
         }
-        _ => {}
+    });
+    operations
+}
+
+/// Code and that of all functions that it calls, each once.
+fn with_callees<'m>(module: &'m Module, regions: impl Iterator<Item = &'m Region>) -> Vec<&'m Region> {
+    let mut all: Vec<&Region> = regions.collect();
+    let mut called = BTreeSet::new();
+    let mut next = 0;
+    while let Some(region) = all.get(next).copied() {
+        next += 1;
+        region.walk(&mut |stmt| {
+            if let Op::Call(callee, _) = &stmt.op
+                && let Some(func) = module.funcs.get(callee.index())
+                && called.insert(*callee)
+            {
+                all.push(&func.region);
+            }
+        });
+    }
+    all
+}
+
+/// Tables that code looks in.
+fn tables_of(region: &Region, used: &mut Vec<(ObjectId, Loc)>) {
+    region.walk(&mut |stmt| {
+        if let Op::TableGet { object, .. } | Op::TableHas { object, .. } = &stmt.op {
+            used.push((*object, stmt.loc));
+        }
     });
 }
 
-fn condition_tables(module: &Module, cond: &Cond, loc: Loc, look: &mut dyn FnMut(ObjectId, Loc)) {
+/// Tables that a condition looks in itself.
+fn condition_tables(cond: &Cond, loc: Loc, used: &mut Vec<(ObjectId, Loc)>) {
     match cond {
-        Cond::Not(inner) => condition_tables(module, inner, loc, look),
+        Cond::Not(inner) => condition_tables(inner, loc, used),
         Cond::All(items) | Cond::Any(items) => {
-            items
-                .iter()
-                .for_each(|item| condition_tables(module, item, loc, look));
+            items.iter().for_each(|item| condition_tables(item, loc, used));
         }
-        Cond::Has { table, .. } => look(*table, loc),
-        Cond::Eval(func) => tables_of(module, &func.region, look),
-        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } => {}
+        Cond::Has { table, .. } => used.push((*table, loc)),
+        Cond::Eval(_) | Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } => {}
+    }
+}
+
+/// The functions that a condition evaluates.
+fn functions_of(cond: &Cond) -> Vec<&Func> {
+    match cond {
+        Cond::Not(inner) => functions_of(inner),
+        Cond::All(items) | Cond::Any(items) => items.iter().flat_map(functions_of).collect(),
+        Cond::Eval(func) => vec![func],
+        Cond::Has { .. } | Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } => {
+            Vec::new()
+        }
     }
 }
 
 /// The most trips of any one loop, and where it is.
-fn longest_loop(module: &Module, region: &Region, longest: &mut (u64, Loc)) {
-    region.walk(&mut |stmt| match &stmt.op {
-        Op::Loop(inner) => {
+fn longest_loop(region: &Region, longest: &mut (u64, Loc)) {
+    region.walk(&mut |stmt| {
+        if let Op::Loop(inner) = &stmt.op {
             // Where a condition or a trap ends the loop, one more trip starts.
             let extra = u64::from(inner.checked || matches!(inner.kind, LoopKind::While(_)));
             let trips = inner.max.saturating_add(extra);
@@ -310,16 +393,5 @@ fn longest_loop(module: &Module, region: &Region, longest: &mut (u64, Loc)) {
                 *longest = (trips, stmt.loc);
             }
         }
-        Op::Call(callee, _) => {
-            if let Some(func) = func(module, *callee) {
-                longest_loop(module, func, longest);
-            }
-        }
-        _ => {}
     });
-}
-
-/// A function's code. A callee's number is below its caller's, so that walks over calls end.
-fn func(module: &Module, id: FuncId) -> Option<&Region> {
-    module.funcs.get(id.index()).map(|func| &func.region)
 }

@@ -143,6 +143,18 @@ impl Program {
     /// # Errors
     /// If the kernel doesn't say.
     pub fn verified_instructions(&self) -> Result<u32> {
+        Ok(self.info()?.verified_insns)
+    }
+
+    /// Bytes of machine code that the kernel made of it; 0 where it interprets programs.
+    ///
+    /// # Errors
+    /// If the kernel doesn't say.
+    pub fn jited_bytes(&self) -> Result<u32> {
+        Ok(self.info()?.jited_prog_len)
+    }
+
+    fn info(&self) -> Result<bpf_prog_info> {
         // SAFETY: a struct of integers, for which zero bytes are a value.
         let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
         let mut attr = sys::attr();
@@ -153,13 +165,10 @@ impl Program {
         request.info = std::ptr::from_mut(&mut info) as usize as u64;
         // SAFETY: `info` has the length that is given.
         let done = unsafe { sys::bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr) };
-        match done {
-            Ok(_) => Ok(info.verified_insns),
-            Err(source) => Err(Error::System {
-                what: "cannot ask about a program",
-                source,
-            }),
-        }
+        done.map(|_| info).map_err(|source| Error::System {
+            what: "cannot ask about a program",
+            source,
+        })
     }
 
     /// Runs it on a packet that starts with its Ethernet header. The kernel doesn't restore the packet between

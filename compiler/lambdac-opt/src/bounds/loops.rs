@@ -71,8 +71,8 @@ impl Analysis<'_> {
             let by = self.step(*value, *param, MAX_MERGES);
             *step = step.zip(by).map(|(a, b)| a.max(b));
         }
-        for at in 0..joined.params.len().min(values.len()) {
-            let (value, param) = (values[at], joined.params[at]);
+        for (at, &value) in values.iter().enumerate().take(joined.params.len()) {
+            let param = joined.params[at];
             let down = self.down(value, param);
             joined.downs[at] = joined.downs[at].zip(down).map(|(a, b)| a.max(b));
             joined.grows[at] &= self.facts.at_most(param, value, -1);
