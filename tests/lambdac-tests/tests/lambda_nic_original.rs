@@ -74,7 +74,12 @@ fn send(image: &Image, id: u32, payload: &[u8], pkt: [u64; 5]) -> Seen {
     let mut interp = ImageInterp::new(Arc::new(image.clone()), 7).expect("it is valid");
     let mut asked = Vec::new();
     let mut services = |service: &Service, op, key: &[u8], value: Option<&[u8]>| {
-        asked.push((service.name.to_string(), op, key.to_vec(), value.map(<[u8]>::to_vec)));
+        asked.push((
+            service.name.to_string(),
+            op,
+            key.to_vec(),
+            value.map(<[u8]>::to_vec),
+        ));
         match op {
             ServiceOp::Get => Answer::Value(b"dude".to_vec()),
             ServiceOp::Set | ServiceOp::Delete => Answer::Done,
@@ -104,7 +109,12 @@ fn get_asks_with_its_own_key_and_no_value() {
     for (image, _) in images(&members()) {
         let (ending, asked) = send(&image, id(&image, "original_get"), PAYLOAD, CALLER);
         assert_eq!(ending, Ending::Of(Outcome::Reply(b"dude".to_vec())));
-        let wanted = ("original_get.cache".to_owned(), ServiceOp::Get, b"hey".to_vec(), None);
+        let wanted = (
+            "original_get.cache".to_owned(),
+            ServiceOp::Get,
+            b"hey".to_vec(),
+            None,
+        );
         assert_eq!(asked, [wanted]);
     }
 }
@@ -116,7 +126,12 @@ fn set_asks_its_own_service_with_its_own_value() {
         let (ending, asked) = send(&image, id(&image, "original_set"), PAYLOAD, CALLER);
         assert_eq!(ending, Ending::Of(Outcome::Reply(b"STORED".to_vec())));
         let value = Some(b"dude".to_vec());
-        let wanted = ("original_set.cache".to_owned(), ServiceOp::Set, b"hey".to_vec(), value);
+        let wanted = (
+            "original_set.cache".to_owned(),
+            ServiceOp::Set,
+            b"hey".to_vec(),
+            value,
+        );
         assert_eq!(asked, [wanted]);
     }
 }
