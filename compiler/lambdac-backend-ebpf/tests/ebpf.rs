@@ -8,6 +8,7 @@ use std::process::Command;
 
 use support::arithmetic;
 use support::kernel::{self, Kernel};
+use support::missing;
 use support::packet::{self, Request};
 use support::{ECHO, IDS, PAGE, PUNT, TRAP, WEB, sample};
 
@@ -19,7 +20,7 @@ const PASS: u32 = 2;
 const TX: u32 = 3;
 
 fn loaded() -> Option<Kernel> {
-    if kernel::missing().is_some() {
+    if missing::missing().is_some() {
         return None;
     }
     let kernel = Kernel::load(&sample().to_elf().unwrap(), &WORKLOADS);
@@ -87,7 +88,7 @@ fn fragments_of_a_stream_are_answered_each_as_itself() {
 
 #[test]
 fn a_reply_over_three_times_the_request_is_for_trusted_callers() {
-    if kernel::missing().is_some() {
+    if missing::missing().is_some() {
         return;
     }
     let mut object = sample();
@@ -257,7 +258,7 @@ fn packets_that_a_change_of_a_byte_does_not_make() {
 
 #[test]
 fn an_object_that_nobody_configured_passes_everything() {
-    if kernel::missing().is_some() {
+    if missing::missing().is_some() {
         return;
     }
     let kernel = Kernel::load(&sample().to_elf().unwrap(), &WORKLOADS);
@@ -272,7 +273,7 @@ fn an_object_that_nobody_configured_passes_everything() {
 
 #[test]
 fn a_workload_without_a_program_is_the_hosts() {
-    if kernel::missing().is_some() {
+    if missing::missing().is_some() {
         return;
     }
     let kernel = Kernel::load(&sample().to_elf().unwrap(), &WORKLOADS[..1]);
@@ -283,7 +284,7 @@ fn a_workload_without_a_program_is_the_hosts() {
 
 #[test]
 fn the_comparison_tree_finds_each_of_many_workloads() {
-    if kernel::missing().is_some() {
+    if missing::missing().is_some() {
         return;
     }
     let ids: Vec<u32> = (0..100).map(|n| 0x0101_0000 | (n * 37 + 5)).collect();
@@ -329,7 +330,7 @@ fn bpftool_prints_types_and_source_lines() {
 
 #[test]
 fn ip_link_attaches_the_object() {
-    if kernel::missing().is_some() {
+    if missing::missing().is_some() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -348,7 +349,7 @@ fn ip_link_attaches_the_object() {
 
 #[test]
 fn the_kernel_computes_what_the_names_of_instructions_say() {
-    if kernel::missing().is_some() {
+    if missing::missing().is_some() {
         return;
     }
     let object = arithmetic::object();

@@ -2,6 +2,7 @@
 
 pub mod arithmetic;
 pub mod kernel;
+pub mod missing;
 pub mod packet;
 
 use lambdac_backend_ebpf::asm::{Assembler, Function};
