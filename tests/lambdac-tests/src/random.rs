@@ -28,6 +28,21 @@ pub fn env(name: &str, default: u64) -> u64 {
         .unwrap_or(default)
 }
 
+/// Whether this machine can't run XDP programs by the kernel's test-run call; then it says so.
+///
+/// # Panics
+///
+/// If `LAMBDAC_REQUIRE` has `ebpf` in its list.
+pub fn no_xdp() -> bool {
+    let Err(missing) = lnic_xdp::probe::check() else {
+        return false;
+    };
+    let required = std::env::var("LAMBDAC_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|name| name == "ebpf"), "{missing}");
+    eprintln!("skipped: {missing}");
+    true
+}
+
 /// A kind of run, with its corpus.
 pub struct Runs<T> {
     /// The folder in `regressions/`.

@@ -4,7 +4,7 @@
 
 use lambdac_tests::differential::compare_xdp;
 use lambdac_tests::generate::Seen;
-use lambdac_tests::random::{Runs, env};
+use lambdac_tests::random::{Runs, env, no_xdp};
 
 /// Programs of a CI run.
 const PROGRAMS: u64 = 2_000;
@@ -13,17 +13,6 @@ const RUNS: Runs<(Seen, u64)> = Runs {
     corpus: "xdp",
     check: compare_xdp,
 };
-
-/// Says so where the kernel can't run these tests.
-fn missing() -> bool {
-    match lnic_xdp::probe::check() {
-        Ok(_) => false,
-        Err(missing) => {
-            eprintln!("skipped: {missing}");
-            true
-        }
-    }
-}
 
 #[derive(Default)]
 struct Counts {
@@ -34,7 +23,7 @@ struct Counts {
 
 #[test]
 fn the_regression_corpus_agrees_on_xdp() {
-    if !missing() {
+    if !no_xdp() {
         let replayed = RUNS.replay();
         println!("{replayed} files of the regression corpus agree");
     }
@@ -42,7 +31,7 @@ fn the_regression_corpus_agrees_on_xdp() {
 
 #[test]
 fn random_programs_agree_on_xdp() {
-    if missing() {
+    if no_xdp() {
         return;
     }
     let programs = env("LAMBDAC_PROGRAMS", PROGRAMS);
