@@ -42,7 +42,7 @@ fn run(image: &mut Image, _: &Context<'_>) -> Vec<String> {
     let items = remove_items(image);
     if items > 0 {
         notes.push(format!(
-            "{items} lambdas, functions, constants and parameters removed"
+            "lambdas, functions, constants and parameters removed: {items}"
         ));
     }
     let bits = trim_headers(image);

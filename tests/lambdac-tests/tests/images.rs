@@ -1,11 +1,11 @@
 //! Translation validation of images: what is linked and optimised together answers as each workload alone does on the
 //! HIR evaluator.
 //!
-//! In a CI run: 2,000 random images of 2 to 20 workloads with all passes and 200 with each pass alone, 20 requests a
-//! lambda; the examples and the conformance programs as one image each, with their `test` items and 1,000 requests a
-//! lambda that takes small messages. `LAMBDAC_IMAGES` sets how many images are run (a tenth of it for each pass),
-//! `LAMBDAC_SEED` where the seeds begin. Programs are compiled and run on the evaluator once each, and drawn into many
-//! images, so that the time goes into images.
+//! In a CI run (about a minute of one core): 2,000 random images of 2 to 20 workloads with all passes and 200 with each
+//! pass alone, 20 requests a lambda; the examples as one image with their `test` items and 1,000 requests a lambda, and the
+//! conformance programs in groups with theirs and 250; lambdas that take long get fewer. `LAMBDAC_IMAGES` sets how many
+//! random images are run (a tenth of it for each pass), `LAMBDAC_SEED` where the seeds begin. Programs are compiled and
+//! run on the evaluator once each and drawn into many images, so that the time goes into images.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,9 +18,11 @@ use lambdac_tests::images::{Member, compare, image, linked, run_tests, variant};
 /// Images of a CI run.
 const IMAGES: usize = 2_000;
 /// Programs that images are drawn from, without variants.
-const PROGRAMS: u64 = 150;
+const PROGRAMS: u64 = 120;
 /// Requests of a lambda of the conformance programs.
-const CONFORMANCE_REQUESTS: u64 = 1_000;
+const CONFORMANCE_REQUESTS: u64 = 250;
+/// Requests of a lambda of the examples.
+const EXAMPLE_REQUESTS: u64 = 1_000;
 /// Most workloads of an image.
 const MOST: usize = 20;
 
@@ -171,7 +173,7 @@ fn corpus(folder: &str, requests: u64) {
 
 #[test]
 fn the_examples_share_an_image_and_pass_their_tests() {
-    corpus("examples", 1_000);
+    corpus("examples", EXAMPLE_REQUESTS);
 }
 
 #[test]

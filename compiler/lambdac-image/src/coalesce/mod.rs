@@ -61,7 +61,7 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     let consts = share_consts(&mut image.module);
     if consts > 0 {
         notes.push(format!(
-            "{consts} constants have the value of another and became it"
+            "constants that have the value of another and became it: {consts}"
         ));
     }
     let cost = price(image, context);

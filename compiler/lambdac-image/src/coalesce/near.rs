@@ -19,6 +19,12 @@ const MAX_PARAMS: usize = 8;
 /// Words of passing an argument: having the constant and moving it.
 const ARGUMENT: u64 = 2;
 
+/// What stands in a hole, by member: whether it is a parameter, and its value or id.
+type Column = Vec<(bool, u64)>;
+
+/// By function: what stands for it, and the constants that calls pass to that, with their widths.
+type Replaced = BTreeMap<usize, (usize, Vec<(u8, u64)>)>;
+
 /// The holes of a group's members that differ: holes of one width whose content is the same in each member share a column.
 struct Columns {
     /// Holes of each column.
@@ -28,9 +34,9 @@ struct Columns {
 }
 
 fn columns(body: &Body, members: &[&[Hole]]) -> Columns {
-    let mut by_content: BTreeMap<(u8, Vec<(bool, u64)>), Vec<usize>> = BTreeMap::new();
+    let mut by_content: BTreeMap<(u8, Column), Vec<usize>> = BTreeMap::new();
     for number in 0..members[0].len() {
-        let column: Vec<_> = members.iter().map(|holes| holes[number].content()).collect();
+        let column: Column = members.iter().map(|holes| holes[number].content()).collect();
         if column.iter().any(|content| *content != column[0]) {
             let width = width(body, members[0][number]);
             by_content.entry((width, column)).or_default().push(number);
@@ -69,7 +75,7 @@ pub(super) fn functions(image: &mut Image, cost: &ModuleCost) -> Vec<String> {
                 groups.push(vec![(index, skeleton)]);
             }
         }
-        let mut replaced: BTreeMap<usize, (usize, Vec<(u8, u64)>)> = BTreeMap::new();
+        let mut replaced = Replaced::new();
         for group in groups.into_iter().filter(|group| group.len() > 1) {
             let words = |index: usize| cost.funcs.get(index).map_or(0, |code| code.words);
             let (same, near) = merge_funcs(module, &group, &calls, &words, &mut replaced);
@@ -80,11 +86,11 @@ pub(super) fn functions(image: &mut Image, cost: &ModuleCost) -> Vec<String> {
     }
     let mut notes = Vec::new();
     if equal > 0 {
-        notes.push(format!("{equal} functions equal another and became it"));
+        notes.push(format!("functions that equal another and became it: {equal}"));
     }
     if nearly > 0 {
         notes.push(format!(
-            "{nearly} functions differ from another in constants, which became parameters"
+            "functions that differ from another in constants, which became parameters: {nearly}"
         ));
     }
     notes
@@ -134,7 +140,7 @@ fn merge_funcs(
     group: &[(usize, Skeleton<Func>)],
     calls: &[u64],
     words: &dyn Fn(usize) -> u64,
-    replaced: &mut BTreeMap<usize, (usize, Vec<(u8, u64)>)>,
+    replaced: &mut Replaced,
 ) -> (usize, usize) {
     // Equal ones first: the first stands for all.
     let mut distinct: Vec<(usize, &Skeleton<Func>, u64)> = Vec::new();
@@ -228,7 +234,7 @@ fn parameters(func: &mut Func, holes: &[Hole], columns: &[Vec<usize>]) {
 }
 
 /// Calls go to what stands for their callee, with the constants that it takes.
-fn rewrite_calls(module: &mut Module, replaced: &BTreeMap<usize, (usize, Vec<(u8, u64)>)>) {
+fn rewrite_calls(module: &mut Module, replaced: &Replaced) {
     if replaced.is_empty() {
         return;
     }
@@ -249,7 +255,7 @@ fn rewrite_calls(module: &mut Module, replaced: &BTreeMap<usize, (usize, Vec<(u8
     }
 }
 
-fn rewrite(body: &mut Body, region: &mut Region, replaced: &BTreeMap<usize, (usize, Vec<(u8, u64)>)>) {
+fn rewrite(body: &mut Body, region: &mut Region, replaced: &Replaced) {
     region.walk_regions_mut(&mut |inner| {
         let hit =
             |stmt: &Stmt| matches!(&stmt.op, Op::Call(callee, _) if replaced.contains_key(&callee.index()));
@@ -386,6 +392,7 @@ fn merge_lambdas(
     }
     Some(match columns.holes.len() {
         0 => format!("{} are equal and became one lambda", listed(&names)),
+        1 => format!("{} became one lambda with a parameter", listed(&names)),
         count => format!("{} became one lambda with {count} parameters", listed(&names)),
     })
 }

@@ -59,7 +59,7 @@ pub(super) fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
         return Vec::new();
     }
     vec![format!(
-        "{made} functions were made of sequences that stood at {sites} places: {} words fewer",
+        "sequences that stood at {sites} places became functions: {made}, {} words fewer",
         before - words
     )]
 }
@@ -574,10 +574,12 @@ impl Taken {
     }
 }
 
+/// A lambda, a part, and a region's number: those with higher numbers first.
+type Spot = (usize, usize, std::cmp::Reverse<usize>);
+
 /// Puts functions and calls in.
 fn apply(module: &mut Module, groups: Vec<Group>) {
-    let mut by_region: BTreeMap<(usize, usize, std::cmp::Reverse<usize>), Vec<(FuncId, Site)>> =
-        BTreeMap::new();
+    let mut by_region: BTreeMap<Spot, Vec<(FuncId, Site)>> = BTreeMap::new();
     for group in groups {
         let id = FuncId(module.funcs.len() as u32);
         module.funcs.push(group.func);

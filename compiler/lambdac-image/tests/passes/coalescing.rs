@@ -75,7 +75,7 @@ dispatch only l0
 #[test]
 fn equal_functions_are_one_and_lambdas_with_state_stay_apart() {
     let (image, notes) = coalesced(&[caller("a", 7), caller("b", 7)]);
-    assert_snapshot!(notes.join("\n"), @"1 functions equal another and became it");
+    assert_snapshot!(notes.join("\n"), @"functions that equal another and became it: 1");
     assert_eq!(cost(&image).lambdas, 2, "each writes its own object");
     assert_eq!(image.module.funcs.len(), 1);
 }
@@ -83,7 +83,7 @@ fn equal_functions_are_one_and_lambdas_with_state_stay_apart() {
 #[test]
 fn a_constant_that_differs_becomes_a_parameter() {
     let (image, notes) = coalesced(&[caller("a", 7), caller("b", 1000)]);
-    assert_snapshot!(notes.join("\n"), @"1 functions differ from another in constants, which became parameters");
+    assert_snapshot!(notes.join("\n"), @"functions that differ from another in constants, which became parameters: 1");
     assert_snapshot!(lambdac_mir::print_func(&image.module.funcs[0]), @r#"
     func "a.mix"(v0: i32, v1: i32) -> (i32) {
       v2: i32 = xor v0, v1
@@ -107,7 +107,7 @@ fn equal_lambdas_are_one() {
 #[test]
 fn lambdas_that_differ_in_a_constant_are_one_that_each_way_in_sets_up() {
     let (image, notes) = coalesced(&[plain("a", 7), plain("b", 1000)]);
-    assert_snapshot!(notes.join("\n"), @"`a.go`, `b.go` became one lambda with 1 parameters");
+    assert_snapshot!(notes.join("\n"), @"`a.go`, `b.go` became one lambda with a parameter");
     let bound: Vec<_> = image
         .entries
         .iter()
@@ -133,7 +133,7 @@ fn a_sequence_that_lambdas_with_state_share_becomes_a_function() {
         format!("{head}lambda{lambda}").replace("    v1: i32 = call f0(v0)\n", body)
     };
     let (image, notes) = coalesced(&[inline("a"), inline("b"), inline("c")]);
-    assert_snapshot!(notes.join("\n"), @"1 functions were made of sequences that stood at 3 places: 48 words fewer");
+    assert_snapshot!(notes.join("\n"), @"sequences that stood at 3 places became functions: 1, 48 words fewer");
     assert_snapshot!(lambdac_mir::print_func(&image.module.funcs[0]), @r#"
     func "image.sequence"(v0: i32) -> (i32) {
       v1: i32 = xor v0, v0
