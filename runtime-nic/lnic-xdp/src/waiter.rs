@@ -38,6 +38,8 @@ const TRIES: u16 = 128;
 const LONGEST: Duration = Duration::from_millis(50);
 /// Shortest pause: timeouts are no more exact.
 const SHORTEST: Duration = Duration::from_millis(1);
+/// Waits of test runs are ended by who made the run; this long after their time they count as forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(10);
 /// How often next hops are asked after.
 const HOPS: Duration = Duration::from_secs(1);
 
@@ -105,8 +107,8 @@ impl Slots {
         Ok(Self { memory, bytes, count })
     }
 
-    /// Slots that wait for something that comes by the wire, with word and deadline.
-    fn waiting(&self) -> impl Iterator<Item = (u32, u64, u64)> {
+    /// Slots that wait.
+    fn waiting(&self) -> impl Iterator<Item = Waiting> {
         (0..self.count).filter_map(|slot| {
             let at = slot * self.bytes;
             let word = self.memory.word64(at).load(Ordering::Acquire);
@@ -115,10 +117,25 @@ impl Slots {
             }
             let load = |off: i16| self.memory.word64(at + off as usize).load(Ordering::Acquire);
             // The interface is the upper half of its word.
-            let ifindex = (load(wait::ID) >> 32) as u32;
-            (ifindex != wait::NO_WIRE).then(|| (slot as u32, word, load(wait::DEADLINE)))
+            let by_wire = (load(wait::ID) >> 32) as u32 != wait::NO_WIRE;
+            let grace = if by_wire { 0 } else { FORGOTTEN.as_nanos() as u64 };
+            Some(Waiting {
+                slot: slot as u32,
+                word,
+                deadline: load(wait::DEADLINE).saturating_add(grace),
+                by_wire,
+            })
         })
     }
+}
+
+/// A slot that waits.
+struct Waiting {
+    slot: u32,
+    word: u64,
+    deadline: u64,
+    /// Whether what it sends belongs on the wire.
+    by_wire: bool,
 }
 
 /// The thread of an image.
@@ -235,21 +252,22 @@ impl Watch {
         let now = now_ns();
         let mut next = now + self.least.as_nanos() as u64;
         let mut any = false;
-        for (slot, word, deadline) in self.slots.waiting() {
-            if deadline <= now {
-                self.end(slot, word);
+        for waiting in self.slots.waiting() {
+            if waiting.deadline <= now {
+                self.end(&waiting);
             } else {
-                any = true;
-                next = next.min(deadline);
+                any |= waiting.by_wire;
+                next = next.min(waiting.deadline);
             }
         }
         let pause = Duration::from_nanos(next.saturating_sub(now_ns()));
         (any, pause.clamp(SHORTEST, LONGEST))
     }
 
-    fn end(&self, slot: u32, word: u64) {
-        match self.expire.run(&wait::expire_frame(slot, word), 1) {
-            Ok(run) if run.action == Action::Tx => {
+    fn end(&self, waiting: &Waiting) {
+        let frame = wait::expire_frame(waiting.slot, waiting.word);
+        match self.expire.run(&frame, 1) {
+            Ok(run) if run.action == Action::Tx && waiting.by_wire => {
                 if let Err(error) = sys::send_frame(&self.wire, self.index, &run.packet) {
                     tracing::warn!(%error, "what a lambda sends after a timeout could not be sent");
                 }

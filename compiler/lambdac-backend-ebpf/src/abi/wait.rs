@@ -216,20 +216,6 @@ pub fn expire_frame(slot: u32, word: u64) -> [u8; EXPIRE_BYTES] {
     frame
 }
 
-/// A waiting slot, as user space sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// Its word.
-    pub word: u64,
-    /// Its deadline, nanoseconds of the monotonic clock.
-    pub deadline: u64,
-}
-
-/// The slot's word and deadline, if it waits. The word must be read before the deadline.
-pub fn waiting(word: u64, deadline: u64) -> Option<Waiting> {
-    (word as u8 == WAITING).then_some(Waiting { word, deadline })
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
