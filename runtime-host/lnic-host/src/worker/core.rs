@@ -509,16 +509,11 @@ impl Core {
             Origin::Http(answer) => {
                 let body = Bytes::copy_from_slice(&self.large_reply[..len]);
                 let target = image.engine.answered_by(&self.scratch);
+                let ended = Ended::Status(Status::Ok);
+                self.count_http_end(target, image, workload, started, ended);
                 // The caller may have gone; then nobody wants the answer.
-                _ = answer.send(Answered {
-                    ended: Ended::Status(Status::Ok),
-                    body,
-                    target,
-                });
-                if target != HOST {
-                    return self.count_handed_over(image, workload);
-                }
-                Status::Ok
+                _ = answer.send(Answered { ended, body, target });
+                return;
             }
         };
         self.count_end(image, workload, started, Ended::Status(status));
@@ -547,14 +542,13 @@ impl Core {
             (Origin::Wire(origin), Ended::Status(status)) => _ = self.outlet.error(&origin, status),
             (Origin::Wire(_), Ended::Dropped) => {}
             (Origin::Http(answer), ended) => {
+                self.count_http_end(target, image, workload, started, ended);
                 _ = answer.send(Answered {
                     ended,
                     body: Bytes::new(),
                     target,
                 });
-                if target != HOST {
-                    return self.count_handed_over(image, workload);
-                }
+                return;
             }
         }
         self.count_end(image, workload, started, ended);
@@ -576,9 +570,13 @@ impl Core {
         shard.end(ended, self.now.saturating_sub(started), Writer::Sole);
     }
 
-    /// A request that the NIC has run and counted.
-    fn count_handed_over(&self, image: &Image, workload: usize) {
-        image.metrics(workload).shard(self.index).hand_over(Writer::Sole);
+    /// Counts a request that came over HTTP, before its caller hears of its end. What the NIC has run it has counted.
+    fn count_http_end(&mut self, target: &str, image: &Image, workload: usize, started: u64, ended: Ended) {
+        if target == HOST {
+            return self.count_end(image, workload, started, ended);
+        }
+        let shard = image.metrics(workload).shard(self.index);
+        shard.hand_over(Writer::Sole);
     }
 
     #[inline]
