@@ -26,7 +26,8 @@ pub(super) fn all(optimised: &lambdac_image::Image, image: &Image, cost: &ImageC
             continue;
         };
         out += &format!(
-            "<details>\n<summary>{}: {} words</summary>\n<div class=\"pair\">\n",
+            "<details{}>\n<summary>{}: {} words</summary>\n<div class=\"pair\">\n",
+            if lambda == 0 { " open" } else { "" },
             escape(&names.join(", ")),
             grouped(code.words)
         );

@@ -93,8 +93,11 @@ fn boxed(image: &Image, node: &Node, (x, y): (usize, usize)) -> String {
                 Key::Workload => "workload".to_owned(),
                 Key::Field(field) => field_text(*field),
             };
-            let entries: Vec<String> = entries.iter().map(|(value, _)| value.to_string()).collect();
-            ("keyed", format!("table {key}: {} entries", entries.len()))
+            let rows = match entries.len() {
+                1 => "1 entry".to_owned(),
+                count => format!("{count} entries"),
+            };
+            ("keyed", format!("table {key}: {rows}"))
         }
     };
     const FITS: usize = 25;

@@ -1,0 +1,216 @@
+//! `lambdac size`: what it prints, what it compares, what it refuses.
+
+use std::path::Path;
+
+use lambdac_tests::peers::{Ran, has, run, run_in};
+use serde_json::Value;
+
+const ORIGINAL: &str = "examples/lambda-nic-original";
+/// Names of the passes in the order that they run.
+const PASSES: [&str; 5] = [
+    "lambda-coalescing",
+    "match-reduction",
+    "dead-code",
+    "memory-stratification",
+    "partition",
+];
+
+fn size(args: &[&str]) -> Ran {
+    let mut line = vec!["size", ORIGINAL, "--target", "nfp"];
+    line.extend(args);
+    run(&line)
+}
+
+fn json(args: &[&str]) -> Value {
+    let mut line = vec!["--format", "json"];
+    line.extend(args);
+    let ran = size(&line);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    serde_json::from_str(&ran.text()).expect("it is JSON")
+}
+
+fn names(sizes: &Value) -> Vec<String> {
+    let stages = sizes["stages"].as_array().expect("there are stages").iter();
+    stages
+        .map(|stage| stage["name"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+fn words(sizes: &Value) -> Vec<u64> {
+    let stages = sizes["stages"].as_array().expect("there are stages").iter();
+    stages
+        .map(|stage| stage["words"].as_u64().unwrap_or_default())
+        .collect()
+}
+
+#[test]
+fn the_table_says_whether_it_fits_and_what_each_pass_did() {
+    let ran = size(&[]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let text = ran.text();
+    for wanted in PASSES
+        .iter()
+        .chain(&["linked", "fits", "base 7,150", "original_web.web_server", "imem"])
+    {
+        assert!(text.contains(wanted), "{wanted:?} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn each_pass_has_a_stage_and_none_makes_the_image_larger() {
+    let sizes = json(&[]);
+    let mut wanted = vec!["linked"];
+    wanted.extend(PASSES);
+    assert_eq!(names(&sizes), wanted);
+    assert!(words(&sizes).is_sorted_by(|a, b| a >= b), "{:?}", words(&sizes));
+    let lambda = &sizes["lambdas"][0];
+    assert_eq!(lambda["words"].as_array().map(Vec::len), Some(wanted.len()));
+    assert_eq!(sizes["store"]["fits"], true);
+}
+
+#[test]
+fn each_pass_can_be_left_out() {
+    for pass in PASSES {
+        let sizes = json(&["--no-pass", pass]);
+        assert!(!names(&sizes).iter().any(|name| name == pass), "{pass}");
+    }
+    let ran = size(&["--no-pass", "magic"]);
+    assert_eq!(ran.status, 2);
+    assert!(ran.stderr.contains("match-reduction"), "{}", ran.stderr);
+}
+
+#[test]
+fn growth_past_the_limit_fails_and_the_change_is_shown() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let old = dir.path().join("old.json");
+    std::fs::write(&old, size(&["--format", "json"]).stdout).expect("it is written");
+    let old = old.display().to_string();
+    assert_eq!(size(&["--baseline", &old, "--limit", "2%"]).status, 0);
+    let ran = size(&[
+        "--baseline",
+        &old,
+        "--limit",
+        "2%",
+        "--no-pass",
+        "match-reduction",
+    ]);
+    assert_eq!(ran.status, 1, "{}", ran.text());
+    assert!(ran.stderr.contains("the limit is 2 %"), "{}", ran.stderr);
+    assert!(ran.text().contains("AGAINST THE BASELINE"));
+    let other =
+        std::fs::read_to_string(&old)
+            .expect("it is there")
+            .replacen("\"schema\": 1", "\"schema\": 7", 1);
+    std::fs::write(&old, other).expect("it is written");
+    assert_eq!(size(&["--baseline", &old]).status, 2);
+}
+
+#[test]
+fn rates_are_names_and_numbers_of_workloads_that_are_there() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("it is written");
+        path.display().to_string()
+    };
+    let lines = file("lines", "# per second\noriginal_web 1000\noriginal_get = 5\n");
+    let object = file("object.json", "{\"original_web\": 1000, \"original_get\": 5}");
+    assert_eq!(json(&["--rates", &lines]), json(&["--rates", &object]));
+    for wrong in ["nobody 5", "original_web much", "original_web -1", "original_web"] {
+        assert_eq!(size(&["--rates", &file("wrong", wrong)]).status, 2, "{wrong}");
+    }
+    assert_eq!(size(&["--rates", "no-such-file"]).status, 3);
+}
+
+#[test]
+fn a_target_is_a_name_or_a_description() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let text = run(&["targets", "nfp"]).text();
+    assert!(text.contains("[store]"), "{text}");
+    let small = text.replacen("base_words = 7150", "base_words = 7900", 1);
+    assert_ne!(small, text);
+    let path = dir.path().join("small.toml");
+    std::fs::write(&path, small).expect("it is written");
+    let path = path.display().to_string();
+    let ran = run(&["size", ORIGINAL, "--target", &path]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert!(ran.text().contains("to the host"), "{}", ran.text());
+    assert_eq!(run(&["size", ORIGINAL, "--target", "abacus"]).status, 2);
+    assert_eq!(run(&["targets", "abacus"]).status, 2);
+}
+
+#[test]
+fn the_page_needs_nothing_from_outside() {
+    let ran = size(&["--format", "html"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let page = ran.text();
+    assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
+    for outside in ["http:", "https:", "src=", "@import", "<script", "<link"] {
+        assert!(!page.contains(outside), "{outside:?} in the page");
+    }
+    for wanted in [
+        "prefers-color-scheme: dark",
+        "<svg",
+        "original_web.web_server",
+        "transform_img",
+        "answer[0]",
+    ] {
+        assert!(page.contains(wanted), "{wanted:?} is missing");
+    }
+    let opened = page.matches("<div").count();
+    assert_eq!(opened, page.matches("</div>").count(), "every <div> is closed");
+}
+
+/// Browsers that take a picture without a screen.
+const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+
+/// The pixels of the page, as wide and high as asked for, in a colour scheme.
+fn picture(browser: &str, dir: &Path, scheme: &str) -> Vec<u8> {
+    let out = dir.join(format!("{scheme}.png"));
+    let mut args = vec![
+        "--headless".to_owned(),
+        "--no-sandbox".to_owned(),
+        "--disable-gpu".to_owned(),
+        "--hide-scrollbars".to_owned(),
+        "--window-size=1200,1600".to_owned(),
+        format!("--user-data-dir={}", dir.join("profile").display()),
+        format!("--screenshot={}", out.display()),
+    ];
+    if scheme == "dark" {
+        args.push("--blink-settings=preferredColorScheme=0".to_owned());
+    }
+    args.push(format!("file://{}", dir.join("size.html").display()));
+    let mut command = std::process::Command::new("timeout");
+    command.arg("60").arg(browser).args(&args).current_dir(dir);
+    command
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
+    let status = command.status().expect("timeout starts");
+    assert!(status.success(), "{browser} made no picture: {status}");
+    let file = std::io::BufReader::new(std::fs::File::open(out).expect("it made a picture"));
+    let mut reader = png::Decoder::new(file).read_info().expect("a PNG");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("it is small")];
+    reader.next_frame(&mut pixels).expect("a frame");
+    pixels
+}
+
+#[test]
+fn a_browser_draws_the_page_light_and_dark() {
+    let Some(browser) = BROWSERS.into_iter().find(|browser| has(browser)) else {
+        println!("skipped: no browser found");
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a folder");
+    let ran = run_in(
+        Path::new(env!("CARGO_MANIFEST_DIR")),
+        &["size", "../../examples/lambda-nic-original", "--format", "html"],
+    );
+    std::fs::write(dir.path().join("size.html"), ran.stdout).expect("it is written");
+    let [light, dark] = ["light", "dark"].map(|scheme| picture(browser, dir.path(), scheme));
+    let mean = |pixels: &[u8]| pixels.iter().map(|byte| u64::from(*byte)).sum::<u64>() / pixels.len() as u64;
+    assert!(mean(&light) > 200, "a light page: {}", mean(&light));
+    assert!(mean(&dark) < mean(&light), "dark is darker: {}", mean(&dark));
+    // Text, bars and lines: the page has many colours, not one.
+    let colours: std::collections::BTreeSet<&[u8]> = light.chunks(4).collect();
+    assert!(colours.len() > 50, "{} colours", colours.len());
+}
