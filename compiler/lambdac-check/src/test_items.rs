@@ -540,13 +540,13 @@ impl Checker<'_> {
                 "call a lambda or the workload, or name a counter, scalar, element or field",
             ));
         }
-        let place = self.place(left)?;
+        let mut place = self.place(left)?;
         let PlaceBase::State(_) = place.base else {
             return Err(self.fail());
         };
-        for projection in &place.projections {
+        for projection in &mut place.projections {
             if let Projection::Index(index) = projection {
-                self.fold(index)?;
+                index.kind = lambdac_hir::ExprKind::Value(self.fold(index)?);
             }
         }
         let ty = place.ty.clone();
