@@ -48,6 +48,11 @@ pub const TSHARK: Tool = Tool {
     program: "tshark",
     package: "tshark",
 };
+/// Shows the page of `lambdac size`, of which a test takes screenshots.
+pub const CHROMIUM: Tool = Tool {
+    program: "chromium",
+    package: "chromium",
+};
 /// Compiles the XDP programs in C that ours are measured against.
 pub const CLANG: Tool = Tool {
     program: "clang",

@@ -24,6 +24,7 @@ pub fn run(scope: Scope) -> Result<()> {
             setup::IP,
             setup::BPFTOOL,
             setup::TSHARK,
+            setup::CHROMIUM,
         ])?;
         tidy::run()?;
         shell::run("cargo", &["fmt", "--all", "--check"])?;
