@@ -133,6 +133,7 @@ lnic_nic_info{target=\"xdp\",interface=\"eth0\",mode=\"skb\"} 1
         assert_eq!(
             words,
             [
+                vec!["answered,", "warm-up", "included"],
                 vec!["by", "host", "0"],
                 vec!["by", "xdp", "(eth0,", "skb)", "1000"]
             ]
