@@ -229,7 +229,7 @@ fn a_terminal_gets_colours_unless_no_color_is_set() {
 #[test]
 fn a_test_has_a_line_for_each_target_and_the_last_line_counts() {
     let dir = programs();
-    let ran = lambdac(&dir, "test good.lnic failing.lnic");
+    let ran = lambdac(&dir, "test good.lnic failing.lnic --target interp,host");
     let expected = [
         "passed  interp good: it echoes",
         "passed  host   good: it echoes",
@@ -453,7 +453,7 @@ fn a_new_workload_passes_its_test_and_answers() {
         "{}",
         made.text()
     );
-    let tested = lambdac(&dir, "test hello_there");
+    let tested = lambdac(&dir, "test hello_there --target interp,host");
     assert_eq!(
         lines(&tested.good()).last(),
         Some(&"2 passed, 0 failed, 0 skipped")
