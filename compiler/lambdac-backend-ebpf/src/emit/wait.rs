@@ -119,6 +119,7 @@ impl<'m> Emitter<'m> {
         let Some((text, len)) = self.request_text(call, &key, &key_len) else {
             return;
         };
+        let (key_len, len) = (self.forgotten(&key_len), self.forgotten(&len));
         let (full, sent) = (self.mark(), self.mark());
         let index = self.call_func(wait::CLAIM, Vec::new());
         self.branch(Cond::Ge, index, slots.count as i32, full);
@@ -141,6 +142,7 @@ impl<'m> Emitter<'m> {
         self.save_request(slot, site);
         self.save_values(slot, site, args);
         let len = self.bounded(&len, abi::MAX_REQUEST);
+        self.branch(Cond::Lt, len, 1, gone);
         let from = self.address(&Ref::new(text, 0), 0);
         let ctx = self.ctx();
         let result = self.call_func(wait::ASK, vec![Arg::Reg(ctx), Arg::Reg(index), Arg::Reg(len)]);
@@ -161,6 +163,15 @@ impl<'m> Emitter<'m> {
         self.count(Ended::ServiceSent);
         self.push(Inst::Exit(Operand::Imm(action::TX)));
         self.release(cursor);
+    }
+
+    /// The same value, of which the verifier no longer knows what the paths to here say of it: else it walks what follows
+    /// once for each.
+    fn forgotten(&mut self, val: &Val) -> Val {
+        let home = self.home();
+        self.store_home(home, val);
+        let reg = self.copy_of(&Val::Home(home));
+        self.val(reg)
     }
 
     fn store_word(&mut self, slot: V, off: i16, size: Size, value: u32) {
