@@ -198,7 +198,7 @@ fn nothing_is_coloured_where_there_is_no_terminal() {
         assert!(!ran.stdout.contains(&0x1b), "lambdac {line}");
         assert!(!ran.stderr.contains('\x1b'), "lambdac {line}");
     }
-    let worker = Worker::start(&[&dir.path().join("good.lnic").display().to_string()], &[]);
+    let worker = Worker::start_with_names(&[&dir.path().join("good.lnic").display().to_string()]);
     let wire = worker.wire.to_string();
     let ran = run(&["bench", "good", "--to", &wire, "-n", "100"]);
     assert!(!ran.good().contains('\x1b') && !ran.stderr.contains('\x1b'));

@@ -630,7 +630,7 @@ fn the_wire_is_served_over_ipv6() {
 
 #[test]
 fn a_caller_who_knows_only_the_wire_finds_names_there() {
-    let worker = Worker::start(&["examples/counter"], &[]);
+    let worker = Worker::start_with_names(&["examples/counter"]);
     let wire = worker.wire.to_string();
     assert_eq!(
         run(&["invoke", "counter", "--to", &wire, "--data", "5"]).good(),
@@ -649,9 +649,9 @@ fn a_caller_who_knows_only_the_wire_finds_names_there() {
 #[test]
 fn a_measurement_is_printed_as_json_or_as_a_table() {
     let worker = Worker::start(&["examples/lambda-nic/web.lnic"], &[]);
-    let wire = worker.wire.to_string();
+    let (wire, http) = (worker.wire.to_string(), worker.http.to_string());
     let bench = |more: &[&str]| {
-        let mut args = vec!["bench", "web", "--to", &wire, "--data", "GET /"];
+        let mut args = vec!["bench", "web", "--to", &wire, "--http", &http, "--data", "GET /"];
         args.extend(more);
         run(&args).good()
     };

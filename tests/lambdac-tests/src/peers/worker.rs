@@ -1,7 +1,7 @@
 //! A worker: `lambdac run` on free ports of loopback.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -50,6 +50,19 @@ impl Worker {
             ..Options::default()
         };
         Self::try_start(sources, &options).unwrap_or_else(|log| panic!("the worker is not ready: {log}"))
+    }
+
+    /// Serves sources at a wire port whose TCP twin gives the names too. A free UDP port may be taken on TCP; then it is
+    /// tried again.
+    ///
+    /// # Panics
+    ///
+    /// If it doesn't say that it is ready, or finds no such port.
+    pub fn start_with_names(sources: &[&str]) -> Self {
+        (0..10)
+            .map(|_| Self::start(sources, &[]))
+            .find(|worker| TcpStream::connect(worker.wire).is_ok())
+            .expect("a port that is free on UDP and TCP")
     }
 
     /// Serves sources.
