@@ -57,26 +57,11 @@ pub(super) fn functions(image: &mut Image, cost: &ModuleCost) -> Vec<String> {
     let (mut equal, mut nearly) = (0, 0);
     for level in 0..=levels.iter().copied().max().unwrap_or(0) {
         let calls = call_counts(module);
-        let mut groups: Vec<Vec<(usize, Skeleton<Func>)>> = Vec::new();
-        let mut by_hash: HashMap<u64, Vec<usize>> = HashMap::new();
-        for (index, func) in module.funcs.iter().enumerate() {
-            if levels[index] != level || calls[index] == 0 {
-                continue;
-            }
-            let skeleton = Skeleton::of_func(func);
-            let candidates = by_hash.entry(skeleton.hash).or_default();
-            let group = candidates
-                .iter()
-                .find(|group| groups[**group][0].1.code == skeleton.code);
-            if let Some(group) = group {
-                groups[*group].push((index, skeleton));
-            } else {
-                candidates.push(groups.len());
-                groups.push(vec![(index, skeleton)]);
-            }
-        }
+        let here = module.funcs.iter().enumerate();
+        let here = here.filter(|(index, _)| levels[*index] == level && calls[*index] != 0);
+        let groups = alike(here.map(|(index, func)| (index, Skeleton::of_func(func))));
         let mut replaced = Replaced::new();
-        for group in groups.into_iter().filter(|group| group.len() > 1) {
+        for group in groups {
             let words = |index: usize| cost.funcs.get(index).map_or(0, |code| code.words);
             let (same, near) = merge_funcs(module, &group, &calls, &words, &mut replaced);
             equal += same;
@@ -282,16 +267,11 @@ fn rewrite(body: &mut Body, region: &mut Region, replaced: &Replaced) {
     });
 }
 
-/// Merges lambdas.
-pub(super) fn lambdas(image: &mut Image, context: &Context<'_>, cost: &ModuleCost) -> Vec<String> {
-    let still = unpunted(image);
-    let mut groups: Vec<Vec<(usize, Skeleton<Lambda>)>> = Vec::new();
+/// Groups of two and more whose skeletons have the same code, in the order of their first ones.
+fn alike<T: PartialEq>(all: impl Iterator<Item = (usize, Skeleton<T>)>) -> Vec<Vec<(usize, Skeleton<T>)>> {
+    let mut groups: Vec<Vec<(usize, Skeleton<T>)>> = Vec::new();
     let mut by_hash: HashMap<u64, Vec<usize>> = HashMap::new();
-    for (index, lambda) in image.module.lambdas.iter().enumerate() {
-        if !still[index] {
-            continue;
-        }
-        let skeleton = Skeleton::of_lambda(lambda);
+    for (index, skeleton) in all {
         let candidates = by_hash.entry(skeleton.hash).or_default();
         let group = candidates
             .iter()
@@ -303,8 +283,18 @@ pub(super) fn lambdas(image: &mut Image, context: &Context<'_>, cost: &ModuleCos
             groups.push(vec![(index, skeleton)]);
         }
     }
+    groups.retain(|group| group.len() > 1);
+    groups
+}
+
+/// Merges lambdas.
+pub(super) fn lambdas(image: &mut Image, context: &Context<'_>, cost: &ModuleCost) -> Vec<String> {
+    let still = unpunted(image);
+    let lambdas = image.module.lambdas.iter().enumerate();
+    let lambdas = lambdas.filter(|(index, _)| still[*index]);
+    let groups = alike(lambdas.map(|(index, lambda)| (index, Skeleton::of_lambda(lambda))));
     let mut notes = Vec::new();
-    for group in groups.into_iter().filter(|group| group.len() > 1) {
+    for group in groups {
         notes.extend(merge_lambdas(image, context, cost, &group));
     }
     notes
