@@ -17,7 +17,7 @@ ids! {
 }
 
 /// Values and slots of a function or of all parts of a lambda.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub struct Body {
     /// Width in bits of each [`Value`].
     pub values: Vec<u8>,
@@ -57,7 +57,7 @@ impl Body {
 }
 
 /// An aggregate of a body. Its contents are undefined until it is written ([`Op::Zero`] included).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Slot {
     /// The variable's name, for reading.
     pub name: Arc<str>,
@@ -87,7 +87,7 @@ pub struct Loc {
 }
 
 /// Statements and how control leaves.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Region {
     /// In order.
     pub stmts: Vec<Stmt>,
@@ -96,7 +96,7 @@ pub struct Region {
 }
 
 /// An operation and the values that it defines.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Stmt {
     /// The values, none to many.
     pub results: Vec<Value>,
@@ -322,7 +322,7 @@ pub enum ServiceOp {
 }
 
 /// A request to a service.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct ServiceCall {
     /// The service.
     pub service: ServiceId,
@@ -337,7 +337,7 @@ pub struct ServiceCall {
 }
 
 /// What a statement does. `→` says what it defines.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Op {
     /// → the constant
     Const(u64),
@@ -483,7 +483,7 @@ pub enum Op {
 pub type SwitchRange = (u64, Option<u64>);
 
 /// A bounded loop.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Loop {
     /// Its label: `break` and `continue` name it.
     pub label: Label,
@@ -500,7 +500,7 @@ pub struct Loop {
 }
 
 /// When a loop has another trip.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum LoopKind {
     /// Counts `var` from `from` up to but not including `to`; unsigned or signed.
     For {
@@ -518,7 +518,7 @@ pub enum LoopKind {
 }
 
 /// How control leaves a region.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Term {
     /// To the end of the enclosing `if`, `switch` or `while` condition, with its results.
     Yield(Vec<Value>),

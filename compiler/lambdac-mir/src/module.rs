@@ -45,7 +45,7 @@ ids! {
 }
 
 /// One workload.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Module {
     /// The workload's name.
     pub name: Arc<str>,
@@ -105,7 +105,7 @@ pub enum MemoryRegion {
 }
 
 /// Read-only data.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Const {
     /// Its name, or one that lowering made up.
     pub name: Arc<str>,
@@ -118,7 +118,7 @@ pub struct Const {
 }
 
 /// A value that is set at deploy time and constant for the instance.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Param {
     /// Its name.
     pub name: Arc<str>,
@@ -131,7 +131,7 @@ pub struct Param {
 }
 
 /// Something that outlives invocations, or a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Object {
     /// Its name.
     pub name: Arc<str>,
@@ -145,7 +145,7 @@ pub struct Object {
 }
 
 /// Kinds of [`Object`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ObjectKind {
     /// A value that places reach into.
     Value {
@@ -215,7 +215,7 @@ pub enum TableKind {
 }
 
 /// An entry of a table. Keys are given part by part.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TableEntry {
     /// What is matched.
     pub key: EntryKey,
@@ -224,7 +224,7 @@ pub struct TableEntry {
 }
 
 /// The key of a table entry; one [`Data`] a key part.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EntryKey {
     /// The whole key.
     Exact(Vec<Data>),
@@ -244,7 +244,7 @@ pub enum Protocol {
 }
 
 /// A service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Service {
     /// Its name.
     pub name: Arc<str>,
@@ -257,7 +257,7 @@ pub struct Service {
 }
 
 /// A function.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Func {
     /// Its name.
     pub name: Arc<str>,
@@ -274,7 +274,7 @@ pub struct Func {
 }
 
 /// A parameter of a function.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum FuncParam {
     /// A scalar, held by this value.
     Scalar(Value),
@@ -290,7 +290,7 @@ pub enum FuncParam {
 }
 
 /// Bytes of a message of some type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MessageSize {
     /// The fewest.
     pub min: u32,
@@ -307,7 +307,7 @@ pub enum Side {
 }
 
 /// A lambda.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Lambda {
     /// Its name.
     pub name: Arc<str>,
@@ -332,7 +332,7 @@ pub struct Lambda {
 }
 
 /// A piece of a lambda that runs without waiting.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Part {
     /// What it is entered with. A part that an await continues in has first `ok` and `failed` (`i1` each), then the saved values.
     pub params: Vec<Value>,
@@ -343,7 +343,7 @@ pub struct Part {
 }
 
 /// What picks a lambda.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Dispatch {
     /// Everything goes to one lambda.
     Only(LambdaId),
@@ -354,7 +354,7 @@ pub enum Dispatch {
 }
 
 /// `match`: the first rule whose condition holds; none: BAD_REQUEST.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Match {
     /// A request with fewer bytes is BAD_REQUEST.
     pub min_len: u32,
@@ -363,7 +363,7 @@ pub struct Match {
 }
 
 /// `cond => target`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Rule {
     /// When it applies.
     pub cond: Cond,
@@ -385,7 +385,7 @@ pub enum Target {
 }
 
 /// A condition of the match stage. Evaluated left to right, `All` and `Any` stop early.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Cond {
     /// `_`
     True,
@@ -436,7 +436,7 @@ pub enum Cond {
 }
 
 /// A part of a key that comes from the packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KeyField {
     /// An integer.
     Field(Field),
