@@ -40,6 +40,8 @@ pub struct CodeCost {
     pub expected: u64,
     /// By source line.
     pub lines: BTreeMap<(u16, u32), LineCost>,
+    /// Words of the routines that it needs and that the device has once an image, by their name.
+    pub once: BTreeMap<&'static str, u64>,
 }
 
 /// What a module takes.
@@ -81,24 +83,69 @@ impl<'d> Model<'d> {
     /// What a module takes with its objects placed so.
     pub fn module(&self, module: &Module, placement: &Placement) -> ModuleCost {
         let mut cost = ModuleCost::default();
-        let scope = Scope {
-            model: *self,
-            module,
-            placement,
-        };
+        let scope = self.scope(module, placement);
         for func in &module.funcs {
-            let code = func_cost(scope, &mut cost, func);
+            let code = func_cost(scope, &cost.funcs, func);
             cost.funcs.push(code);
         }
-        for lambda in &module.lambdas {
-            let code = self.lambda(scope, &mut cost, lambda);
-            cost.lambdas.push(code);
-        }
-        cost.dispatch = self.dispatch(scope, &mut cost);
+        let lambdas = module.lambdas.iter();
+        cost.lambdas = lambdas
+            .map(|lambda| self.lambda_cost(scope, &cost.funcs, lambda))
+            .collect();
+        cost.dispatch = self.dispatch(scope, &cost.funcs);
+        let all = cost.funcs.iter().chain(&cost.lambdas).chain([&cost.dispatch]);
+        cost.once = all.flat_map(|code| code.once.clone()).collect();
         cost
     }
 
-    fn lambda(&self, scope: Scope<'_, 'd>, known: &mut ModuleCost, lambda: &Lambda) -> CodeCost {
+    /// What a function takes, when those that it calls take what is `known`, by their ids.
+    pub fn func(&self, module: &Module, placement: &Placement, known: &[CodeCost], func: &Func) -> CodeCost {
+        func_cost(self.scope(module, placement), known, func)
+    }
+
+    /// What a lambda takes, when functions take what is `known`, by their ids.
+    pub fn lambda(
+        &self,
+        module: &Module,
+        placement: &Placement,
+        known: &[CodeCost],
+        lambda: &Lambda,
+    ) -> CodeCost {
+        self.lambda_cost(self.scope(module, placement), known, lambda)
+    }
+
+    /// What asking a condition takes, without reading the packet; written at `loc`.
+    pub fn condition(
+        &self,
+        module: &Module,
+        placement: &Placement,
+        known: &[CodeCost],
+        (cond, loc): (&Cond, Loc),
+    ) -> CodeCost {
+        let mut code = CodeCost::default();
+        let price = self.ask(self.scope(module, placement), known, cond, &mut code.once);
+        code.lines.insert(
+            line_of(loc),
+            LineCost {
+                words: price.words,
+                cycles: price.worst,
+            },
+        );
+        code.words = price.words;
+        code.worst = price.worst;
+        code.expected = price.expected;
+        code
+    }
+
+    fn scope<'a>(&self, module: &'a Module, placement: &'a Placement) -> Scope<'a, 'd> {
+        Scope {
+            model: *self,
+            module,
+            placement,
+        }
+    }
+
+    fn lambda_cost(&self, scope: Scope<'_, 'd>, known: &[CodeCost], lambda: &Lambda) -> CodeCost {
         let mut whole = CodeCost {
             name: lambda.name.clone(),
             ..CodeCost::default()
@@ -113,6 +160,7 @@ impl<'d> Model<'d> {
             whole.words += code.words;
             whole.worst = whole.worst.max(code.worst);
             whole.expected = whole.expected.max(code.expected);
+            whole.once.extend(code.once);
             for (line, cost) in code.lines {
                 let entry = whole.lines.entry(line).or_default();
                 entry.words += cost.words;
@@ -122,7 +170,7 @@ impl<'d> Model<'d> {
         whole
     }
 
-    fn dispatch(&self, scope: Scope<'_, 'd>, known: &mut ModuleCost) -> CodeCost {
+    fn dispatch(&self, scope: Scope<'_, 'd>, known: &[CodeCost]) -> CodeCost {
         let mut code = CodeCost {
             name: "match".into(),
             ..CodeCost::default()
@@ -133,7 +181,7 @@ impl<'d> Model<'d> {
         let mut price = self.request_burst(stage.min_len.into());
         for rule in &stage.rules {
             let before = price;
-            price = price.then(self.condition(scope, known, &rule.cond));
+            price = price.then(self.ask(scope, known, &rule.cond, &mut code.once));
             let line = code.lines.entry(line_of(rule.loc)).or_default();
             line.words += price.words - before.words;
             line.cycles += price.worst.saturating_sub(before.worst);
@@ -144,12 +192,18 @@ impl<'d> Model<'d> {
         code
     }
 
-    fn condition(&self, scope: Scope<'_, 'd>, known: &mut ModuleCost, cond: &Cond) -> Price {
+    fn ask(
+        &self,
+        scope: Scope<'_, 'd>,
+        known: &[CodeCost],
+        cond: &Cond,
+        once: &mut BTreeMap<&'static str, u64>,
+    ) -> Price {
         match cond {
             Cond::True => Price::default(),
-            Cond::Not(inner) => self.condition(scope, known, inner),
+            Cond::Not(inner) => self.ask(scope, known, inner, once),
             Cond::All(list) | Cond::Any(list) => list.iter().fold(Price::default(), |sum, cond| {
-                sum.then(self.condition(scope, known, cond))
+                sum.then(self.ask(scope, known, cond, once))
             }),
             Cond::Cmp { field, value, .. } => self
                 .field(*field)
@@ -169,6 +223,7 @@ impl<'d> Model<'d> {
             }
             Cond::Eval(func) => {
                 let code = func_cost(scope, known, func);
+                once.extend(code.once);
                 Price {
                     words: code.words,
                     worst: code.worst,
@@ -194,7 +249,7 @@ impl<'d> Model<'d> {
     }
 }
 
-fn func_cost(scope: Scope<'_, '_>, known: &mut ModuleCost, func: &Func) -> CodeCost {
+fn func_cost(scope: Scope<'_, '_>, known: &[CodeCost], func: &Func) -> CodeCost {
     let mut walk = Walk::new(scope, &func.params, &func.body, &func.region, known);
     let price = walk.region(&func.region);
     walk.finish(&func.name, &func.region, price)

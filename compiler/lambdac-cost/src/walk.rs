@@ -11,7 +11,7 @@ use lambdac_mir::{
 use crate::access::Home;
 use crate::model::line_of;
 use crate::ops::{Known, Price};
-use crate::{CodeCost, LineCost, Model, ModuleCost, Placement};
+use crate::{CodeCost, LineCost, Model, Placement};
 
 /// What all walks of a module share.
 #[derive(Clone, Copy)]
@@ -32,7 +32,10 @@ pub(crate) struct Walk<'a, 'd> {
     consts: Vec<Known>,
     /// Comparisons that are only asked by one branch and cost just that.
     fused: Vec<bool>,
-    known: &'a mut ModuleCost,
+    /// Costs of functions.
+    known: &'a [CodeCost],
+    /// Routines that the device has once an image.
+    once: BTreeMap<&'static str, u64>,
     /// Prices of regions that were walked, by address.
     regions: HashMap<*const Region, Price>,
 }
@@ -43,7 +46,7 @@ impl<'a, 'd> Walk<'a, 'd> {
         params: &'a [FuncParam],
         body: &'a Body,
         region: &Region,
-        known: &'a mut ModuleCost,
+        known: &'a [CodeCost],
     ) -> Self {
         let (consts, fused) = facts(body, region);
         Self {
@@ -55,6 +58,7 @@ impl<'a, 'd> Walk<'a, 'd> {
             consts,
             fused,
             known,
+            once: BTreeMap::new(),
             regions: HashMap::new(),
         }
     }
@@ -70,6 +74,7 @@ impl<'a, 'd> Walk<'a, 'd> {
             worst: price.worst,
             expected: price.expected,
             lines,
+            once: self.once,
         }
     }
 
@@ -225,7 +230,7 @@ impl<'a, 'd> Walk<'a, 'd> {
                     .then(model.price(ops.move_word).times(words))
             }
             Op::Call(callee, args) => {
-                let callee = self.known.funcs.get(callee.index());
+                let callee = self.known.get(callee.index());
                 let (worst, expected) = callee.map_or((0, 0), |code| (code.worst, code.expected));
                 let run = Price {
                     words: 0,
@@ -316,7 +321,7 @@ impl<'a, 'd> Walk<'a, 'd> {
 
     fn binary(&mut self, op: BinOp, width: u8, a: Value, b: Value) -> Price {
         let known = [self.constant(a), self.constant(b)];
-        let once = &mut self.known.once;
+        let once = &mut self.once;
         self.model.binary(op, width, known, &mut |name, words| {
             once.insert(name, words);
         })

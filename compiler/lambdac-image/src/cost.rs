@@ -13,14 +13,15 @@
 //!
 //! Code of lambdas that the host runs is not counted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use lambdac_cost::{Model, ModuleCost, Placement, Shape, object_bytes};
-use lambdac_mir::{Cond, KeyField, Module, ObjectKind, Op, Region, Term};
+use lambdac_mir::{Cond, KeyField, ObjectKind};
 use lambdac_target::Device;
 
 use crate::image::{Call, Image, Leaf, Node, Role};
-use crate::touch::{self, Item};
+use crate::price::Priced;
+use crate::touch::{self, Item, Touched};
 
 /// Words that make a request's headers a reply's: Ethernet addresses 3, IPv4 addresses 2 and length 1, UDP ports 1 and
 /// length with checksum 1, λ kind 1, λ length with status 1.
@@ -66,7 +67,7 @@ impl ImageCost {
     /// Counts an image.
     pub fn of(image: &Image, device: &Device, model: &Model<'_>) -> Self {
         let placement = image.placement(device);
-        let code = model.module(&nic_module(image), &placement);
+        let code = Priced::new(image, model, &placement).code(image);
         let mut count = Count::default();
         count.stage(image);
         count.plumbing(image);
@@ -136,104 +137,12 @@ pub(crate) fn sharers(image: &Image) -> Vec<u64> {
     sharers
 }
 
-/// The module with only what runs on the NIC: other lambdas are empty, and so are functions that nothing here reaches.
-/// Of the pool, only evaluated conditions cost code, once for each test that the stage has.
-pub(crate) fn nic_module(image: &Image) -> Module {
-    let mut module = image.module.clone();
-    for (lambda, sharers) in module.lambdas.iter_mut().zip(sharers(image)) {
-        if sharers == 0 {
-            lambda.request.max = 0;
-            lambda.request.min = 0;
-            for part in &mut lambda.parts {
-                part.region = empty();
-            }
-        }
-    }
-    let mut tests = BTreeMap::<usize, usize>::new();
-    for node in image.stage.nodes.iter() {
-        if let Node::Test { cond, .. } = node {
-            *tests.entry(*cond).or_default() += 1;
-        }
-    }
-    if let lambdac_mir::Dispatch::Match(pool) = &mut module.dispatch {
-        pool.min_len = 0;
-        let mut rules = Vec::new();
-        for (index, times) in tests {
-            let mut evals = Vec::new();
-            evaluated(&pool.rules[index].cond, &mut evals);
-            for _ in 0..times {
-                rules.push(lambdac_mir::Rule {
-                    cond: Cond::All(evals.clone()),
-                    ..pool.rules[index].clone()
-                });
-            }
-        }
-        pool.rules = rules;
-    }
-    let mut used = vec![false; module.funcs.len()];
-    for lambda in &module.lambdas {
-        lambda.parts.iter().for_each(|part| mark(&part.region, &mut used));
-    }
-    if let lambdac_mir::Dispatch::Match(pool) = &module.dispatch {
-        pool.rules
-            .iter()
-            .for_each(|rule| mark_cond(&rule.cond, &mut used));
-    }
-    for index in (0..module.funcs.len()).rev() {
-        if used[index] {
-            mark(&module.funcs[index].region, &mut used);
-        } else {
-            module.funcs[index].region = empty();
-        }
-    }
-    module
-}
-
-/// A region that costs nothing.
-fn empty() -> Region {
-    Region {
-        stmts: Vec::new(),
-        term: Term::Yield(Vec::new()),
-    }
-}
-
-fn mark(region: &Region, used: &mut [bool]) {
-    region.walk(&mut |stmt| {
-        if let Op::Call(func, _) = &stmt.op {
-            used[func.index()] = true;
-        }
-    });
-}
-
-fn mark_cond(cond: &Cond, used: &mut [bool]) {
-    match cond {
-        Cond::Not(inner) => mark_cond(inner, used),
-        Cond::All(list) | Cond::Any(list) => list.iter().for_each(|cond| mark_cond(cond, used)),
-        Cond::Eval(func) => mark(&func.region, used),
-        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } | Cond::Has { .. } => {}
-    }
-}
-
-/// The evaluated conditions in a condition.
-fn evaluated(cond: &Cond, out: &mut Vec<Cond>) {
-    match cond {
-        Cond::Not(inner) => evaluated(inner, out),
-        Cond::All(list) | Cond::Any(list) => list.iter().for_each(|cond| evaluated(cond, out)),
-        Cond::Eval(_) => out.push(cond.clone()),
-        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } | Cond::Has { .. } => {}
-    }
-}
-
 /// Bytes in each memory of the device, of what lambdas on the NIC and the stage touch.
 fn memory(image: &Image, device: &Device, placement: &Placement) -> Vec<u64> {
     let module = &image.module;
     let funcs = touch::of_funcs(module);
     let mut items: BTreeSet<Item> = BTreeSet::new();
-    for (lambda, sharers) in module.lambdas.iter().zip(sharers(image)) {
-        if sharers > 0 {
-            items.extend(touch::of_lambda(module, lambda, &funcs).into_keys());
-        }
-    }
+    items.extend(touch::of_called(image).into_iter().flat_map(Touched::into_keys));
     for node in &image.stage.nodes {
         if let Node::Test { cond, .. } = node {
             crate::canon::for_each_touched(module, image.cond(*cond), &funcs, &mut |item, _| {

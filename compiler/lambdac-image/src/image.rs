@@ -23,6 +23,9 @@ pub struct Image {
     pub entries: Vec<Entry>,
     /// What picks an entry.
     pub stage: Stage,
+    /// What the host decides by, where the stage hands requests up ([`Leaf::HandUp`]): all workloads' rules. Its code is
+    /// the host's and takes nothing here.
+    pub host: Option<Stage>,
     /// What stands around the lambdas.
     pub plumbing: Plumbing,
     /// Where objects and constants lie, once a pass has decided it.
@@ -202,6 +205,8 @@ pub enum Leaf {
     BadRequest,
     /// Nobody has this id.
     NoWorkload,
+    /// To the host, untouched: it decides by [`Image::host`].
+    HandUp,
 }
 
 /// What an image holds around its lambdas. It decides nothing; it is counted, and emitters write it out.
@@ -303,6 +308,11 @@ impl Image {
     pub fn entries_of(&self, workload: usize) -> std::ops::Range<usize> {
         let workload = &self.workloads[workload];
         workload.first_entry..workload.first_entry + workload.entries
+    }
+
+    /// The stage, and the host's where there is one.
+    pub fn stages(&self) -> impl Iterator<Item = &Stage> {
+        [&self.stage].into_iter().chain(&self.host)
     }
 
     /// An entry's name with its workload's.

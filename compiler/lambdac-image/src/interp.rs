@@ -9,7 +9,7 @@ use std::sync::Arc;
 use lambdac_mir::interp::{Callee, Env, MirInterp, Outcome, Services, StageView, StateDump};
 use lambdac_mir::{Data, PktField, ValidateError};
 
-use crate::image::{Bound, Call, Image, Key, Leaf, Node, NodeId, Way};
+use crate::image::{Bound, Call, Image, Key, Leaf, Node, NodeId, Stage, Way};
 
 /// What a request finds around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,16 +118,20 @@ impl ImageInterp {
     /// One packet's worth.
     fn one(&mut self, id: u32, request: &[u8], packet: &Packet, services: Services<'_>) -> Ending {
         let image = Arc::clone(&self.image);
-        let len = request.len();
-        let leaf = match ahead(&image, image.stage.root, id, len) {
-            Ok(leaf) => Ok(leaf),
-            Err(at) => {
-                let env = self.env(packet);
-                self.interp
-                    .stage(request, &env, |view| decide(&image, at, id, len, view))
+        let mut leaf = self.leaf(&image.stage, id, request, packet);
+        if let (Ok(Leaf::HandUp), Some(host)) = (&leaf, &image.host) {
+            leaf = self.leaf(host, id, request, packet);
+            if let Ok(Leaf::Run(entry)) = &leaf
+                && image.entries[*entry].on_host.is_none()
+            {
+                let name = image.entry_name(*entry);
+                return invalid(format!(
+                    "a request for `{name}` is handed up, and the NIC runs it"
+                ));
             }
-        };
+        }
         match leaf {
+            Ok(Leaf::HandUp) => invalid("a request is handed up and nobody is there".to_owned()),
             Ok(Leaf::Run(entry))
                 if image.plumbing.calls[entry] == Call::None && image.entries[entry].on_host.is_none() =>
             {
@@ -142,6 +146,19 @@ impl ImageInterp {
             Ok(Leaf::BadRequest) => Ending::Of(Outcome::BadRequest),
             Ok(Leaf::NoWorkload) => Ending::NoWorkload,
             Err(outcome) => Ending::Of(outcome),
+        }
+    }
+
+    /// Where a stage leads a packet.
+    fn leaf(&mut self, stage: &Stage, id: u32, request: &[u8], packet: &Packet) -> Result<Leaf, Outcome> {
+        let len = request.len();
+        match ahead(stage, stage.root, id, len) {
+            Ok(leaf) => Ok(leaf),
+            Err(at) => {
+                let env = self.env(packet);
+                self.interp
+                    .stage(request, &env, |view| decide(stage, at, id, len, view))
+            }
         }
     }
 
@@ -218,9 +235,9 @@ enum Step {
 }
 
 /// What a node does by the id and the length alone.
-fn step(image: &Image, at: NodeId, id: u32, len: usize) -> Step {
+fn step(stage: &Stage, at: NodeId, id: u32, len: usize) -> Step {
     let branch = |holds: bool, then: &NodeId, other: &NodeId| Step::Go(if holds { *then } else { *other });
-    match &image.stage.nodes[at.index()] {
+    match &stage.nodes[at.index()] {
         Node::Leaf(leaf) => Step::End(*leaf),
         Node::Workload {
             id: wanted,
@@ -245,9 +262,9 @@ fn found(entries: &[(u64, NodeId)], key: u64) -> Option<NodeId> {
 }
 
 /// Walks the stage as far as the id and the length lead. Successors have lower numbers, so this ends.
-fn ahead(image: &Image, mut at: NodeId, id: u32, len: usize) -> Result<Leaf, NodeId> {
+fn ahead(stage: &Stage, mut at: NodeId, id: u32, len: usize) -> Result<Leaf, NodeId> {
     loop {
-        at = match step(image, at, id, len) {
+        at = match step(stage, at, id, len) {
             Step::End(leaf) => return Ok(leaf),
             Step::Go(to) => to,
             Step::Look => return Err(at),
@@ -257,16 +274,16 @@ fn ahead(image: &Image, mut at: NodeId, id: u32, len: usize) -> Result<Leaf, Nod
 
 /// Walks the stage to its end.
 fn decide(
-    image: &Image,
+    stage: &Stage,
     mut at: NodeId,
     id: u32,
     len: usize,
     view: &mut StageView<'_>,
 ) -> Result<Leaf, Outcome> {
     loop {
-        at = match ahead(image, at, id, len) {
+        at = match ahead(stage, at, id, len) {
             Ok(leaf) => return Ok(leaf),
-            Err(at) => match &image.stage.nodes[at.index()] {
+            Err(at) => match &stage.nodes[at.index()] {
                 Node::Test { cond, then, .. } if view.rule(*cond)? => *then,
                 Node::Test { other, .. } => *other,
                 Node::Table {

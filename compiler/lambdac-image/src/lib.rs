@@ -17,11 +17,13 @@
 mod canon;
 mod coalesce;
 mod cost;
+mod hand_up;
 mod image;
 mod interp;
 mod link;
 mod partition;
 mod pass;
+mod price;
 mod reduce;
 mod rename;
 mod stratify;

@@ -108,6 +108,7 @@ impl Linker {
                 workloads: Vec::new(),
                 entries: Vec::new(),
                 stage,
+                host: None,
                 plumbing,
                 placed: None,
             },

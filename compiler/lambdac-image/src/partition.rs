@@ -2,18 +2,24 @@
 //!
 //! Lambdas tied by state that changes live on one side, so components of them move as a whole. Each is worth the requests
 //! that it answers on the NIC: the workload's rate, spread evenly over its lambdas. With up to [`EXACT`] components every
-//! choice is counted and the one that is worth most taken (then the smaller one). With more, the component with the least
-//! worth for each word that its going frees goes, until the rest fits; then those that still fit come back, the most
-//! worth first. Words are counted on the whole image each time, as shared code goes only with its last user.
+//! choice is counted and the one that is worth most taken (then the smaller one). With more, workloads go, with what is
+//! tied to them, the least worth for each word that its going frees first, and as few of them as make the rest fit; then
+//! components that still fit come back, the most worth first. Words are counted on the whole image each time, as shared
+//! code goes only with its last user.
+//!
+//! What leads to lambdas of the host alone is handed up at once ([`crate::hand_up`]), in an image that fits too.
 //!
 //! **Why nothing changes.** The host runs the same code on the same state behind the same stage: a request for a lambda
 //! there is handed up untouched, before any effect.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::cost::ImageCost;
-use crate::image::{Call, Image};
+use crate::hand_up::hand_up;
+use crate::image::{Call, Image, Stage};
 use crate::pass::{Context, Pass};
+use crate::price::Priced;
 use crate::touch::{self, Item};
 
 /// The pass.
@@ -42,46 +48,63 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
         return Vec::new();
     };
     let room = store.words.saturating_sub(store.base_words);
-    let whole = words(image, context);
-    if whole <= room {
-        return vec![format!("it fits: {whole} words of {room}")];
-    }
     let components = components(image, &context.rates);
-    let gone = if components.len() <= EXACT {
-        exactly(image, context, &components, room)
+    let mut trial = Trial::new(image, context, &components);
+    let mut gone = vec![false; components.len()];
+    let whole = trial.words(&gone);
+    let mut notes = Vec::new();
+    if whole <= room {
+        notes.push(format!("it fits: {whole} words of {room}"));
     } else {
-        greedily(image, context, &components, room)
-    };
-    let mut notes = vec![format!(
-        "over by {}: {whole} words, {room} beside the base",
-        whole - room
-    )];
-    if let (Some(pooled), Some(cores)) = (store.pooled_words, store.pooled_cores)
-        && whole + store.base_words <= pooled
-    {
+        gone = if components.len() <= EXACT {
+            exactly(&mut trial, room)
+        } else {
+            greedily(&mut trial, room)
+        };
         notes.push(format!(
-            "all of it would fit two cores' pooled store, with {cores} cores left"
+            "over by {}: {whole} words, {room} beside the base",
+            whole - room
+        ));
+        if let (Some(pooled), Some(cores)) = (store.pooled_words, store.pooled_cores)
+            && whole + store.base_words <= pooled
+        {
+            notes.push(format!(
+                "all of it would fit two cores' pooled store, with {cores} cores left"
+            ));
+        }
+        notes.extend(tell(&mut trial, &gone, room));
+    }
+    let nodes = trial.settle(&gone);
+    if nodes > 0 {
+        notes.push(format!(
+            "requests for lambdas of the host are handed up before they are told apart: {nodes} nodes of the stage fewer"
         ));
     }
-    let away: Vec<(usize, &Component)> = components
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| gone[*index])
-        .collect();
+    if image.placed.is_some() && gone.contains(&true) {
+        crate::stratify::place(image, context);
+    }
+    notes
+}
+
+/// A line for each component that goes: what would have to shrink for it to stay.
+fn tell(trial: &mut Trial<'_, '_>, gone: &[bool], room: u64) -> Vec<String> {
+    let away: Vec<usize> = (0..gone.len()).filter(|index| gone[*index]).collect();
+    let mut notes = Vec::new();
     if away.len() > MAX_TOLD {
         notes.push(format!(
             "{} groups of lambdas to the host; the first of them:",
             away.len()
         ));
     }
-    for (index, component) in away.into_iter().take(MAX_TOLD) {
-        let mut trial = image.clone();
-        others(&mut trial, &components, &gone, index);
-        let over = words(&trial, context).saturating_sub(room);
+    for index in away.into_iter().take(MAX_TOLD) {
+        let mut with = gone.to_vec();
+        with[index] = false;
+        let over = trial.words(&with).saturating_sub(room);
+        let component = &trial.components[index];
         let names: Vec<String> = component
             .entries
             .iter()
-            .map(|entry| format!("`{}`", image.entry_name(*entry)))
+            .map(|entry| format!("`{}`", trial.image.entry_name(*entry)))
             .collect();
         notes.push(format!(
             "{} to the host (worth {:.0}): back on the NIC, {over} words would have to go",
@@ -89,38 +112,7 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
             component.worth
         ));
     }
-    for (index, component) in components.iter().enumerate() {
-        if gone[index] {
-            send(image, component);
-        }
-    }
-    if image.placed.is_some() {
-        crate::stratify::place(image, context);
-    }
     notes
-}
-
-fn words(image: &Image, context: &Context<'_>) -> u64 {
-    ImageCost::of(image, context.device, &context.model).words()
-}
-
-/// Everything that is gone but one.
-fn others(image: &mut Image, components: &[Component], gone: &[bool], but: usize) {
-    for (index, component) in components.iter().enumerate() {
-        if gone[index] && index != but {
-            send(image, component);
-        }
-    }
-}
-
-/// The host takes a component.
-fn send(image: &mut Image, component: &Component) {
-    for entry in &component.entries {
-        image.keep_on_host(
-            *entry,
-            "it does not fit the core's store beside what is asked for more",
-        );
-    }
 }
 
 impl Image {
@@ -131,46 +123,112 @@ impl Image {
     }
 }
 
+/// An image on which choices are tried. Code is priced once; only the sides of lambdas and the stage change.
+struct Trial<'i, 'c> {
+    image: &'i mut Image,
+    context: &'c Context<'c>,
+    components: &'c [Component],
+    priced: Priced,
+    quiet: Vec<bool>,
+    before: Sides,
+}
+
+/// What a choice changes.
+struct Sides {
+    on_host: Vec<Option<Arc<str>>>,
+    calls: Vec<Call>,
+    stage: Stage,
+    host: Option<Stage>,
+}
+
+impl<'i, 'c> Trial<'i, 'c> {
+    fn new(image: &'i mut Image, context: &'c Context<'c>, components: &'c [Component]) -> Self {
+        let placement = image.placement(context.device);
+        Self {
+            priced: Priced::new(image, &context.model, &placement),
+            quiet: crate::reduce::quiet(image),
+            before: Sides {
+                on_host: image.entries.iter().map(|entry| entry.on_host.clone()).collect(),
+                calls: image.plumbing.calls.clone(),
+                stage: image.stage.clone(),
+                host: image.host.clone(),
+            },
+            image,
+            context,
+            components,
+        }
+    }
+
+    /// The host takes what is gone; how many nodes of the stage went with it.
+    fn settle(&mut self, gone: &[bool]) -> usize {
+        let away = self.components.iter().zip(gone).filter(|(_, gone)| **gone);
+        for entry in away.flat_map(|(component, _)| &component.entries) {
+            self.image.keep_on_host(
+                *entry,
+                "it does not fit the core's store beside what is asked for more",
+            );
+        }
+        hand_up(self.image, &self.quiet)
+    }
+
+    /// Words of the image without what is gone.
+    fn words(&mut self, gone: &[bool]) -> u64 {
+        self.settle(gone);
+        let words = self.priced.words(self.image, &self.context.model);
+        let before = self.before.on_host.iter().cloned();
+        (self.image.entries.iter_mut().zip(before)).for_each(|(entry, on_host)| entry.on_host = on_host);
+        self.image.plumbing.calls.clone_from(&self.before.calls);
+        self.image.stage.clone_from(&self.before.stage);
+        self.image.host.clone_from(&self.before.host);
+        words
+    }
+}
+
 /// Lambdas on the NIC by the changing state that ties them.
 fn components(image: &Image, rates: &[f64]) -> Vec<Component> {
-    let funcs = touch::of_funcs(&image.module);
-    let mut root: Vec<usize> = (0..image.entries.len()).collect();
-    let mut by_object: BTreeMap<u32, usize> = BTreeMap::new();
     let on_nic =
         |entry: &usize| image.entries[*entry].on_host.is_none() && image.plumbing.calls[*entry] != Call::None;
     let entries: Vec<usize> = (0..image.entries.len()).filter(on_nic).collect();
+    let touched = touch::of_called(image);
+    let mut root: Vec<usize> = (0..image.entries.len()).collect();
+    let mut by_object: BTreeMap<u32, usize> = BTreeMap::new();
     for &entry in &entries {
-        let lambda = &image.module.lambdas[image.entries[entry].lambda.index()];
-        for item in touch::of_lambda(&image.module, lambda, &funcs).into_keys() {
+        for item in touched[image.entries[entry].lambda.index()].keys() {
             let Item::Object(id) = item else { continue };
             if matches!(
-                image.module.objects[id as usize].kind,
+                image.module.objects[*id as usize].kind,
                 lambdac_mir::ObjectKind::Table { .. }
             ) {
                 continue;
             }
-            let other = *by_object.entry(id).or_insert(entry);
-            let (a, b) = (find(&root, entry), find(&root, other));
-            root[a.max(b)] = a.min(b);
+            let other = *by_object.entry(*id).or_insert(entry);
+            tie(&mut root, entry, other);
         }
     }
+    let worth = |entry: &usize| {
+        let workload = image.entries[*entry].workload;
+        rates[workload] / image.workloads[workload].entries.max(1) as f64
+    };
+    let groups = groups(&root, entries);
+    let component = |entries: Vec<usize>| Component {
+        worth: entries.iter().map(worth).sum(),
+        entries,
+    };
+    groups.into_iter().map(component).collect()
+}
+
+/// What is tied, in the order of the first of each group.
+fn groups(root: &[usize], all: impl IntoIterator<Item = usize>) -> Vec<Vec<usize>> {
     let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for &entry in &entries {
-        groups.entry(find(&root, entry)).or_default().push(entry);
+    for one in all {
+        groups.entry(find(root, one)).or_default().push(one);
     }
-    groups
-        .into_values()
-        .map(|entries| {
-            let worth = |entry: &usize| {
-                let workload = image.entries[*entry].workload;
-                rates[workload] / image.workloads[workload].entries.max(1) as f64
-            };
-            Component {
-                worth: entries.iter().map(worth).sum(),
-                entries,
-            }
-        })
-        .collect()
+    groups.into_values().collect()
+}
+
+fn tie(root: &mut [usize], a: usize, b: usize) {
+    let (a, b) = (find(root, a), find(root, b));
+    root[a.max(b)] = a.min(b);
 }
 
 fn find(root: &[usize], mut at: usize) -> usize {
@@ -181,61 +239,81 @@ fn find(root: &[usize], mut at: usize) -> usize {
 }
 
 /// Counts every choice: which components go.
-fn exactly(image: &Image, context: &Context<'_>, components: &[Component], room: u64) -> Vec<bool> {
+fn exactly(trial: &mut Trial<'_, '_>, room: u64) -> Vec<bool> {
+    let count = trial.components.len();
     let mut best: Option<(f64, u64, Vec<bool>)> = None;
-    for choice in 0u32..1 << components.len() {
-        let gone: Vec<bool> = (0..components.len())
-            .map(|index| choice >> index & 1 == 1)
-            .collect();
-        let kept = components.iter().zip(&gone).filter(|(_, gone)| !**gone);
+    for choice in 0u32..1 << count {
+        let gone: Vec<bool> = (0..count).map(|index| choice >> index & 1 == 1).collect();
+        let kept = trial.components.iter().zip(&gone).filter(|(_, gone)| !**gone);
         let worth: f64 = kept.map(|(component, _)| component.worth).sum();
         if best.as_ref().is_some_and(|(most, ..)| worth < *most) {
             continue;
         }
-        let mut trial = image.clone();
-        others(&mut trial, components, &gone, usize::MAX);
-        let words = words(&trial, context);
+        let words = trial.words(&gone);
         let better = |(most, least, _): &(f64, u64, Vec<bool>)| worth > *most || words < *least;
         if words <= room && best.as_ref().is_none_or(better) {
             best = Some((worth, words, gone));
         }
     }
     // Where not even the empty image fits, everything goes.
-    best.map_or_else(|| vec![true; components.len()], |(_, _, gone)| gone)
+    best.map_or_else(|| vec![true; count], |(_, _, gone)| gone)
 }
 
-fn greedily(image: &Image, context: &Context<'_>, components: &[Component], room: u64) -> Vec<bool> {
-    let mut gone = vec![false; components.len()];
-    let mut trial = image.clone();
-    let cost = ImageCost::of(image, context.device, &context.model);
-    // A lambda's share of its code stands for what its going frees; the image is counted again as they go.
-    let freed = |component: &Component| -> u64 {
-        let words = component.entries.iter().map(|entry| cost.entries[*entry].words);
-        words.sum::<u64>().max(1)
-    };
-    let mut order: Vec<usize> = (0..components.len()).collect();
-    order.sort_by(|a, b| {
-        let ratio = |index: &usize| components[*index].worth / freed(&components[*index]) as f64;
-        ratio(a).total_cmp(&ratio(b)).then(a.cmp(b))
-    });
-    let mut now = cost.words();
-    let mut expected = now;
-    for index in order {
-        if expected <= room {
-            now = words(&trial, context);
-            expected = now;
+/// Components that go together at first: a workload's, as its part of the stage goes only with all of them.
+fn by_workload(image: &Image, components: &[Component]) -> Vec<Vec<usize>> {
+    let mut root: Vec<usize> = (0..components.len()).collect();
+    let mut first: BTreeMap<usize, usize> = BTreeMap::new();
+    for (index, component) in components.iter().enumerate() {
+        for entry in &component.entries {
+            let other = *first.entry(image.entries[*entry].workload).or_insert(index);
+            tie(&mut root, index, other);
         }
-        if now <= room {
-            break;
-        }
-        send(&mut trial, &components[index]);
-        gone[index] = true;
-        expected = expected.saturating_sub(freed(&components[index]));
     }
+    groups(&root, 0..components.len())
+}
+
+fn greedily(trial: &mut Trial<'_, '_>, room: u64) -> Vec<bool> {
+    let components = trial.components;
+    let cost = ImageCost::of(trial.image, trial.context.device, &trial.context.model);
+    // A lambda's share of its code and of what stands around all of them is what its going frees, about.
+    let around = cost.around / (trial.image.entries.len() as u64).max(1);
+    let freed = |index: usize| -> u64 {
+        let entries = components[index].entries.iter();
+        entries
+            .map(|entry| cost.entries[*entry].words + around)
+            .sum::<u64>()
+            .max(1)
+    };
+    let ratio = |group: &[usize]| {
+        let worth: f64 = group.iter().map(|index| components[*index].worth).sum();
+        worth / group.iter().map(|index| freed(*index)).sum::<u64>() as f64
+    };
+    let mut order: Vec<(f64, Vec<usize>)> = by_workload(trial.image, components)
+        .into_iter()
+        .map(|group| (ratio(&group), group))
+        .collect();
+    order.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+    let first = |count: usize| {
+        let mut gone = vec![false; components.len()];
+        let away = order.iter().take(count).flat_map(|(_, group)| group);
+        away.for_each(|index| gone[*index] = true);
+        gone
+    };
+    // The fewest that have to go: the more go, the less is left.
+    let (mut too_few, mut enough) = (0, order.len());
+    while too_few + 1 < enough {
+        let middle = usize::midpoint(too_few, enough);
+        if trial.words(&first(middle)) <= room {
+            enough = middle;
+        } else {
+            too_few = middle;
+        }
+    }
+    let mut gone = first(enough);
     let mut back: Vec<usize> = (0..components.len()).filter(|index| gone[*index]).collect();
     back.sort_by(|a, b| {
         let worth = components[*b].worth.total_cmp(&components[*a].worth);
-        worth.then(freed(&components[*a]).cmp(&freed(&components[*b])))
+        worth.then(freed(*a).cmp(&freed(*b))).then(a.cmp(b))
     });
     // Beyond a few that do not fit, the rest, which is worth less and takes more, is not tried.
     let mut tries = MAX_TRIES;
@@ -243,13 +321,9 @@ fn greedily(image: &Image, context: &Context<'_>, components: &[Component], room
         if tries == 0 {
             break;
         }
-        let mut with = image.clone();
-        let mut fewer = gone.clone();
-        fewer[index] = false;
-        others(&mut with, components, &fewer, usize::MAX);
-        if words(&with, context) <= room {
-            gone = fewer;
-        } else {
+        gone[index] = false;
+        if trial.words(&gone) > room {
+            gone[index] = true;
             tries -= 1;
         }
     }

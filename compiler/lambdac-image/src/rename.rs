@@ -4,9 +4,61 @@
 //! leave. Both fill a [`Rename`] and apply it to code. An id that its table does not reach stays as it is.
 
 use lambdac_mir::{
-    Base, Cond, ConstId, Func, FuncId, Lambda, LambdaId, Loc, ObjectId, Op, ParamId, Place, Region,
-    ServiceId, Term, UseMut,
+    Base, Cond, ConstId, Func, FuncId, Lambda, LambdaId, Loc, ObjectId, Op, ParamId, Region, ServiceId, Term,
+    UseMut,
 };
+
+/// An id that code mentions.
+pub(crate) enum IdMut<'a> {
+    Const(&'a mut ConstId),
+    Param(&'a mut ParamId),
+    Object(&'a mut ObjectId),
+    Service(&'a mut ServiceId),
+    Func(&'a mut FuncId),
+    Lambda(&'a mut LambdaId),
+}
+
+fn used_id(used: UseMut<'_>, f: &mut dyn FnMut(IdMut<'_>)) {
+    let place = match used {
+        UseMut::Place(place, _) => place,
+        UseMut::View(view) => &mut view.place,
+        UseMut::Value(_) | UseMut::Slot(_) => return,
+    };
+    match &mut place.base {
+        Base::Object(id) => f(IdMut::Object(id)),
+        Base::Const(id) => f(IdMut::Const(id)),
+        Base::Param(id) => f(IdMut::Param(id)),
+        Base::Slot(_) | Base::Arg(_) | Base::Request => {}
+    }
+}
+
+/// Calls `f` for every id that an operation mentions, without those of nested regions.
+pub(crate) fn op_ids(op: &mut Op, f: &mut dyn FnMut(IdMut<'_>)) {
+    op.for_each_use_mut(&mut |used| used_id(used, f));
+    match op {
+        Op::CounterAdd(object, ..)
+        | Op::CounterRead(object, _)
+        | Op::MapGet { object, .. }
+        | Op::MapPut { object, .. }
+        | Op::MapRemove { object, .. }
+        | Op::MapFetchAdd { object, .. }
+        | Op::TableGet { object, .. }
+        | Op::TableHas { object, .. } => f(IdMut::Object(object)),
+        Op::Call(func, _) => f(IdMut::Func(func)),
+        Op::Await(call) => f(IdMut::Service(&mut call.service)),
+        _ => {}
+    }
+}
+
+/// Calls `f` for every id that a terminator mentions.
+pub(crate) fn term_ids(term: &mut Term, f: &mut dyn FnMut(IdMut<'_>)) {
+    term.for_each_use_mut(&mut |used| used_id(used, f));
+    match term {
+        Term::Punt(Some(lambda)) => f(IdMut::Lambda(lambda)),
+        Term::Await { call, .. } => f(IdMut::Service(&mut call.service)),
+        _ => {}
+    }
+}
 
 /// New ids by old ones.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +105,18 @@ impl Rename {
         ParamId(of(&self.params, id.0))
     }
 
+    pub fn constant(&self, id: ConstId) -> ConstId {
+        ConstId(of(&self.consts, id.0))
+    }
+
+    pub fn service(&self, id: ServiceId) -> ServiceId {
+        ServiceId(of(&self.services, id.0))
+    }
+
+    pub fn func_id(&self, id: FuncId) -> FuncId {
+        FuncId(of(&self.funcs, id.0))
+    }
+
     pub fn loc(&self, loc: Loc) -> Loc {
         // Line 0 is unknown, whatever the file.
         let file = self.files.get(usize::from(loc.file)).copied();
@@ -66,54 +130,14 @@ impl Rename {
         }
     }
 
-    fn base(&self, base: &mut Base) {
-        match base {
-            Base::Object(id) => *id = self.object(*id),
-            Base::Const(id) => *id = ConstId(of(&self.consts, id.0)),
-            Base::Param(id) => *id = self.param(*id),
-            Base::Slot(_) | Base::Arg(_) | Base::Request => {}
-        }
-    }
-
-    fn place(&self, place: &mut Place) {
-        self.base(&mut place.base);
-    }
-
-    fn used(&self, used: UseMut<'_>) {
-        match used {
-            UseMut::Place(place, _) => self.place(place),
-            UseMut::View(view) => self.place(&mut view.place),
-            UseMut::Value(_) | UseMut::Slot(_) => {}
-        }
-    }
-
-    fn service(&self, id: &mut ServiceId) {
-        *id = ServiceId(of(&self.services, id.0));
-    }
-
-    fn op(&self, op: &mut Op) {
-        op.for_each_use_mut(&mut |used| self.used(used));
-        match op {
-            Op::CounterAdd(object, ..) | Op::CounterRead(object, _) => *object = self.object(*object),
-            Op::MapGet { object, .. }
-            | Op::MapPut { object, .. }
-            | Op::MapRemove { object, .. }
-            | Op::MapFetchAdd { object, .. }
-            | Op::TableGet { object, .. }
-            | Op::TableHas { object, .. } => *object = self.object(*object),
-            Op::Call(func, _) => *func = FuncId(of(&self.funcs, func.0)),
-            Op::Await(call) => self.service(&mut call.service),
-            _ => {}
-        }
-    }
-
-    fn term(&self, term: &mut Term) {
-        term.for_each_use_mut(&mut |used| self.used(used));
-        match term {
-            Term::Punt(Some(lambda)) => *lambda = self.lambda(*lambda),
-            Term::Trap(_, loc) => *loc = self.loc(*loc),
-            Term::Await { call, .. } => self.service(&mut call.service),
-            _ => {}
+    fn id(&self, id: IdMut<'_>) {
+        match id {
+            IdMut::Const(id) => *id = self.constant(*id),
+            IdMut::Param(id) => *id = self.param(*id),
+            IdMut::Object(id) => *id = self.object(*id),
+            IdMut::Service(id) => *id = self.service(*id),
+            IdMut::Func(id) => *id = self.func_id(*id),
+            IdMut::Lambda(id) => *id = self.lambda(*id),
         }
     }
 
@@ -121,9 +145,12 @@ impl Rename {
         region.walk_regions_mut(&mut |inner| {
             for stmt in &mut inner.stmts {
                 stmt.loc = self.loc(stmt.loc);
-                self.op(&mut stmt.op);
+                op_ids(&mut stmt.op, &mut |id| self.id(id));
             }
-            self.term(&mut inner.term);
+            if let Term::Trap(_, loc) = &mut inner.term {
+                *loc = self.loc(*loc);
+            }
+            term_ids(&mut inner.term, &mut |id| self.id(id));
         });
     }
 

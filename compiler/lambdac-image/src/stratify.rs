@@ -114,6 +114,7 @@ pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
 fn expected(image: &Image, rates: &[f64]) -> Touched {
     let module = &image.module;
     let funcs = touch::of_funcs(module);
+    let touched = touch::of_called(image);
     let mut all = Touched::new();
     for (entry, call) in image.entries.iter().zip(&image.plumbing.calls) {
         if entry.on_host.is_some() || *call == Call::None {
@@ -121,9 +122,8 @@ fn expected(image: &Image, rates: &[f64]) -> Touched {
         }
         // A workload's requests are spread evenly over its lambdas.
         let share = rates[entry.workload] / image.workloads[entry.workload].entries.max(1) as f64;
-        let lambda = &module.lambdas[entry.lambda.index()];
-        for (item, count) in touch::of_lambda(module, lambda, &funcs) {
-            *all.entry(item).or_default() += count * share;
+        for (item, count) in &touched[entry.lambda.index()] {
+            *all.entry(*item).or_default() += count * share;
         }
     }
     for rule in image.pool() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::image::{Bound, Image, Leaf, Node};
+use crate::image::{Bound, Image, Leaf, Node, Stage};
 
 impl Image {
     /// Checks that the module is valid, that the stage has no cycle and names only what is there, and that entries,
@@ -15,7 +15,20 @@ impl Image {
         if let Err(errors) = lambdac_mir::validate(&self.module) {
             wrong.extend(errors.iter().map(ToString::to_string));
         }
-        self.check_stage(&mut wrong);
+        self.check_stage(&self.stage, &mut wrong);
+        let hands_up = |stage: &Stage| stage.nodes.contains(&Node::Leaf(Leaf::HandUp));
+        match &self.host {
+            Some(host) => {
+                self.check_stage(host, &mut wrong);
+                if hands_up(host) {
+                    wrong.push("the host hands requests up".to_owned());
+                }
+            }
+            None if hands_up(&self.stage) => {
+                wrong.push("requests are handed up and nobody is there".to_owned());
+            }
+            None => {}
+        }
         self.check_entries(&mut wrong);
         if let Some(placed) = &self.placed
             && (placed.objects.len() != self.module.objects.len()
@@ -26,9 +39,9 @@ impl Image {
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 
-    fn check_stage(&self, wrong: &mut Vec<String>) {
-        let nodes = &self.stage.nodes;
-        if self.stage.root.index() >= nodes.len() {
+    fn check_stage(&self, stage: &Stage, wrong: &mut Vec<String>) {
+        let nodes = &stage.nodes;
+        if stage.root.index() >= nodes.len() {
             wrong.push("the stage starts nowhere".to_owned());
         }
         for (index, node) in nodes.iter().enumerate() {

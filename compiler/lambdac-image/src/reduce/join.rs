@@ -82,7 +82,8 @@ pub(crate) fn share_pool(image: &mut Image) {
         Dispatch::Only(_) | Dispatch::Unreachable => return,
     };
     let mut kept = Vec::new();
-    for node in &mut image.stage.nodes {
+    let nodes = image.stage.nodes.iter_mut();
+    for node in nodes.chain(image.host.iter_mut().flat_map(|host| &mut host.nodes)) {
         let Node::Test { cond, .. } = node else { continue };
         let rule = &rules[*cond];
         *cond = *first.entry(canon::cond_key(&rule.cond)).or_insert_with(|| {

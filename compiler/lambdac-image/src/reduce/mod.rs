@@ -101,34 +101,41 @@ fn count_tests(image: &Image) -> usize {
 /// Keeps what the root reaches, each node once: nodes that test the same and lead to the same are one, and one whose ways
 /// are the same is none. (A test that may trap is kept.)
 pub(crate) fn rebuild(image: &mut Image) {
-    let reached = reached(&image.stage);
+    let quiet = quiet(image);
+    fold(&mut image.stage, &quiet);
+}
+
+/// By place in the pool: whether asking the condition cannot end the request.
+pub(crate) fn quiet(image: &Image) -> Vec<bool> {
     let effects = lambdac_mir::func_effects(&image.module);
     let rules = image.pool().iter();
-    let quiet: Vec<bool> = rules.map(|rule| !facts::may_trap(&effects, &rule.cond)).collect();
-    let mut numbers: Vec<NodeId> = vec![NodeId(0); image.stage.nodes.len()];
+    rules.map(|rule| !facts::may_trap(&effects, &rule.cond)).collect()
+}
+
+/// [`rebuild`] of one stage.
+pub(crate) fn fold(stage: &mut Stage, quiet: &[bool]) {
+    let reached = reached(stage);
+    let mut numbers: Vec<NodeId> = vec![NodeId(0); stage.nodes.len()];
     let mut known: HashMap<Node, NodeId> = HashMap::new();
     let mut nodes = Vec::new();
-    for (index, node) in image.stage.nodes.iter().enumerate() {
+    for (index, mut node) in std::mem::take(&mut stage.nodes).into_iter().enumerate() {
         if !reached[index] {
             continue;
         }
-        let mut node = node.clone();
         node.for_each_successor_mut(&mut |to| *to = numbers[to.index()]);
-        if let Some(to) = only_way(&mut node, &quiet) {
+        if let Some(to) = only_way(&mut node, quiet) {
             numbers[index] = to;
             continue;
         }
-        numbers[index] = *known.entry(node.clone()).or_insert_with(|| {
-            nodes.push(node);
+        numbers[index] = *known.entry(node).or_insert_with_key(|node| {
+            nodes.push(node.clone());
             NodeId(nodes.len() as u32 - 1)
         });
     }
-    image.stage = Stage {
-        root: numbers[image.stage.root.index()],
-        nodes,
-    };
+    stage.root = numbers[stage.root.index()];
     // The root may have merged with a node further down; what stands above it leads nowhere.
-    image.stage.nodes.truncate(image.stage.root.index() + 1);
+    nodes.truncate(stage.root.index() + 1);
+    stage.nodes = nodes;
 }
 
 /// Where a node leads whatever it finds.

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use lambdac_image::Image;
 
-use crate::support::{linked, nfp, run};
+use crate::support::{linked, nfp, run, stage};
 
 /// A lambda that adds to a number and replies with a constant.
 fn workload(name: &str, state: &str, constant: &str) -> String {
@@ -117,12 +117,43 @@ fn the_least_requested_goes_to_the_host_and_the_cut_is_explained() {
     over by 168: 1268 words, 1100 beside the base
     all of it would fit two cores' pooled store, with 28 cores left
     `b.go` to the host (worth 1): back on the NIC, 168 words would have to go
+    requests for lambdas of the host are handed up before they are told apart: 2 nodes of the stage fewer
     "#);
     let on_nic: Vec<String> = (0..image.entries.len())
         .filter(|entry| image.entries[*entry].on_host.is_none())
         .map(|entry| image.entry_name(entry))
         .collect();
     assert_eq!(on_nic, ["a.go", "c.go"]);
+}
+
+#[test]
+fn a_workload_whose_lambdas_left_takes_nothing_of_the_stage() {
+    let mut device = nfp();
+    device.store = device.store.map(|mut store| {
+        store.words = store.base_words + 1100;
+        store
+    });
+    let texts = ["a", "b", "c"].map(|name| workload(name, "", ""));
+    let rates = [("a", 5.0), ("b", 1.0), ("c", 3.0)];
+    let (image, _) = run("partition", &device, &rates, linked(&texts));
+    assert_snapshot!(stage(&image), @r#"
+    n4: table id [1 a.go] : n3
+    n3: table id [3 c.go] : HandUp
+    "#);
+    let host = image.host.as_ref().expect("the host decides for b");
+    assert_eq!(host.nodes[host.root.index()].successors().len(), 2);
+}
+
+#[test]
+fn what_the_host_runs_is_handed_up_in_an_image_that_fits() {
+    let mut image = linked(&["a", "b"].map(|name| workload(name, "", "")));
+    image.keep_on_host(1, "it asks for the host");
+    let (image, notes) = run("partition", &nfp(), &[], image);
+    assert_snapshot!(stage(&image), @"n2: table id [1 a.go] : HandUp");
+    assert_snapshot!(notes.join("\n"), @r#"
+    it fits: 624 words of 1042
+    requests for lambdas of the host are handed up before they are told apart: 2 nodes of the stage fewer
+    "#);
 }
 
 #[test]

@@ -133,6 +133,7 @@ fn leaf_text(image: &Image, leaf: Leaf) -> String {
         Leaf::Punt(workload) => format!("punt of {}", image.workloads[workload].name),
         Leaf::BadRequest => "bad request".to_owned(),
         Leaf::NoWorkload => "no workload".to_owned(),
+        Leaf::HandUp => "to the host".to_owned(),
     }
 }
 
