@@ -16,6 +16,7 @@ pub struct Model<'d> {
     pub(crate) device: &'d Device,
     pub(crate) ops: &'d Ops,
     items: &'d Items,
+    pub(crate) lines: bool,
 }
 
 /// What a source line takes.
@@ -72,7 +73,14 @@ impl<'d> Model<'d> {
             device,
             ops: device.ops.as_ref()?,
             items: device.items.as_ref()?,
+            lines: true,
         })
+    }
+
+    /// A model that does not say what lines take.
+    #[must_use]
+    pub fn without_lines(self) -> Self {
+        Self { lines: false, ..self }
     }
 
     /// Words of the parts of an image around its lambdas.
@@ -124,13 +132,13 @@ impl<'d> Model<'d> {
     ) -> CodeCost {
         let mut code = CodeCost::default();
         let price = self.ask(self.scope(module, placement), known, cond, &mut code.once);
-        code.lines.insert(
-            line_of(loc),
-            LineCost {
+        if self.lines {
+            let cost = LineCost {
                 words: price.words,
                 cycles: price.worst,
-            },
-        );
+            };
+            code.lines.insert(line_of(loc), cost);
+        }
         code.words = price.words;
         code.worst = price.worst;
         code.expected = price.expected;

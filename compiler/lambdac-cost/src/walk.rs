@@ -66,7 +66,9 @@ impl<'a, 'd> Walk<'a, 'd> {
     /// What the code takes, with each line's share.
     pub fn finish(mut self, name: &Arc<str>, region: &Region, price: Price) -> CodeCost {
         let mut lines = BTreeMap::new();
-        self.attribute(region, 1, &mut lines);
+        if self.model.lines {
+            self.attribute(region, 1, &mut lines);
+        }
         lines.remove(&(0, 0));
         CodeCost {
             name: name.clone(),

@@ -17,6 +17,7 @@
 mod canon;
 mod coalesce;
 mod cost;
+mod facts;
 mod hand_up;
 mod image;
 mod interp;
@@ -26,6 +27,7 @@ mod pass;
 mod price;
 mod reduce;
 mod rename;
+mod shape;
 mod stratify;
 mod sweep;
 mod touch;

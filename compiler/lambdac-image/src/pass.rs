@@ -34,6 +34,8 @@ pub(crate) struct Context<'d> {
     pub model: Model<'d>,
     /// Requests by workload, in any unit; 1 each unless told.
     pub rates: Vec<f64>,
+    /// What the image takes before the pass.
+    pub words: u64,
 }
 
 /// What [`optimize`] does.
@@ -92,9 +94,9 @@ pub fn passes() -> &'static [Pass] {
 /// # Panics
 /// With [`Options::validate`], where a pass left a broken image: a bug of the pass.
 pub fn optimize(image: &mut Image, device: &Device, options: &Options) -> Option<Report> {
-    let model = Model::new(device)?;
+    let model = Model::new(device)?.without_lines();
     let rate = |name: &str| options.rates.get(name).copied().unwrap_or(1.0);
-    let context = Context {
+    let mut context = Context {
         device,
         model,
         rates: image
@@ -102,6 +104,7 @@ pub fn optimize(image: &mut Image, device: &Device, options: &Options) -> Option
             .iter()
             .map(|workload| rate(&workload.name))
             .collect(),
+        words: 0,
     };
     let mut cost = ImageCost::of(image, device, &model);
     let mut report = Report {
@@ -113,6 +116,7 @@ pub fn optimize(image: &mut Image, device: &Device, options: &Options) -> Option
             continue;
         }
         let before = image.clone();
+        context.words = cost.words();
         let mut notes = (pass.run)(image, &context);
         if options.validate
             && let Err(errors) = image.validate()

@@ -6,14 +6,15 @@
 use std::collections::BTreeMap;
 
 use lambdac_cost::{CodeCost, Model, ModuleCost, Placement};
-use lambdac_mir::{Cond, Op, Region};
+use lambdac_mir::{Cond, FuncId, Lambda, Module, Op, Region, Rule};
 
 use crate::canon::for_each_func;
 use crate::cost::{around_words, sharers};
+use crate::facts::Unit;
 use crate::image::{Image, Node};
 
 /// Prices by piece.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Priced {
     funcs: Vec<CodeCost>,
     lambdas: Vec<CodeCost>,
@@ -28,7 +29,11 @@ pub(crate) struct Priced {
 impl Priced {
     /// Prices all code of an image, placed so.
     pub fn new(image: &Image, model: &Model<'_>, placement: &Placement) -> Self {
-        let module = &image.module;
+        Self::of(&image.module, image.pool(), model, placement)
+    }
+
+    /// Prices the code of a module and of rules.
+    pub fn of(module: &Module, rules: &[Rule], model: &Model<'_>, placement: &Placement) -> Self {
         let mut funcs: Vec<CodeCost> = Vec::with_capacity(module.funcs.len());
         for func in &module.funcs {
             let code = model.func(module, placement, &funcs, func);
@@ -36,7 +41,7 @@ impl Priced {
         }
         let lambdas = module.lambdas.iter();
         let lambdas = lambdas.map(|lambda| model.lambda(module, placement, &funcs, lambda));
-        let conds = image.pool().iter().map(|rule| {
+        let conds = rules.iter().map(|rule| {
             let mut evals = Vec::new();
             evaluated(&rule.cond, &mut evals);
             if evals.is_empty() {
@@ -44,16 +49,51 @@ impl Priced {
             }
             model.condition(module, placement, &funcs, (&Cond::All(evals), rule.loc))
         });
+        let parts = |lambda: &Lambda| called(|f| lambda.parts.iter().for_each(|part| calls(&part.region, f)));
         Self {
             lambdas: lambdas.collect(),
             conds: conds.collect(),
-            func_calls: module.funcs.iter().map(|func| calls([&func.region])).collect(),
-            lambda_calls: (module.lambdas.iter())
-                .map(|lambda| calls(lambda.parts.iter().map(|part| &part.region)))
+            func_calls: (module.funcs.iter())
+                .map(|func| called(|f| calls(&func.region, f)))
                 .collect(),
-            cond_calls: image.pool().iter().map(|rule| cond_calls(&rule.cond)).collect(),
+            lambda_calls: module.lambdas.iter().map(parts).collect(),
+            cond_calls: (rules.iter())
+                .map(|rule| called(|f| cond_calls(&rule.cond, f)))
+                .collect(),
             funcs,
         }
+    }
+
+    /// Adds another module's code behind this one's, under the names that its items have in the image.
+    pub fn append(&mut self, other: &Self, unit: &Unit<'_>) {
+        let named = |codes: &[CodeCost]| -> Vec<CodeCost> {
+            let named = |code: &CodeCost| CodeCost {
+                name: unit.name(&code.name),
+                ..code.clone()
+            };
+            codes.iter().map(named).collect()
+        };
+        let base = self.funcs.len();
+        let moved = |all: &[Vec<usize>]| -> Vec<Vec<usize>> {
+            let one = |calls: &Vec<usize>| calls.iter().map(|func| func + base).collect();
+            all.iter().map(one).collect()
+        };
+        self.func_calls.extend(moved(&other.func_calls));
+        self.lambda_calls.extend(moved(&other.lambda_calls));
+        self.cond_calls.extend(moved(&other.cond_calls));
+        self.funcs.extend(named(&other.funcs));
+        self.lambdas.extend(named(&other.lambdas));
+        self.conds.extend(other.conds.iter().cloned());
+    }
+
+    /// Words of a function, by its id.
+    pub fn func_words(&self, func: usize) -> u64 {
+        self.funcs[func].words
+    }
+
+    /// Words of a lambda, by its id.
+    pub fn lambda_words(&self, lambda: usize) -> u64 {
+        self.lambdas[lambda].words
     }
 
     /// How many nodes of the stage test each condition.
@@ -151,23 +191,26 @@ impl Priced {
     }
 }
 
-fn calls<'r>(regions: impl IntoIterator<Item = &'r Region>) -> Vec<usize> {
-    let mut calls = Vec::new();
-    for region in regions {
-        region.walk(&mut |stmt| {
-            if let Op::Call(func, _) = &stmt.op {
-                calls.push(func.index());
-            }
-        });
-    }
-    calls.sort_unstable();
-    calls.dedup();
-    calls
+/// Calls `f` for the callee of each call.
+pub(crate) fn calls(region: &Region, f: &mut dyn FnMut(FuncId)) {
+    region.walk(&mut |stmt| {
+        if let Op::Call(func, _) = &stmt.op {
+            f(*func);
+        }
+    });
 }
 
-fn cond_calls(cond: &Cond) -> Vec<usize> {
+/// Calls `f` for the callee of each call of what a condition evaluates.
+pub(crate) fn cond_calls(cond: &Cond, f: &mut dyn FnMut(FuncId)) {
+    for_each_func(cond, &mut |region| calls(region, f));
+}
+
+/// Callees, each once.
+fn called(each: impl FnOnce(&mut dyn FnMut(FuncId))) -> Vec<usize> {
     let mut all = Vec::new();
-    for_each_func(cond, &mut |region| all.extend(calls([region])));
+    each(&mut |func| all.push(func.index()));
+    all.sort_unstable();
+    all.dedup();
     all
 }
 

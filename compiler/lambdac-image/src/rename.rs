@@ -34,6 +34,10 @@ fn used_id(used: UseMut<'_>, f: &mut dyn FnMut(IdMut<'_>)) {
 
 /// Calls `f` for every id that an operation mentions, without those of nested regions.
 pub(crate) fn op_ids(op: &mut Op, f: &mut dyn FnMut(IdMut<'_>)) {
+    // A callee first: what is passed to it stands in front of the call.
+    if let Op::Call(func, _) = op {
+        f(IdMut::Func(func));
+    }
     op.for_each_use_mut(&mut |used| used_id(used, f));
     match op {
         Op::CounterAdd(object, ..)
@@ -44,7 +48,6 @@ pub(crate) fn op_ids(op: &mut Op, f: &mut dyn FnMut(IdMut<'_>)) {
         | Op::MapFetchAdd { object, .. }
         | Op::TableGet { object, .. }
         | Op::TableHas { object, .. } => f(IdMut::Object(object)),
-        Op::Call(func, _) => f(IdMut::Func(func)),
         Op::Await(call) => f(IdMut::Service(&mut call.service)),
         _ => {}
     }
@@ -93,6 +96,15 @@ pub(crate) fn closing(kept: &[bool]) -> Vec<u32> {
 }
 
 impl Rename {
+    /// Constants become what stands for them.
+    pub fn share_consts(&mut self, shared: &[u32]) {
+        if self.consts.is_empty() {
+            self.consts = shared.to_vec();
+        } else {
+            self.consts.iter_mut().for_each(|id| *id = of(shared, *id));
+        }
+    }
+
     pub fn object(&self, id: ObjectId) -> ObjectId {
         ObjectId(of(&self.objects, id.0))
     }

@@ -22,17 +22,21 @@
 //! parameter of a workload is constant for the instance. Lambdas that punt to others, or are punted to, stay, as a punt
 //! sets no bindings. (4) See [`outline`]. Positions in traps that differ between merged pieces become unknown.
 
-mod near;
+mod form;
+mod functions;
+mod lambdas;
 mod outline;
-mod skeleton;
+mod units;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use lambdac_cost::ModuleCost;
-use lambdac_mir::{Const, Dispatch, Module};
+use lambdac_mir::{Data, Dispatch, MemoryRegion, Module, Shape};
 use lambdac_opt::{FUNC_DCE, run_pass};
 
-use crate::cost::ImageCost;
+use self::units::Units;
+use crate::canon::for_each_func_mut;
+use crate::facts::{Facts, Shapes, Unit};
 use crate::image::Image;
 use crate::pass::{Context, Pass};
 use crate::rename::Rename;
@@ -49,53 +53,84 @@ pub(crate) const LAMBDA_COALESCING: Pass = Pass {
 const SCARCE: u64 = 16;
 
 fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
-    let room = context
-        .device
-        .store
-        .map_or(0, |store| store.words - store.base_words);
-    let words = ImageCost::of(image, context.device, &context.model).words();
-    if words < room / SCARCE {
-        return vec![format!("declined: {words} words of {room} are not scarce")];
+    if let Some(notes) = declined(context) {
+        return notes;
     }
+    // The image is one unit, whose ids are those of the image.
+    let facts = Facts::of(
+        &image.module,
+        context.device,
+        &context.model,
+        &mut Shapes::default(),
+    );
+    let funcs = std::mem::take(&mut image.module.funcs);
+    let lambdas = std::mem::take(&mut image.module.lambdas);
+    let unit = Unit {
+        funcs: &funcs,
+        lambdas: &lambdas,
+        facts: Arc::new(facts),
+        rename: Rename::default(),
+        prefix: None,
+    };
+    coalesce(image, context, vec![unit])
+}
+
+/// Why there is nothing to win, if there is not.
+pub(crate) fn declined(context: &Context<'_>) -> Option<Vec<String>> {
+    let store = context.device.store;
+    let room = store.map_or(0, |store| store.words - store.base_words);
+    let words = context.words;
+    (words < room / SCARCE).then(|| vec![format!("declined: {words} words of {room} are not scarce")])
+}
+
+/// Fills an image, which holds everything but functions and lambdas, with those of its units, each as few times as it
+/// takes.
+pub(crate) fn coalesce(image: &mut Image, context: &Context<'_>, mut units: Vec<Unit<'_>>) -> Vec<String> {
     let mut notes = Vec::new();
-    let consts = share_consts(&mut image.module);
-    if consts > 0 {
+    let (consts, shared) = share_consts(&image.module);
+    if shared > 0 {
         notes.push(format!(
-            "constants that have the value of another and became it: {consts}"
+            "constants that have the value of another and became it: {shared}"
         ));
     }
-    let cost = price(image, context);
-    notes.extend(near::functions(image, &cost));
-    let cost = price(image, context);
-    notes.extend(near::lambdas(image, context, &cost));
-    notes.extend(outline::run(image, context));
+    for unit in &mut units {
+        unit.rename.share_consts(&consts);
+    }
+    let units = Units::new(&units);
+    let functions = functions::plan(&units);
+    notes.extend(functions.notes());
+    image.module.funcs = functions.build(&units);
+    if let Dispatch::Match(pool) = &mut image.module.dispatch {
+        let rename = Rename {
+            consts,
+            ..Rename::default()
+        };
+        for rule in &mut pool.rules {
+            rename.cond(&mut rule.cond);
+            for_each_func_mut(&mut rule.cond, &mut |func| {
+                functions::rewrite(&mut func.body, &mut func.region, &functions.replaced);
+            });
+        }
+    }
+    let mut lambdas = lambdas::plan(image, &units, &functions.replaced, context);
+    notes.append(&mut lambdas.notes);
+    let mut codes = lambdas.codes(&units, &functions.replaced);
+    notes.extend(outline::run(&mut image.module, &mut codes, context));
+    lambdas.build(image, &units, &mut codes);
     run_pass(&FUNC_DCE, &mut image.module);
     crate::reduce::share_pool(image);
     notes
 }
 
-fn price(image: &Image, context: &Context<'_>) -> ModuleCost {
-    let placement = image.placement(context.device);
-    context.model.module(&image.module, &placement)
-}
-
-/// Code refers to the first of equal constants. (The others go with the dead code.)
-fn share_consts(module: &mut Module) -> usize {
-    let mut first: HashMap<String, u32> = HashMap::new();
-    let key = |item: &Const| format!("{:?}", (&item.shape, &item.data, item.memory));
+/// By constant: the first of its value, and how many are not the first. (The others go with the dead code.)
+fn share_consts(module: &Module) -> (Vec<u32>, usize) {
+    let mut first: HashMap<(&Shape, &Data, Option<MemoryRegion>), u32> = HashMap::new();
     let numbers: Vec<u32> = (0u32..)
         .zip(&module.consts)
-        .map(|(id, item)| *first.entry(key(item)).or_insert(id))
+        .map(|(id, item)| *first.entry((&item.shape, &item.data, item.memory)).or_insert(id))
         .collect();
     let shared = (0u32..).zip(&numbers).filter(|(id, to)| id != *to).count();
-    if shared > 0 {
-        let rename = Rename {
-            consts: numbers,
-            ..Rename::default()
-        };
-        apply(module, &rename);
-    }
-    shared
+    (numbers, shared)
 }
 
 /// Renames in all code of a module.

@@ -1,178 +1,265 @@
 //! Sequences of statements that lambdas have in common become functions.
 //!
-//! Windows of statements of one region are looked at by length, longest first. Windows of one length that look alike are
-//! brought into a normal form: values defined inside and outside, slots and labels are numbered as they come, constants
-//! from outside are taken along. Windows of one form become one function if the model says that the calls and the
-//! function take fewer words than the copies; if the image as a whole did not become smaller, the length is taken back.
+//! Lambdas that have one shape and differ in constants and ids alone are one piece of [`Code`] that counts as often as
+//! there are lambdas, so that the work depends on how much different code there is. Windows of statements of one region
+//! are looked at by length, longest first; those that look alike are brought into a normal form ([`super::form`]). Windows
+//! of one form become one function if the model says that the calls and the function take fewer words than the copies:
+//! all of them with the constants in which they differ as parameters, or those that agree in them, whichever saves more.
+//! If the image as a whole did not become smaller, the length is taken back.
 //!
 //! **Why nothing changes.** A window runs from its first statement to its last, or ends in a trap: one that control can
-//! leave otherwise is not taken, nor is one that waits. The function gets what the window reads: scalars by value, slots
-//! by reference, the request as a view of the whole; and returns what the rest of the lambda reads. Statements keep
-//! their order. Constants between a window's statements stay behind the call; nothing that they do can be seen.
+//! leave otherwise is not taken, nor is one that waits, nor one that names what differs between the lambdas. The function
+//! gets what the window reads: scalars by value, slots by reference, the request as a view of the whole; and returns what
+//! the rest of the lambda reads. Statements keep their X A statement of the function keeps its source line where all places agree on it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use lambdac_cost::{CodeCost, Placement};
 use lambdac_mir::{
-    Access, Base, Body, Effects, Func, FuncId, FuncParam, Label, Lambda, Loc, Module, Op, Operand, Place,
-    Region, SlotId, Stmt, Term, Use, UseMut, Value, View, func_effects,
+    Base, Dispatch, Effects, FuncId, FuncParam, Label, Lambda, Loc, Module, Op, Operand, Place, Region,
+    SlotId, Stmt, Term, Value, View, func_effects,
 };
 
-use super::skeleton::hash;
-use crate::canon::erase_locs;
-use crate::cost::{ImageCost, sharers};
-use crate::image::Image;
+use super::form::{Form, Group, Site, Values, normal, wrap};
 use crate::pass::Context;
+use crate::rename::{IdMut, op_ids};
+use crate::shape::{Id, for_each_loc, hash};
 
 /// Lengths of windows, in statements that are no constants.
 const LENGTHS: [usize; 10] = [64, 32, 16, 12, 8, 6, 4, 3, 2, 1];
-/// Most windows of one length that are brought into normal form.
-const MAX_WINDOWS: usize = 8_192;
-/// Most parameters and results of a function that is made.
-const MAX_PASSED: usize = 12;
+/// Most windows of one length that are brought into normal form; those of the first lambdas.
+const MAX_WINDOWS: usize = 1 << 18;
 
-/// Runs all lengths.
-pub(super) fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
-    let mut made = 0;
-    let mut sites = 0;
-    let mut words = ImageCost::of(image, context.device, &context.model).words();
-    let before = words;
+/// Code that one or more lambdas have.
+pub(super) struct Code {
+    /// That of the first of them; positions are numbers into `locs`, from 1.
+    pub lambda: Lambda,
+    /// How many of them the NIC runs.
+    pub weight: u64,
+    /// Values whose constants differ between them.
+    pub values: HashSet<Value>,
+    /// Those values by number of what may differ; none for a parameter.
+    pub constants: Vec<Option<Value>>,
+    /// Ids that differ between them.
+    pub ids: BTreeSet<Id>,
+    /// Positions on which all of them agree, by number; others are unknown.
+    pub locs: Vec<Loc>,
+}
+
+/// Runs all lengths. `module` holds everything but the lambdas; it gets functions.
+pub(super) fn run(module: &mut Module, codes: &mut [Code], context: &Context<'_>) -> Vec<String> {
+    let placement = Placement::far(module, context.device);
+    let mut outliner = Outliner::new(module, codes, context, &placement);
+    let (mut made, mut places) = (0, 0);
+    let before = outliner.words;
     for length in LENGTHS {
-        let windows = Windows::new(image, length);
-        let accepted = windows.accepted(image, context);
-        if accepted.is_empty() {
-            continue;
-        }
-        let old = image.module.clone();
-        let places: usize = accepted.iter().map(|group| group.sites.len()).sum();
-        let functions = accepted.len();
-        apply(&mut image.module, accepted);
-        let now = ImageCost::of(image, context.device, &context.model).words();
-        if now < words && lambdac_mir::validate(&image.module).is_ok() {
-            words = now;
-            made += functions;
-            sites += places;
-        } else {
-            image.module = old;
+        if let Some(sites) = outliner.length(length) {
+            made += sites.len();
+            places += sites.iter().sum::<u64>();
         }
     }
     if made == 0 {
         return Vec::new();
     }
     vec![format!(
-        "sequences that stood at {sites} places became functions: {made}, {} words fewer",
-        before - words
+        "sequences that stood at {places} places became functions: {made}, {} words fewer",
+        before - outliner.words
     )]
 }
 
-/// A region of a lambda.
+/// A region of some code.
 struct Flat<'m> {
-    lambda: usize,
+    code: usize,
     part: usize,
     /// Its number in the walk over the part.
     number: usize,
     region: &'m Region,
-    /// Statements that are no constants.
-    real: Vec<usize>,
-    /// What they look like; none for those that no window may hold.
-    looks: Vec<Option<u64>>,
     /// The region and statement that hold it.
     parent: Option<(usize, usize)>,
 }
 
-/// All windows of a length.
-struct Windows {
-    lambdas: Vec<Lambda>,
+/// What a region's statements look like.
+#[derive(Clone)]
+struct Looks {
+    /// Statements that are no constants.
+    real: Vec<usize>,
+    /// What they look like; none for those that no window may hold.
+    looks: Vec<Option<u64>>,
+}
+
+struct Outliner<'a, 'd> {
+    module: &'a mut Module,
+    codes: &'a mut [Code],
+    context: &'a Context<'d>,
+    placement: &'a Placement,
     effects: Vec<Effects>,
-    length: usize,
-    counted: Vec<bool>,
+    /// Costs of functions.
+    known: Vec<CodeCost>,
+    /// Words of each code.
+    own: Vec<u64>,
+    /// Words of all codes, as often as they stand, and of functions that were made.
+    words: u64,
+    /// By code, in the order of the flats.
+    looks: Vec<Vec<Looks>>,
 }
 
-/// A place that a function replaces.
-struct Site {
-    lambda: usize,
-    part: usize,
-    number: usize,
-    /// Statements that go, the first of which becomes the call.
-    stmts: Vec<usize>,
-    /// References in order; `None` is the request.
-    references: Vec<Option<SlotId>>,
-    scalars: Vec<Value>,
-    results: Vec<Value>,
-}
-
-/// A function and the places that it stands for.
-struct Group {
-    func: Func,
-    sites: Vec<Site>,
-}
-
-impl Windows {
-    fn new(image: &Image, length: usize) -> Self {
-        Self {
-            lambdas: image.module.lambdas.clone(),
-            effects: func_effects(&image.module),
-            length,
-            counted: sharers(image).iter().map(|count| *count > 0).collect(),
+impl<'a, 'd> Outliner<'a, 'd> {
+    fn new(
+        module: &'a mut Module,
+        codes: &'a mut [Code],
+        context: &'a Context<'d>,
+        placement: &'a Placement,
+    ) -> Self {
+        let mut known = Vec::with_capacity(module.funcs.len());
+        for func in &module.funcs {
+            let cost = context.model.func(module, placement, &known, func);
+            known.push(cost);
         }
+        let mut new = Self {
+            effects: func_effects(module),
+            own: vec![0; codes.len()],
+            looks: vec![Vec::new(); codes.len()],
+            module,
+            codes,
+            context,
+            placement,
+            known,
+            words: 0,
+        };
+        for code in 0..new.codes.len() {
+            new.own[code] = new.code_words(code);
+            new.looks[code] = new.looks_of(code);
+        }
+        new.words = new.sum(&new.own);
+        new
     }
 
-    fn flats(&self) -> Vec<Flat<'_>> {
-        let mut flats = Vec::new();
-        for (lambda, code) in self
-            .lambdas
+    fn sum(&self, own: &[u64]) -> u64 {
+        self.codes
             .iter()
-            .enumerate()
-            .filter(|(index, _)| self.counted[*index])
-        {
-            for (part, code) in code.parts.iter().enumerate() {
-                let mut number = 0;
-                self.flatten(&code.region, (lambda, part), None, &mut number, &mut flats);
+            .zip(own)
+            .map(|(code, words)| code.weight * words)
+            .sum()
+    }
+
+    fn code_words(&self, code: usize) -> u64 {
+        let code = &self.codes[code];
+        match code.weight {
+            0 => 0,
+            _ => {
+                let model = &self.context.model;
+                model
+                    .lambda(self.module, self.placement, &self.known, &code.lambda)
+                    .words
             }
         }
-        flats
     }
 
-    fn flatten<'m>(
-        &self,
-        region: &'m Region,
-        (lambda, part): (usize, usize),
-        parent: Option<(usize, usize)>,
-        number: &mut usize,
-        flats: &mut Vec<Flat<'m>>,
-    ) {
-        let real: Vec<usize> = (0..region.stmts.len())
-            .filter(|index| !matches!(region.stmts[*index].op, Op::Const(_)))
-            .collect();
-        let looks = real
+    /// Takes windows of a length out; at how many places each function stands that was made.
+    fn length(&mut self, length: usize) -> Option<Vec<u64>> {
+        let accepted = self.accepted(length);
+        if accepted.is_empty() {
+            return None;
+        }
+        let weight = |group: &Group| group.sites.iter().map(|site| self.codes[site.code].weight).sum();
+        let sites = accepted.iter().map(weight).collect();
+        let changed: BTreeSet<usize> = accepted
             .iter()
-            .map(|index| self.look(&region.stmts[*index]))
+            .flat_map(|group| &group.sites)
+            .map(|site| site.code)
             .collect();
-        let own = flats.len();
-        flats.push(Flat {
-            lambda,
-            part,
-            number: *number,
-            region,
-            real,
-            looks,
-            parent,
+        let old: Vec<(usize, Lambda)> = changed
+            .iter()
+            .map(|code| (*code, self.codes[*code].lambda.clone()))
+            .collect();
+        let functions = self.module.funcs.len();
+        self.apply(accepted);
+        let mut own = self.own.clone();
+        changed
+            .iter()
+            .for_each(|code| own[*code] = self.code_words(*code));
+        let made: u64 = self.known[functions..].iter().map(|cost| cost.words).sum();
+        let kept: u64 = self.words - self.sum(&self.own);
+        let words = self.sum(&own) + kept + made;
+        if words < self.words && self.is_valid(&changed) {
+            self.words = words;
+            self.own = own;
+            self.effects = func_effects(self.module);
+            changed
+                .iter()
+                .for_each(|code| self.looks[*code] = self.looks_of(*code));
+            return Some(sites);
+        }
+        for (code, lambda) in old {
+            self.codes[code].lambda = lambda;
+        }
+        self.module.funcs.truncate(functions);
+        self.known.truncate(functions);
+        None
+    }
+
+    /// Whether what changed is valid; the lambdas that it punts to are not there.
+    fn is_valid(&mut self, changed: &BTreeSet<usize>) -> bool {
+        let lambdas = changed.iter().map(|code| {
+            let mut lambda = self.codes[*code].lambda.clone();
+            lambda.name = code.to_string().into();
+            for part in &mut lambda.parts {
+                part.region.walk_regions_mut(&mut |inner| {
+                    if let Term::Punt(to) = &mut inner.term {
+                        *to = None;
+                    }
+                    // Positions are numbers here.
+                    inner.stmts.iter_mut().for_each(|stmt| stmt.loc = Loc::default());
+                    if let Term::Trap(_, loc) = &mut inner.term {
+                        *loc = Loc::default();
+                    }
+                });
+            }
+            lambda
         });
-        *number += 1;
-        for (index, stmt) in region.stmts.iter().enumerate() {
-            for inner in stmt.op.regions() {
-                self.flatten(inner, (lambda, part), Some((own, index)), number, flats);
+        let lambdas = lambdas.collect();
+        let before = std::mem::replace(&mut self.module.lambdas, lambdas);
+        let dispatch = std::mem::replace(&mut self.module.dispatch, Dispatch::Unreachable);
+        let valid = lambdac_mir::validate(self.module).is_ok();
+        self.module.lambdas = before;
+        self.module.dispatch = dispatch;
+        valid
+    }
+
+    /// What the regions of a code look like, in the order of its flats.
+    fn looks_of(&self, code: usize) -> Vec<Looks> {
+        let mut flats = Vec::new();
+        flatten_code(code, &self.codes[code].lambda, &mut flats);
+        let looks = flats.iter().map(|flat| {
+            let stmts = &flat.region.stmts;
+            let real: Vec<usize> = (0..stmts.len())
+                .filter(|index| !matches!(stmts[*index].op, Op::Const(_)))
+                .collect();
+            Looks {
+                looks: real.iter().map(|index| self.look(&stmts[*index], code)).collect(),
+                real,
             }
-        }
+        });
+        looks.collect()
     }
 
     /// What a statement looks like without its values, slots and labels.
-    fn look(&self, stmt: &Stmt) -> Option<u64> {
+    fn look(&self, stmt: &Stmt, code: usize) -> Option<u64> {
         let effects = stmt.op.effects_with(&self.effects);
         if effects.leaves || effects.awaits {
             return None;
         }
         let mut region = wrap(vec![stmt.clone()]);
-        erase_locs(&mut region);
+        let differs = &self.codes[code];
+        let mut own = false;
+        region.walk_mut(&mut |stmt| {
+            op_ids(&mut stmt.op, &mut |id| own |= differs.ids.contains(&of(id)));
+            own |= stmt.results.iter().any(|value| differs.values.contains(value));
+        });
+        if own {
+            return None;
+        }
+        for_each_loc(&mut region, &mut |loc| *loc = Loc::default());
         region.rename_values(&mut |_| Value(0));
         region.rename_labels(&mut |_| Label(0));
         region.rename_slots(&mut |_| SlotId(0));
@@ -180,352 +267,240 @@ impl Windows {
     }
 
     /// Groups that pay, no two of whose places overlap.
-    fn accepted(&self, image: &Image, context: &Context<'_>) -> Vec<Group> {
-        let flats = self.flats();
+    fn accepted(&self, length: usize) -> Vec<Group> {
+        let mut flats = Vec::new();
+        for (index, code) in self.codes.iter().enumerate().filter(|(_, code)| code.weight > 0) {
+            flatten_code(index, &code.lambda, &mut flats);
+        }
+        let looks: Vec<&Looks> = (self.looks.iter().zip(self.codes.iter()))
+            .filter(|(_, code)| code.weight > 0)
+            .flat_map(|(looks, _)| looks)
+            .collect();
         let mut alike: BTreeMap<u64, Vec<(usize, usize)>> = BTreeMap::new();
-        for (flat, region) in flats.iter().enumerate() {
-            for (start, looks) in region.looks.windows(self.length).enumerate() {
-                let whole: Option<Vec<u64>> = looks.iter().copied().collect();
-                if let Some(whole) = whole {
-                    alike.entry(hash(&whole)).or_default().push((flat, start));
+        for (flat, looks) in looks.iter().enumerate() {
+            for (start, window) in looks.looks.windows(length).enumerate() {
+                if window.iter().all(Option::is_some) {
+                    alike.entry(hash(&window)).or_default().push((flat, start));
                 }
             }
         }
-        let uses: Vec<HashMap<Value, u32>> = self.lambdas.iter().map(uses).collect();
-        let mut groups: Vec<Group> = Vec::new();
-        let mut by_form: HashMap<u64, usize> = HashMap::new();
-        let mut normalised = 0;
-        for places in alike.values().filter(|places| places.len() > 1) {
-            for (flat, start) in places {
-                normalised += 1;
-                if normalised > MAX_WINDOWS {
-                    break;
-                }
-                let lambda = flats[*flat].lambda;
-                let Some((func, site)) = self.normal(&flats[*flat], *start, &uses[lambda]) else {
-                    continue;
-                };
-                let form = hash(&(&func.params, &func.results, &func.body.values, &func.region));
-                match by_form.get(&form) {
-                    Some(group) if groups[*group].func.region == func.region => {
-                        groups[*group].sites.push(site);
-                    }
-                    Some(_) => {}
-                    None => {
-                        by_form.insert(form, groups.len());
-                        groups.push(Group {
-                            func,
-                            sites: vec![site],
-                        });
-                    }
+        let mut values: HashMap<usize, Values> = HashMap::new();
+        let mut forms: Vec<(Form, Vec<Site>)> = Vec::new();
+        let mut by_hash: HashMap<u64, Vec<usize>> = HashMap::new();
+        let weight = |(flat, _): &(usize, usize)| self.codes[flats[*flat].code].weight;
+        let several = alike
+            .values()
+            .filter(|places| places.iter().map(weight).sum::<u64>() > 1);
+        for (flat, start) in several.flatten().take(MAX_WINDOWS) {
+            let at = &flats[*flat];
+            let code = &self.codes[at.code];
+            let known = (values.entry(at.code)).or_insert_with(|| Values::of(&code.lambda, &code.values));
+            let indexes = &looks[*flat].real[*start..start + length];
+            let place = (at.code, at.part, at.number);
+            let Some((form, site)) = normal(&code.lambda, known, at.region, indexes, place) else {
+                continue;
+            };
+            let numbers = by_hash.entry(hash(&form)).or_default();
+            match numbers.iter().find(|number| forms[**number].0 == form) {
+                Some(number) => forms[*number].1.push(site),
+                None => {
+                    numbers.push(forms.len());
+                    forms.push((form, vec![site]));
                 }
             }
         }
-        groups.retain(|group| group.sites.len() > 1);
-        self.choose(groups, &flats, image, context)
+        let groups = forms
+            .into_iter()
+            .flat_map(|(form, sites)| self.groups(&form, sites));
+        self.choose(groups.collect(), &flats)
+    }
+
+    /// How places of one form are best made functions: all one, or one for each choice of constants; with words and gain.
+    fn groups(&self, form: &Form, sites: Vec<Site>) -> Vec<(i64, u64, Group)> {
+        let mut agreeing: BTreeMap<Vec<Option<u64>>, Vec<Site>> = BTreeMap::new();
+        for site in &sites {
+            let contents = site.constants.iter().map(|(_, content)| *content);
+            agreeing.entry(contents.collect()).or_default().push(site.clone());
+        }
+        let priced = |sites: Vec<Site>| {
+            let group = form.group(sites)?;
+            let cost = self
+                .context
+                .model
+                .func(self.module, self.placement, &self.known, &group.func);
+            let gain = self.gain(&group, cost.words);
+            (gain > 0).then_some((gain, cost.words, group))
+        };
+        let together = (agreeing.len() > 1).then(|| priced(sites)).flatten();
+        let apart: Vec<_> = agreeing.into_values().filter_map(priced).collect();
+        match together {
+            Some(all) if all.0 > apart.iter().map(|(gain, ..)| gain).sum() => vec![all],
+            _ => apart,
+        }
     }
 
     /// The groups that pay most first, without the places that others have taken.
-    fn choose(
-        &self,
-        groups: Vec<Group>,
-        flats: &[Flat<'_>],
-        image: &Image,
-        context: &Context<'_>,
-    ) -> Vec<Group> {
-        let words = price(&groups, image, context);
-        let mut ranked: Vec<(i64, usize)> = (0..groups.len())
-            .map(|index| (gain(&groups[index], words[index], context), index))
-            .filter(|(gain, _)| *gain > 0)
-            .collect();
-        ranked.sort_by_key(|(gain, index)| (std::cmp::Reverse(*gain), *index));
+    fn choose(&self, mut groups: Vec<(i64, u64, Group)>, flats: &[Flat<'_>]) -> Vec<Group> {
+        // Stable: equal gains in the order in which they were found.
+        groups.sort_by_key(|(gain, ..)| std::cmp::Reverse(*gain));
         let by_place: HashMap<(usize, usize, usize), usize> = flats
             .iter()
             .enumerate()
-            .map(|(index, flat)| ((flat.lambda, flat.part, flat.number), index))
+            .map(|(index, flat)| ((flat.code, flat.part, flat.number), index))
             .collect();
         let mut taken = Taken::default();
-        let mut groups: Vec<Option<Group>> = groups.into_iter().map(Some).collect();
         let mut accepted = Vec::new();
-        for (_, index) in ranked {
-            let Some(mut group) = groups[index].take() else {
-                continue;
-            };
-            let mut trial = taken.clone();
+        for (_, words, mut group) in groups {
+            let mut undo = Vec::new();
             group.sites.retain(|site| {
-                let flat = by_place[&(site.lambda, site.part, site.number)];
-                trial.take(flats, flat, &site.stmts)
+                let flat = by_place[&(site.code, site.part, site.number)];
+                taken.take(flats, flat, &site.stmts, &mut undo)
             });
-            if group.sites.len() > 1 && gain(&group, words[index], context) > 0 {
-                taken = trial;
+            if !group.sites.is_empty() && self.gain(&group, words) > 0 {
                 accepted.push(group);
+            } else {
+                taken.give_back(undo);
             }
         }
         accepted
     }
 
-    /// A window as a function, and what its place passes to it.
-    fn normal(&self, flat: &Flat<'_>, start: usize, uses: &HashMap<Value, u32>) -> Option<(Func, Site)> {
-        let lambda = &self.lambdas[flat.lambda];
-        let indexes = &flat.real[start..start + self.length];
-        let stmts: Vec<Stmt> = indexes
-            .iter()
-            .map(|index| flat.region.stmts[*index].clone())
-            .collect();
-        let mut region = wrap(stmts);
-        erase_locs(&mut region);
-        let (defined, inside) = defs_and_uses(&region);
-        let top: Vec<Value> = region
-            .stmts
-            .iter()
-            .flat_map(|stmt| stmt.results.iter().copied())
-            .collect();
-        let results: Vec<Value> = top
-            .into_iter()
-            .filter(|value| uses.get(value).copied().unwrap_or(0) > inside.get(value).copied().unwrap_or(0))
-            .collect();
-        let mut form = Form::new(lambda, &defined);
-        region.rename_values(&mut |value| form.value(value));
-        let returned: Vec<Value> = results.iter().map(|value| form.value(*value)).collect();
-        let mut labels: HashMap<Label, Label> = HashMap::new();
-        region.rename_labels(&mut |label| {
-            let next = Label(labels.len() as u32);
-            *labels.entry(label).or_insert(next)
-        });
-        form.body.labels = labels.len() as u32;
-        let references = references(&mut region);
-        let mut params: Vec<FuncParam> = Vec::new();
-        for (slot, writable) in &references.slots {
-            params.push(match slot {
-                Some(slot) => FuncParam::Ref {
-                    shape: lambda.body.slots[slot.index()].shape.clone(),
-                    writable: *writable,
-                },
-                None => FuncParam::View,
-            });
-        }
-        params.extend(form.scalars.iter().map(|(_, inner)| FuncParam::Scalar(*inner)));
-        if params.len() > MAX_PASSED || results.len() > MAX_PASSED || references.unfit {
-            return None;
-        }
-        let mut code = form.constants;
-        code.append(&mut region.stmts);
-        let func = Func {
-            name: "image.sequence".into(),
-            params,
-            results: results.iter().map(|value| lambda.body.width(*value)).collect(),
-            body: form.body,
-            region: Region {
-                stmts: code,
-                term: Term::Return(returned),
-            },
-            inline: false,
+    /// Words that a group saves.
+    fn gain(&self, group: &Group, words: u64) -> i64 {
+        let Some(ops) = &self.context.device.ops else {
+            return 0;
         };
-        let site = Site {
-            lambda: flat.lambda,
-            part: flat.part,
-            number: flat.number,
-            stmts: indexes.to_vec(),
-            references: references.slots.iter().map(|(slot, _)| *slot).collect(),
-            scalars: form.scalars.iter().map(|(outer, _)| *outer).collect(),
-            results,
-        };
-        Some((func, site))
-    }
-}
-
-fn wrap(stmts: Vec<Stmt>) -> Region {
-    Region {
-        stmts,
-        term: Term::Yield(Vec::new()),
-    }
-}
-
-/// How often each value of a lambda is used.
-fn uses(lambda: &Lambda) -> HashMap<Value, u32> {
-    let mut uses = HashMap::new();
-    for part in &lambda.parts {
-        count_uses(&part.region, &mut uses);
-    }
-    uses
-}
-
-fn count_uses(region: &Region, uses: &mut HashMap<Value, u32>) {
-    region.walk_regions(&mut |inner| {
-        for stmt in &inner.stmts {
-            stmt.op
-                .for_each_operand(|value| *uses.entry(value).or_default() += 1);
-        }
-        inner
-            .term
-            .for_each_operand(|value| *uses.entry(value).or_default() += 1);
-    });
-}
-
-fn defs_and_uses(region: &Region) -> (HashSet<Value>, HashMap<Value, u32>) {
-    let mut defined = HashSet::new();
-    region.walk(&mut |stmt| {
-        defined.extend(stmt.results.iter().copied());
-        stmt.op.for_each_inner_def(|value| defined.extend([value]));
-    });
-    let mut inside = HashMap::new();
-    count_uses(region, &mut inside);
-    (defined, inside)
-}
-
-/// The values of a function that is being made.
-struct Form<'m> {
-    outer: &'m Body,
-    defined: &'m HashSet<Value>,
-    known: HashMap<Value, u64>,
-    numbers: HashMap<Value, Value>,
-    body: Body,
-    /// Constants from outside, which the function has itself.
-    constants: Vec<Stmt>,
-    /// Values from outside and what they are inside.
-    scalars: Vec<(Value, Value)>,
-}
-
-impl<'m> Form<'m> {
-    fn new(lambda: &'m Lambda, defined: &'m HashSet<Value>) -> Self {
-        let mut known = HashMap::new();
-        for part in &lambda.parts {
-            part.region.walk(&mut |stmt| {
-                if let (Op::Const(value), [result]) = (&stmt.op, &stmt.results[..]) {
-                    known.insert(*result, *value);
+        let moved = |widths: &mut dyn Iterator<Item = u8>| {
+            let words = widths.map(|width| {
+                if width <= 32 {
+                    ops.alu32.words
+                } else {
+                    ops.alu64.words
                 }
             });
+            words.sum::<u64>() as i64
+        };
+        let returned = moved(&mut group.func.results.iter().copied()) + ops.jump.words as i64;
+        let inline = words as i64 - returned;
+        let passed: i64 = (group.func.params.iter())
+            .map(|param| match param {
+                FuncParam::Scalar(value) => moved(&mut std::iter::once(group.func.body.width(*value))),
+                FuncParam::Ref { .. } => ops.alu32.words as i64,
+                // The view's length is asked for too.
+                FuncParam::View => (2 * ops.alu32.words + ops.move_word.words + ops.field.words) as i64,
+            })
+            .sum();
+        // A constant that is passed is loaded first.
+        let constants = group.constants as i64 * ops.load_const16.words as i64;
+        let call = ops.call.words as i64 + passed + constants;
+        let places: u64 = group.sites.iter().map(|site| self.codes[site.code].weight).sum();
+        places as i64 * (inline - call) - words as i64
+    }
+
+    /// Puts functions and calls in.
+    fn apply(&mut self, groups: Vec<Group>) {
+        let mut by_region: BTreeMap<Spot, Vec<(FuncId, Site)>> = BTreeMap::new();
+        for mut group in groups {
+            let id = FuncId(self.module.funcs.len() as u32);
+            self.locate(&mut group);
+            let cost = self
+                .context
+                .model
+                .func(self.module, self.placement, &self.known, &group.func);
+            self.known.push(cost);
+            self.module.funcs.push(group.func);
+            for site in group.sites {
+                let key = (site.code, site.part, std::cmp::Reverse(site.number));
+                by_region.entry(key).or_default().push((id, site));
+            }
         }
-        Self {
-            outer: &lambda.body,
-            defined,
-            known,
-            numbers: HashMap::new(),
-            body: Body::default(),
-            constants: Vec::new(),
-            scalars: Vec::new(),
+        // Regions further in have higher numbers and come first, so that numbers stay right.
+        for ((code, part, std::cmp::Reverse(number)), mut sites) in by_region {
+            sites.sort_by_key(|(_, site)| std::cmp::Reverse(site.stmts[0]));
+            let lambda = &mut self.codes[code].lambda;
+            let (body, parts) = (&mut lambda.body, &mut lambda.parts);
+            let mut at = 0;
+            parts[part].region.walk_regions_mut(&mut |region| {
+                if at == number {
+                    sites
+                        .iter()
+                        .for_each(|(id, site)| replace(body, region, *id, site));
+                }
+                at += 1;
+            });
         }
     }
 
-    fn value(&mut self, value: Value) -> Value {
-        if let Some(inner) = self.numbers.get(&value) {
-            return *inner;
-        }
-        let inner = self.body.value(self.outer.width(value));
-        self.numbers.insert(value, inner);
-        if self.defined.contains(&value) {
-            return inner;
-        }
-        match self.known.get(&value) {
-            Some(constant) => self.constants.push(Stmt {
-                results: vec![inner],
-                op: Op::Const(*constant),
-                loc: Loc::default(),
-            }),
-            None => self.scalars.push((value, inner)),
-        }
-        inner
+    /// Gives a function's statements the positions on which all places agree.
+    fn locate(&self, group: &mut Group) {
+        let loc = |site: &Site, index: usize| {
+            let number = site.locs[index].line as usize;
+            number
+                .checked_sub(1)
+                .map_or(Loc::default(), |number| self.codes[site.code].locs[number])
+        };
+        let count = group.sites[0].locs.len();
+        let agreed = |index: usize| {
+            let first = loc(&group.sites[0], index);
+            let same = group.sites.iter().all(|site| loc(site, index) == first);
+            if same { first } else { Loc::default() }
+        };
+        let locs: Vec<Loc> = (0..count).map(agreed).collect();
+        // Constants that were taken along stand in front. They do not come from the window.
+        let ahead = group.func.region.stmts.len() - group.sites[0].stmts.len();
+        let mut number = 0;
+        for_each_loc(&mut group.func.region, &mut |loc| {
+            if number >= ahead {
+                *loc = locs[number - ahead];
+            }
+            number += 1;
+        });
     }
 }
 
-/// What memory from outside a window reaches, in order; `None` is the request.
-#[derive(Default)]
-struct References {
-    slots: Vec<(Option<SlotId>, bool)>,
-    unfit: bool,
+fn of(id: IdMut<'_>) -> Id {
+    match id {
+        IdMut::Const(id) => Id::Const(*id),
+        IdMut::Param(id) => Id::Param(*id),
+        IdMut::Object(id) => Id::Object(*id),
+        IdMut::Service(id) => Id::Service(*id),
+        IdMut::Func(id) => Id::Func(*id),
+        IdMut::Lambda(id) => Id::Lambda(*id),
+    }
 }
 
-/// Turns slots and the request into parameters.
-fn references(region: &mut Region) -> References {
-    let mut found = References::default();
-    region.walk(&mut |stmt| {
-        stmt.op.for_each_use(&mut |used| {
-            let (place, access) = match used {
-                Use::Place(place, access) => (place, access),
-                Use::View(view) => (&view.place, Access::Read),
-                Use::Slot(_) => {
-                    found.unfit = true;
-                    return;
-                }
-                Use::Value(_) => return,
-            };
-            let key = match place.base {
-                Base::Slot(slot) => Some(slot),
-                Base::Request => None,
-                Base::Arg(_) => {
-                    found.unfit = true;
-                    return;
-                }
-                Base::Object(_) | Base::Const(_) | Base::Param(_) => return,
-            };
-            match found.slots.iter_mut().find(|(other, _)| *other == key) {
-                Some((_, writable)) => *writable |= access.writes(),
-                None => found.slots.push((key, access.writes())),
-            }
-        });
+fn flatten_code<'m>(code: usize, lambda: &'m Lambda, flats: &mut Vec<Flat<'m>>) {
+    for (part, entered) in lambda.parts.iter().enumerate() {
+        let mut number = 0;
+        flatten(&entered.region, (code, part), None, &mut number, flats);
+    }
+}
+
+fn flatten<'m>(
+    region: &'m Region,
+    (code, part): (usize, usize),
+    parent: Option<(usize, usize)>,
+    number: &mut usize,
+    flats: &mut Vec<Flat<'m>>,
+) {
+    let own = flats.len();
+    flats.push(Flat {
+        code,
+        part,
+        number: *number,
+        region,
+        parent,
     });
-    let number = |key: Option<SlotId>| {
-        let at = found.slots.iter().position(|(other, _)| *other == key);
-        Base::Arg(at.unwrap_or_default() as u32)
-    };
-    region.walk_mut(&mut |stmt| {
-        stmt.op.for_each_use_mut(&mut |used| {
-            let place = match used {
-                UseMut::Place(place, _) => place,
-                UseMut::View(view) => &mut view.place,
-                UseMut::Value(_) | UseMut::Slot(_) => return,
-            };
-            match place.base {
-                Base::Slot(slot) => place.base = number(Some(slot)),
-                Base::Request => place.base = number(None),
-                _ => {}
-            }
-        });
-    });
-    found
-}
-
-/// Words of each group's function.
-fn price(groups: &[Group], image: &Image, context: &Context<'_>) -> Vec<u64> {
-    let module = Module {
-        funcs: groups.iter().map(|group| group.func.clone()).collect(),
-        lambdas: Vec::new(),
-        dispatch: lambdac_mir::Dispatch::Unreachable,
-        ..image.module.clone()
-    };
-    let cost = context.model.module(&module, &image.placement(context.device));
-    cost.funcs.iter().map(|code| code.words).collect()
-}
-
-/// Words that a group saves.
-fn gain(group: &Group, words: u64, context: &Context<'_>) -> i64 {
-    let Some(ops) = &context.device.ops else { return 0 };
-    let moved = |widths: &mut dyn Iterator<Item = u8>| {
-        let words = widths.map(|width| {
-            if width <= 32 {
-                ops.alu32.words
-            } else {
-                ops.alu64.words
-            }
-        });
-        words.sum::<u64>() as i64
-    };
-    let returned = moved(&mut group.func.results.iter().copied()) + ops.jump.words as i64;
-    let inline = words as i64 - returned;
-    let passed: i64 = (group.func.params.iter())
-        .map(|param| match param {
-            FuncParam::Scalar(value) => moved(&mut std::iter::once(group.func.body.width(*value))),
-            FuncParam::Ref { .. } => ops.alu32.words as i64,
-            // The view's length is asked for too.
-            FuncParam::View => (2 * ops.alu32.words + ops.move_word.words + ops.field.words) as i64,
-        })
-        .sum();
-    let call = ops.call.words as i64 + passed;
-    group.sites.len() as i64 * (inline - call) - words as i64
+    *number += 1;
+    for (index, stmt) in region.stmts.iter().enumerate() {
+        for inner in stmt.op.regions() {
+            flatten(inner, (code, part), Some((own, index)), number, flats);
+        }
+    }
 }
 
 /// What is in a function already.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Taken {
     /// Statements, by region.
     stmts: HashSet<(usize, usize)>,
@@ -533,9 +508,15 @@ struct Taken {
     regions: HashSet<usize>,
 }
 
+/// Something that was taken, and can be given back.
+enum Took {
+    Stmt((usize, usize)),
+    Region(usize),
+}
+
 impl Taken {
     /// Takes statements of a region, unless some are taken or lie in or around some that are.
-    fn take(&mut self, flats: &[Flat<'_>], flat: usize, stmts: &[usize]) -> bool {
+    fn take(&mut self, flats: &[Flat<'_>], flat: usize, stmts: &[usize], undo: &mut Vec<Took>) -> bool {
         let mut at = flat;
         if self.regions.contains(&flat) {
             return false;
@@ -552,60 +533,44 @@ impl Taken {
         // Statements that hold the region are no longer what they were.
         let mut at = flat;
         while let Some((parent, stmt)) = flats[at].parent {
-            self.stmts.insert((parent, stmt));
+            self.stmt((parent, stmt), undo);
             at = parent;
         }
-        self.stmts.extend(stmts.iter().map(|stmt| (flat, *stmt)));
+        stmts.iter().for_each(|stmt| self.stmt((flat, *stmt), undo));
         for (index, other) in flats.iter().enumerate().skip(flat + 1) {
-            match other.parent {
-                Some((parent, stmt)) if parent == flat && stmts.contains(&stmt) => {
-                    self.regions.insert(index);
-                }
-                Some((parent, _)) if self.regions.contains(&parent) => {
-                    self.regions.insert(index);
-                }
-                _ => {}
-            }
-            if (other.lambda, other.part) != (flats[flat].lambda, flats[flat].part) {
+            if (other.code, other.part) != (flats[flat].code, flats[flat].part) {
                 break;
+            }
+            let inside = other.parent.is_some_and(|(parent, stmt)| {
+                (parent == flat && stmts.contains(&stmt)) || self.regions.contains(&parent)
+            });
+            if inside && self.regions.insert(index) {
+                undo.push(Took::Region(index));
             }
         }
         true
     }
-}
 
-/// A lambda, a part, and a region's number: those with higher numbers first.
-type Spot = (usize, usize, std::cmp::Reverse<usize>);
-
-/// Puts functions and calls in.
-fn apply(module: &mut Module, groups: Vec<Group>) {
-    let mut by_region: BTreeMap<Spot, Vec<(FuncId, Site)>> = BTreeMap::new();
-    for group in groups {
-        let id = FuncId(module.funcs.len() as u32);
-        module.funcs.push(group.func);
-        for site in group.sites {
-            let key = (site.lambda, site.part, std::cmp::Reverse(site.number));
-            by_region.entry(key).or_default().push((id, site));
+    fn stmt(&mut self, stmt: (usize, usize), undo: &mut Vec<Took>) {
+        if self.stmts.insert(stmt) {
+            undo.push(Took::Stmt(stmt));
         }
     }
-    // Regions further in have higher numbers and come first, so that numbers stay right.
-    for ((lambda, part, std::cmp::Reverse(number)), mut sites) in by_region {
-        sites.sort_by_key(|(_, site)| std::cmp::Reverse(site.stmts[0]));
-        let code = &mut module.lambdas[lambda];
-        let (body, parts) = (&mut code.body, &mut code.parts);
-        let mut at = 0;
-        parts[part].region.walk_regions_mut(&mut |region| {
-            if at == number {
-                sites
-                    .iter()
-                    .for_each(|(id, site)| replace(body, region, *id, site));
-            }
-            at += 1;
-        });
+
+    fn give_back(&mut self, undo: Vec<Took>) {
+        for took in undo {
+            match took {
+                Took::Stmt(stmt) => self.stmts.remove(&stmt),
+                Took::Region(region) => self.regions.remove(&region),
+            };
+        }
     }
 }
 
-fn replace(body: &mut Body, region: &mut Region, id: FuncId, site: &Site) {
+/// A code, a part, and a region's number: those with higher numbers first.
+type Spot = (usize, usize, std::cmp::Reverse<usize>);
+
+fn replace(body: &mut lambdac_mir::Body, region: &mut Region, id: FuncId, site: &Site) {
     let first = site.stmts[0];
     let last = site.stmts[site.stmts.len() - 1];
     let loc = region.stmts[first].loc;
@@ -631,11 +596,11 @@ fn replace(body: &mut Body, region: &mut Region, id: FuncId, site: &Site) {
     new.push(stmt(site.results.clone(), Op::Call(id, args)));
     let old: Vec<Stmt> = region.stmts.splice(first..=last, []).collect();
     let gone: HashSet<usize> = site.stmts.iter().map(|index| index - first).collect();
-    let kept = old
+    // What is left between the window's statements are constants, and some may be passed.
+    let left = old
         .into_iter()
         .enumerate()
-        .filter(|(index, _)| !gone.contains(index))
-        .map(|(_, stmt)| stmt);
-    new.extend(kept);
-    region.stmts.splice(first..first, new);
+        .filter(|(index, _)| !gone.contains(index));
+    let left: Vec<Stmt> = left.map(|(_, stmt)| stmt).collect();
+    region.stmts.splice(first..first, left.into_iter().chain(new));
 }

@@ -1,0 +1,486 @@
+//! Equal and nearly equal lambdas of all units become one; those that differ in state have one shape and stay.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use lambdac_mir::{Base, Data, Lambda, LambdaId, Loc, Op, Param, ParamId, Part, Place, Shape, Value};
+
+use super::functions::{Columns, MAX_PARAMS, Replaced, agree, columns, rewrite, set_locs};
+use super::outline::Code;
+use super::units::{Soft, Units};
+use crate::image::{Binding, Bound, Call, Image};
+use crate::pass::Context;
+use crate::rename::{IdMut, Rename, closing, op_ids, term_ids};
+use crate::shape::{Id, Pulled, Shaped};
+
+/// A lambda that is left.
+struct Member {
+    lambda: usize,
+    /// What it mentions: ids that must agree in merged code, then parameters.
+    ids: Vec<Id>,
+    soft: Vec<Soft>,
+    /// Positions, which are those on which all agree that became it.
+    locs: Vec<Loc>,
+    /// Constants and parameters that became parameters of the image, by number.
+    bound: BTreeMap<usize, ParamId>,
+}
+
+/// Lambdas that have one shape, and mention as many different things at the same places.
+struct Class {
+    members: Vec<Member>,
+    on_nic: bool,
+}
+
+/// What becomes of lambdas.
+pub(super) struct Plan {
+    classes: Vec<Class>,
+    pub notes: Vec<String>,
+}
+
+/// Plans which lambdas become one, and makes entries name those.
+pub(super) fn plan(image: &mut Image, units: &Units<'_>, replaced: &Replaced, context: &Context<'_>) -> Plan {
+    let still = unpunted(image, units);
+    let by_lambda = by_lambda(image, units);
+    let called =
+        |entry: &usize| image.entries[*entry].on_host.is_none() && image.plumbing.calls[*entry] != Call::None;
+    let on_nic: Vec<bool> = by_lambda
+        .iter()
+        .map(|entries| entries.iter().any(called))
+        .collect();
+    let mut plan = Plan {
+        classes: Vec::new(),
+        notes: Vec::new(),
+    };
+    let mut by_key: HashMap<(u64, Vec<Id>), Vec<Vec<Member>>> = HashMap::new();
+    let mut order = Vec::new();
+    let mut left = Vec::new();
+    for lambda in 0..units.lambdas() {
+        let (unit, shaped) = units.lambda(lambda);
+        let (hard, soft) = units.resolve(unit, &shaped.pulled, replaced, true);
+        let member = Member {
+            lambda,
+            ids: hard.clone(),
+            soft,
+            locs: units.locs(unit, &shaped.locs),
+            bound: BTreeMap::new(),
+        };
+        if !still[lambda] {
+            left.push(member);
+            continue;
+        }
+        let key = (shaped.hash, hard);
+        let groups = by_key.entry(key.clone()).or_default();
+        match groups
+            .iter_mut()
+            .find(|group| units.lambda(group[0].lambda).1.alike(shaped))
+        {
+            Some(group) => group.push(member),
+            None => {
+                order.push((key, groups.len()));
+                groups.push(vec![member]);
+            }
+        }
+    }
+    for (key, number) in order {
+        let group = std::mem::take(&mut by_key.entry(key).or_default()[number]);
+        left.extend(plan.merge(image, units, context, &by_lambda, group));
+    }
+    left.sort_by_key(|member| member.lambda);
+    plan.classify(units, left, &on_nic);
+    plan
+}
+
+/// The entries of each lambda.
+fn by_lambda(image: &Image, units: &Units<'_>) -> Vec<Vec<usize>> {
+    let mut by_lambda = vec![Vec::new(); units.lambdas()];
+    for (index, entry) in image.entries.iter().enumerate() {
+        by_lambda[entry.lambda.index()].push(index);
+    }
+    by_lambda
+}
+
+/// Lambdas that neither punt to a lambda nor are punted to, that the NIC runs, and that an entry has.
+fn unpunted(image: &Image, units: &Units<'_>) -> Vec<bool> {
+    let mut still = vec![false; units.lambdas()];
+    for entry in &image.entries {
+        still[entry.lambda.index()] = entry.on_host.is_none() && entry.bindings.is_empty();
+    }
+    for lambda in 0..units.lambdas() {
+        let (unit, shaped) = units.lambda(lambda);
+        for pulled in &shaped.pulled {
+            if let Pulled::Id(Id::Lambda(to)) = pulled {
+                still[lambda] = false;
+                still[unit.rename.lambda(*to).index()] = false;
+            }
+        }
+    }
+    still
+}
+
+impl Plan {
+    /// Merges a group where that pays; what is left of it.
+    fn merge(
+        &mut self,
+        image: &mut Image,
+        units: &Units<'_>,
+        context: &Context<'_>,
+        by_lambda: &[Vec<usize>],
+        mut group: Vec<Member>,
+    ) -> Vec<Member> {
+        let softs: Vec<&[Soft]> = group.iter().map(|member| &member.soft[..]).collect();
+        if group.len() < 2 {
+            return group;
+        }
+        let columns = columns(&softs);
+        let Some(shapes) = column_shapes(image, &softs, &columns) else {
+            return group;
+        };
+        let Some(items) = context.device.items else {
+            return group;
+        };
+        let count = group.len() as u64;
+        let bound_words: u64 = shapes.iter().map(|shape| shape.packed_size().div_ceil(4)).sum();
+        let saved = (units.lambda_words(group[0].lambda) + items.plugin_call) * (count - 1);
+        let paid = count * bound_words * items.assigned_word + columns.numbers.len() as u64;
+        if columns.numbers.len() > MAX_PARAMS || saved <= paid {
+            return group;
+        }
+        let base = image.module.params.len() as u32;
+        for (number, shape) in (0u32..).zip(&shapes) {
+            image.module.params.push(Param {
+                name: format!("image.{}", base + number).into(),
+                shape: shape.clone(),
+                signed: false,
+                default: Some(shape.zero()),
+            });
+        }
+        let first = LambdaId(group[0].lambda as u32);
+        let mut names = Vec::new();
+        for member in &group {
+            let bindings: Vec<Binding> = (base..)
+                .zip(&columns.numbers)
+                .map(|(param, numbers)| Binding {
+                    param: ParamId(param),
+                    value: match member.soft[numbers[0]] {
+                        Soft::Const { content, .. } => Bound::Data(Data::Int(content)),
+                        Soft::Param(param) => Bound::Param(param),
+                    },
+                })
+                .collect();
+            for entry in &by_lambda[member.lambda] {
+                names.push(*entry);
+                image.entries[*entry].lambda = first;
+                image.entries[*entry].bindings.clone_from(&bindings);
+            }
+        }
+        let listed = listed(image, &names);
+        self.notes.push(match columns.numbers.len() {
+            0 => format!("{listed} are equal and became one lambda"),
+            1 => format!("{listed} became one lambda with a parameter"),
+            count => format!("{listed} became one lambda with {count} parameters"),
+        });
+        let (stays, went) = group.split_at_mut(1);
+        went.iter()
+            .for_each(|other| agree(&mut stays[0].locs, &other.locs));
+        let numbered = (base..).zip(&columns.numbers);
+        stays[0].bound = numbered
+            .flat_map(|(param, numbers)| numbers.iter().map(move |number| (*number, ParamId(param))))
+            .collect();
+        group.truncate(1);
+        group
+    }
+
+    /// Puts what is left into classes.
+    fn classify(&mut self, units: &Units<'_>, left: Vec<Member>, on_nic: &[bool]) {
+        type Key = (u64, Vec<Option<Id>>, Vec<usize>, bool);
+        let mut by_key: HashMap<Key, Vec<usize>> = HashMap::new();
+        for mut member in left {
+            let (_, shaped) = units.lambda(member.lambda);
+            let on_nic = on_nic[member.lambda];
+            let params = member.soft.iter().filter_map(|soft| match soft {
+                Soft::Param(param) => Some(Id::Param(*param)),
+                Soft::Const { .. } => None,
+            });
+            member.ids.extend(params);
+            // Functions must be the same ones.
+            let funcs = member
+                .ids
+                .iter()
+                .map(|id| matches!(id, Id::Func(_)).then_some(*id));
+            let key = (shaped.hash, funcs.collect(), pattern(&member.ids), on_nic);
+            let candidates = by_key.entry(key).or_default();
+            // Code that was merged is like no other.
+            let alike = |class: &&usize| {
+                let first = &self.classes[**class].members[0];
+                first.bound.is_empty()
+                    && member.bound.is_empty()
+                    && units.lambda(first.lambda).1.alike(shaped)
+            };
+            match candidates.iter().find(alike) {
+                Some(class) => self.classes[*class].members.push(member),
+                None => {
+                    candidates.push(self.classes.len());
+                    self.classes.push(Class {
+                        members: vec![member],
+                        on_nic,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The code of each class.
+    pub fn codes(&self, units: &Units<'_>, replaced: &Replaced) -> Vec<Code> {
+        self.classes
+            .iter()
+            .map(|class| class.code(units, replaced))
+            .collect()
+    }
+
+    /// Puts a lambda for each member of each class into the image, and renumbers lambdas.
+    pub fn build(&self, image: &mut Image, units: &Units<'_>, codes: &mut [Code]) {
+        codes
+            .iter_mut()
+            .for_each(|code| drop_dead_constants(&mut code.lambda));
+        let mut lambdas: Vec<(usize, Lambda)> = Vec::new();
+        for (class, code) in self.classes.iter().zip(&*codes) {
+            let made = class.members.iter();
+            let made = made.map(|member| (member.lambda, class.instance(units, code, member)));
+            lambdas.extend(made);
+        }
+        lambdas.sort_by_key(|(lambda, _)| *lambda);
+        let mut kept = vec![false; units.lambdas()];
+        lambdas.iter().for_each(|(lambda, _)| kept[*lambda] = true);
+        let rename = Rename {
+            lambdas: closing(&kept),
+            ..Rename::default()
+        };
+        for entry in &mut image.entries {
+            entry.lambda = rename.lambda(entry.lambda);
+        }
+        image.module.lambdas = lambdas.into_iter().map(|(_, lambda)| lambda).collect();
+        if kept.contains(&false) {
+            image
+                .module
+                .lambdas
+                .iter_mut()
+                .for_each(|lambda| rename.code(lambda));
+        }
+    }
+}
+
+/// By place: where the same thing was mentioned first.
+fn pattern(ids: &[Id]) -> Vec<usize> {
+    let mut first: HashMap<Id, usize> = HashMap::new();
+    (ids.iter().enumerate())
+        .map(|(place, id)| *first.entry(*id).or_insert(place))
+        .collect()
+}
+
+impl Class {
+    /// The first member's code; positions are numbers into those of the members, from 1.
+    fn code(&self, units: &Units<'_>, replaced: &Replaced) -> Code {
+        let first = &self.members[0];
+        let (unit, source) = units.lambda_source(first.lambda);
+        let mut lambda = source.clone();
+        unit.rename.code(&mut lambda);
+        let numbers: Vec<Loc> = (1..=first.locs.len() as u32)
+            .map(|line| Loc { file: 0, line })
+            .collect();
+        set_locs(lambda.parts.iter_mut().map(|part| &mut part.region), &numbers);
+        for part in &mut lambda.parts {
+            rewrite(&mut lambda.body, &mut part.region, replaced);
+        }
+        let constants = constants(&lambda);
+        if !first.bound.is_empty() {
+            bind(&mut lambda.parts, &constants, &first.bound);
+        }
+        let mut locs = first.locs.clone();
+        let mut values = HashSet::new();
+        let mut ids = BTreeSet::new();
+        for other in &self.members[1..] {
+            agree(&mut locs, &other.locs);
+            let pairs = (first.soft.iter().zip(&other.soft)).zip(&constants);
+            values.extend(pairs.filter_map(|((a, b), value)| value.filter(|_| a != b)));
+            let pairs = first.ids.iter().zip(&other.ids);
+            ids.extend(pairs.filter(|(a, b)| a != b).map(|(a, _)| *a));
+        }
+        Code {
+            lambda,
+            weight: if self.on_nic { self.members.len() as u64 } else { 0 },
+            values,
+            ids,
+            locs,
+            constants,
+        }
+    }
+
+    /// A member's own lambda.
+    fn instance(&self, units: &Units<'_>, code: &Code, member: &Member) -> Lambda {
+        let first = &self.members[0];
+        let (unit, source) = units.lambda_source(member.lambda);
+        let mut lambda = code.lambda.clone();
+        lambda.name = unit.name(&source.name);
+        lambda.request_type = Arc::clone(&source.request_type);
+        lambda.reply_type = Arc::clone(&source.reply_type);
+        lambda.deadline = source.deadline;
+        for (slot, own) in lambda.body.slots.iter_mut().zip(&source.body.slots) {
+            slot.name = Arc::clone(&own.name);
+        }
+        let pairs = first.ids.iter().zip(&member.ids).filter(|(a, b)| a != b);
+        let ids: HashMap<Id, Id> = pairs.map(|(a, b)| (*a, *b)).collect();
+        let pairs = (code.constants.iter().zip(&first.soft)).zip(&member.soft);
+        let constants: HashMap<Value, u64> = pairs
+            .filter(|((_, a), b)| a != b)
+            .filter_map(|((value, _), soft)| Some(((*value)?, soft.content().1)))
+            .collect();
+        for part in &mut lambda.parts {
+            part.region.walk_regions_mut(&mut |inner| {
+                for stmt in &mut inner.stmts {
+                    if let (Op::Const(content), [result]) = (&mut stmt.op, &stmt.results[..])
+                        && let Some(own) = constants.get(result)
+                    {
+                        *content = *own;
+                    }
+                    if !ids.is_empty() {
+                        op_ids(&mut stmt.op, &mut |id| exchange(id, &ids));
+                    }
+                }
+                if !ids.is_empty() {
+                    term_ids(&mut inner.term, &mut |id| exchange(id, &ids));
+                }
+            });
+            crate::shape::for_each_loc(&mut part.region, &mut |loc| {
+                let number = (loc.line as usize).checked_sub(1);
+                *loc = number.map_or(Loc::default(), |number| member.locs[number]);
+            });
+        }
+        lambda
+    }
+}
+
+fn exchange(id: IdMut<'_>, ids: &HashMap<Id, Id>) {
+    let new = |old: Id| ids.get(&old).copied();
+    match id {
+        IdMut::Const(id) => {
+            if let Some(Id::Const(new)) = new(Id::Const(*id)) {
+                *id = new;
+            }
+        }
+        IdMut::Param(id) => {
+            if let Some(Id::Param(new)) = new(Id::Param(*id)) {
+                *id = new;
+            }
+        }
+        IdMut::Object(id) => {
+            if let Some(Id::Object(new)) = new(Id::Object(*id)) {
+                *id = new;
+            }
+        }
+        IdMut::Service(id) => {
+            if let Some(Id::Service(new)) = new(Id::Service(*id)) {
+                *id = new;
+            }
+        }
+        IdMut::Lambda(id) => {
+            if let Some(Id::Lambda(new)) = new(Id::Lambda(*id)) {
+                *id = new;
+            }
+        }
+        // The same in all members.
+        IdMut::Func(_) => {}
+    }
+}
+
+/// By number of what may differ: the value of a constant; none for a parameter.
+fn constants(lambda: &Lambda) -> Vec<Option<Value>> {
+    let pulled = Shaped::of_lambda(lambda).pulled.into_iter();
+    let soft = pulled.filter_map(|pulled| match pulled {
+        Pulled::Const { value, .. } => Some(Some(value)),
+        Pulled::Id(Id::Param(_)) => Some(None),
+        Pulled::Id(_) => None,
+    });
+    soft.collect()
+}
+
+/// Constants and parameters become parameters of the image.
+fn bind(parts: &mut [Part], constants: &[Option<Value>], bound: &BTreeMap<usize, ParamId>) {
+    let by_value: HashMap<Value, ParamId> = bound
+        .iter()
+        .filter_map(|(number, param)| Some((constants[*number]?, *param)))
+        .collect();
+    let mut params = (0..constants.len()).filter(|number| constants[*number].is_none());
+    let mut refill = |id: IdMut<'_>| {
+        if let IdMut::Param(id) = id
+            && let Some(new) = params.next().and_then(|number| bound.get(&number))
+        {
+            *id = *new;
+        }
+    };
+    for part in parts {
+        part.region.walk_regions_mut(&mut |inner| {
+            for stmt in &mut inner.stmts {
+                op_ids(&mut stmt.op, &mut refill);
+                if let (Op::Const(_), Some(result)) = (&stmt.op, stmt.results.first())
+                    && let Some(param) = by_value.get(result)
+                {
+                    stmt.op = Op::Load(Place::of(Base::Param(*param)));
+                }
+            }
+            term_ids(&mut inner.term, &mut refill);
+        });
+    }
+}
+
+/// Leaves out constants that nothing uses.
+fn drop_dead_constants(lambda: &mut Lambda) {
+    let mut used = vec![false; lambda.body.values.len()];
+    for part in &lambda.parts {
+        part.region.walk_regions(&mut |inner| {
+            let mut mark = |value: Value| used[value.index()] = true;
+            inner
+                .stmts
+                .iter()
+                .for_each(|stmt| stmt.op.for_each_operand(&mut mark));
+            inner.term.for_each_operand(&mut mark);
+        });
+    }
+    for part in &mut lambda.parts {
+        part.region.walk_regions_mut(&mut |inner| {
+            inner.stmts.retain(|stmt| {
+                !matches!(stmt.op, Op::Const(_)) || stmt.results.iter().any(|value| used[value.index()])
+            });
+        });
+    }
+}
+
+/// The structure of each column; none where one cannot be a parameter.
+fn column_shapes(image: &Image, softs: &[&[Soft]], columns: &Columns) -> Option<Vec<Shape>> {
+    let params = &image.module.params;
+    let shape = |soft: Soft| match soft {
+        Soft::Const { width, .. } => Shape::Scalar(width),
+        Soft::Param(param) => params[param.index()].shape.clone(),
+    };
+    let one = |numbers: &Vec<usize>| {
+        let first = shape(softs[0][numbers[0]]);
+        let fits = softs.iter().all(|soft| shape(soft[numbers[0]]) == first);
+        fits.then_some(first)
+    };
+    columns.numbers.iter().map(one).collect()
+}
+
+/// A few names, and how many more.
+fn listed(image: &Image, entries: &[usize]) -> String {
+    const SHOWN: usize = 4;
+    let shown = entries.iter().take(SHOWN);
+    let shown: Vec<String> = shown
+        .map(|entry| format!("`{}`", image.entry_name(*entry)))
+        .collect();
+    let more = entries.len().saturating_sub(SHOWN);
+    let text = shown.join(", ");
+    if more > 0 {
+        format!("{text} and {more} more")
+    } else {
+        text
+    }
+}
