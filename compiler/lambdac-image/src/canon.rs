@@ -1,26 +1,17 @@
 //! Code as it compares: without names and source positions, which do nothing.
 
-use lambdac_mir::{Cond, Func, Loc, Module, Region, Term};
+use lambdac_mir::{Cond, Func, Loc, Module, Region};
 
+use crate::shape::{for_each_loc, hash};
 use crate::touch::{Item, Touched};
-
-/// Forgets where a region's statements and traps come from.
-pub(crate) fn erase_locs(region: &mut Region) {
-    region.walk_regions_mut(&mut |inner| {
-        inner.stmts.iter_mut().for_each(|stmt| stmt.loc = Loc::default());
-        if let Term::Trap(_, loc) = &mut inner.term {
-            *loc = Loc::default();
-        }
-    });
-}
 
 fn erase_func(func: &mut Func) {
     func.name = "".into();
     func.body.slots.iter_mut().for_each(|slot| slot.name = "".into());
-    erase_locs(&mut func.region);
+    for_each_loc(&mut func.region, &mut |loc| *loc = Loc::default());
 }
 
-fn erase_cond(cond: &mut Cond) {
+pub(crate) fn erase_cond(cond: &mut Cond) {
     match cond {
         Cond::Not(inner) => erase_cond(inner),
         Cond::All(list) | Cond::Any(list) => list.iter_mut().for_each(erase_cond),
@@ -29,17 +20,27 @@ fn erase_cond(cond: &mut Cond) {
     }
 }
 
-/// A text that two conditions share if they are equal but for names and positions.
-pub(crate) fn cond_key(cond: &Cond) -> String {
+/// A hash that two conditions share if they are equal but for names and positions.
+pub(crate) fn cond_hash(cond: &Cond) -> u64 {
+    let mut evaluates = false;
+    for_each_func(cond, &mut |_| evaluates = true);
+    if !evaluates {
+        return hash(cond);
+    }
     let mut cond = cond.clone();
     erase_cond(&mut cond);
-    format!("{cond:?}")
+    hash(&cond)
 }
 
 /// Whether two conditions are equal but for names and positions.
 pub(crate) fn same_cond(a: &Cond, b: &Cond) -> bool {
     match (a, b) {
-        (Cond::Eval(_), Cond::Eval(_)) => cond_key(a) == cond_key(b),
+        (Cond::Eval(a), Cond::Eval(b)) => {
+            let (mut a, mut b) = (a.clone(), b.clone());
+            erase_func(&mut a);
+            erase_func(&mut b);
+            a == b
+        }
         (Cond::Not(a), Cond::Not(b)) => same_cond(a, b),
         (Cond::All(a), Cond::All(b)) | (Cond::Any(a), Cond::Any(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_cond(a, b))

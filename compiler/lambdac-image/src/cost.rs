@@ -16,10 +16,10 @@
 use std::collections::BTreeSet;
 
 use lambdac_cost::{Model, ModuleCost, Placement, Shape, object_bytes};
-use lambdac_mir::{Cond, KeyField, ObjectKind};
+use lambdac_mir::{Cond, KeyField, Object, ObjectKind, Rule};
 use lambdac_target::Device;
 
-use crate::image::{Call, Image, Leaf, Node, Role};
+use crate::image::{Call, Image, Leaf, Node, Role, Stage};
 use crate::price::Priced;
 use crate::touch::{self, Item, Touched};
 
@@ -69,7 +69,7 @@ impl ImageCost {
         let placement = image.placement(device);
         let code = Priced::new(image, model, &placement).code(image);
         let mut count = Count::default();
-        count.stage(image);
+        count.stage(&image.stage, image.pool(), &image.module.objects);
         count.plumbing(image);
         let sharers = sharers(image);
         let entries = image.entries.iter().map(|entry| {
@@ -169,10 +169,17 @@ fn memory(image: &Image, device: &Device, placement: &Placement) -> Vec<u64> {
     bytes
 }
 
+/// Words of the items of a stage.
+pub(crate) fn stage_words(stage: &Stage, pool: &[Rule], model: &Model<'_>) -> u64 {
+    let mut count = Count::default();
+    count.stage(stage, pool, &[]);
+    model.shape(&count.shape)
+}
+
 /// Words of the items around the code.
 pub(crate) fn around_words(image: &Image, model: &Model<'_>) -> u64 {
     let mut count = Count::default();
-    count.stage(image);
+    count.stage(&image.stage, image.pool(), &image.module.objects);
     count.plumbing(image);
     model.shape(&count.shape)
 }
@@ -185,9 +192,9 @@ struct Count {
 }
 
 impl Count {
-    fn stage(&mut self, image: &Image) {
-        let ways = in_edges(image);
-        for (node, ways) in image.stage.nodes.iter().zip(&ways) {
+    fn stage(&mut self, stage: &Stage, pool: &[Rule], objects: &[Object]) {
+        let ways = in_edges(stage);
+        for (node, ways) in stage.nodes.iter().zip(&ways) {
             if *ways == 0 {
                 continue;
             }
@@ -199,7 +206,7 @@ impl Count {
             match node {
                 Node::Leaf(_) => {}
                 Node::Workload { .. } | Node::Length { .. } => self.shape.branches += 1,
-                Node::Test { cond, .. } => self.cond(image, image.cond(*cond)),
+                Node::Test { cond, .. } => self.cond(objects, &pool[*cond].cond),
                 Node::Table { key, entries, .. } => {
                     let places: BTreeSet<_> = entries.iter().map(|(_, to)| to).collect();
                     self.shape.keyed_tables += 1;
@@ -211,11 +218,11 @@ impl Count {
         }
     }
 
-    fn cond(&mut self, image: &Image, cond: &Cond) {
+    fn cond(&mut self, objects: &[Object], cond: &Cond) {
         match cond {
             Cond::True => {}
-            Cond::Not(inner) => self.cond(image, inner),
-            Cond::All(list) | Cond::Any(list) => list.iter().for_each(|cond| self.cond(image, cond)),
+            Cond::Not(inner) => self.cond(objects, inner),
+            Cond::All(list) | Cond::Any(list) => list.iter().for_each(|cond| self.cond(objects, cond)),
             Cond::Cmp { .. } | Cond::Masked { .. } | Cond::Eval(_) => self.shape.branches += 1,
             Cond::Range { lo, hi, field } => {
                 // An end that is the field's own needs no test.
@@ -236,7 +243,8 @@ impl Count {
                     })
                     .sum();
                 self.shape.key_bits += bits.next_multiple_of(32);
-                if let ObjectKind::Table { entries, .. } = &image.module.objects[table.index()].kind {
+                let object = objects.get(table.index()).map(|object| &object.kind);
+                if let Some(ObjectKind::Table { entries, .. }) = object {
                     self.entries += entries.len() as u64;
                 }
             }
@@ -303,21 +311,19 @@ impl Count {
 }
 
 /// How many ways lead to each node that can be reached.
-pub(crate) fn in_edges(image: &Image) -> Vec<u64> {
-    let stage = &image.stage;
+pub(crate) fn in_edges(stage: &Stage) -> Vec<u64> {
     let mut ways = vec![0u64; stage.nodes.len()];
     ways[stage.root.index()] = 1;
+    let mut next = Vec::new();
     for index in (0..=stage.root.index()).rev() {
         if ways[index] == 0 {
             continue;
         }
-        let mut next = stage.nodes[index].successors();
+        stage.nodes[index].for_each_successor(&mut |to| next.push(to));
         next.sort_unstable();
         // A table's entries of one target are one action.
         next.dedup();
-        for to in next {
-            ways[to.index()] += 1;
-        }
+        next.drain(..).for_each(|to| ways[to.index()] += 1);
     }
     ways
 }

@@ -92,7 +92,7 @@ impl NodeId {
 }
 
 /// What a request meets on its way to a lambda: a graph without cycles.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Stage {
     /// The nodes; successors have lower numbers.
     pub nodes: Vec<Node>,
@@ -152,6 +152,23 @@ impl Node {
             | Self::Length { then, other, .. }
             | Self::Test { then, other, .. } => vec![*then, *other],
             Self::Table { entries, miss, .. } => entries.iter().map(|(_, to)| *to).chain([*miss]).collect(),
+        }
+    }
+
+    /// Calls `f` with where it leads.
+    pub fn for_each_successor(&self, f: &mut dyn FnMut(NodeId)) {
+        match self {
+            Self::Leaf(_) => {}
+            Self::Workload { then, other, .. }
+            | Self::Length { then, other, .. }
+            | Self::Test { then, other, .. } => {
+                f(*then);
+                f(*other);
+            }
+            Self::Table { entries, miss, .. } => {
+                entries.iter().for_each(|(_, to)| f(*to));
+                f(*miss);
+            }
         }
     }
 

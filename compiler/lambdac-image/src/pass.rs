@@ -4,6 +4,7 @@
 //! before and after each and keeps the notes that a pass makes for its reader. A pass that would make the image larger
 //! is taken back: what pays locally need not pay in the whole.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use lambdac_cost::Model;
@@ -11,6 +12,7 @@ use lambdac_target::Device;
 
 use crate::cost::ImageCost;
 use crate::image::Image;
+use crate::reduce::Reduced;
 
 /// A pass over an image.
 pub struct Pass {
@@ -36,6 +38,8 @@ pub(crate) struct Context<'d> {
     pub rates: Vec<f64>,
     /// What the image takes before the pass.
     pub words: u64,
+    /// Workloads' rules that were reduced before.
+    pub reduced: RefCell<Reduced>,
 }
 
 /// What [`optimize`] does.
@@ -105,6 +109,7 @@ pub fn optimize(image: &mut Image, device: &Device, options: &Options) -> Option
             .map(|workload| rate(&workload.name))
             .collect(),
         words: 0,
+        reduced: RefCell::default(),
     };
     let mut cost = ImageCost::of(image, device, &model);
     let mut report = Report {

@@ -1,12 +1,11 @@
 //! What is known of a packet at each node, and the tests that it decides.
 
-use std::collections::BTreeMap;
+use lambdac_mir::{Cond, Effects, Field, Func};
 
-use lambdac_mir::{Cond, Dispatch, Effects, Field, Loc};
-
+use super::part::Part;
 use super::sets::{Set, set_of};
 use crate::canon::same_cond;
-use crate::image::{Image, Key, Node, NodeId};
+use crate::image::{Key, Node, NodeId};
 
 /// Conditions that are remembered beside sets; the oldest goes first.
 const MAX_OTHERS: usize = 32;
@@ -14,8 +13,8 @@ const MAX_OTHERS: usize = 32;
 /// What all ways to a node have in common.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Facts {
-    /// Values that fields can have, for those that were tested. The order is that of the debug text, as a field has none.
-    fields: BTreeMap<String, (Field, Set)>,
+    /// Values that fields can have, for those that were tested, in the order of the tests.
+    fields: Vec<(Field, Set)>,
     /// Conditions of which only the truth is known.
     others: Vec<(Cond, bool)>,
     /// The request has at least so many bytes.
@@ -24,22 +23,21 @@ pub(super) struct Facts {
     below: Option<u32>,
 }
 
-fn key(field: Field) -> String {
-    format!("{field:?}")
-}
-
 impl Facts {
     pub fn among(&self, field: Field) -> Set {
-        self.fields
-            .get(&key(field))
-            .map_or_else(|| Set::all(field), |(_, set)| set.clone())
+        self.known(field).cloned().unwrap_or_else(|| Set::all(field))
+    }
+
+    fn known(&self, field: Field) -> Option<&Set> {
+        let found = self.fields.iter().find(|(other, _)| *other == field);
+        found.map(|(_, set)| set)
     }
 
     /// What is known on both ways.
     fn meet(&self, other: &Self) -> Self {
-        let fields = self.fields.iter().filter_map(|(name, (field, set))| {
-            let both = set.or(&other.fields.get(name)?.1);
-            both.is_small().then(|| (name.clone(), (*field, both)))
+        let fields = self.fields.iter().filter_map(|(field, set)| {
+            let both = set.or(other.known(*field)?);
+            both.is_small().then_some((*field, both))
         });
         let others = self.others.iter().filter(|fact| other.others.contains(fact));
         Self {
@@ -66,8 +64,12 @@ impl Facts {
                     } else {
                         Set::without(&among, &set)
                     };
-                    if left.is_small() {
-                        self.fields.insert(key(field), (field, left));
+                    if !left.is_small() {
+                        return;
+                    }
+                    match self.fields.iter_mut().find(|(other, _)| *other == field) {
+                        Some((_, set)) => *set = left,
+                        None => self.fields.push((field, left)),
                     }
                 }
                 None => self.note(cond, truth),
@@ -168,79 +170,59 @@ fn evaluates(cond: &Cond) -> bool {
     }
 }
 
-/// Whether evaluating a condition can end the request.
-pub(super) fn may_trap(known: &[Effects], cond: &Cond) -> bool {
-    match cond {
-        Cond::Eval(func) => {
-            let mut traps = false;
-            func.region.walk_regions(&mut |region| {
-                traps |= matches!(region.term, lambdac_mir::Term::Trap(..));
-                traps |= region.stmts.iter().any(|stmt| stmt.op.effects_with(known).traps);
-            });
-            traps
-        }
-        Cond::Not(inner) => may_trap(known, inner),
-        Cond::All(list) | Cond::Any(list) => list.iter().any(|cond| may_trap(known, cond)),
-        _ => false,
-    }
+/// Whether evaluating a condition's function can end the request.
+pub(super) fn may_trap(known: &[Effects], func: &Func) -> bool {
+    let mut traps = false;
+    func.region.walk_regions(&mut |region| {
+        traps |= matches!(region.term, lambdac_mir::Term::Trap(..));
+        traps |= region.stmts.iter().any(|stmt| stmt.op.effects_with(known).traps);
+    });
+    traps
 }
 
 /// Finds the facts of all nodes, leads each way past what its facts decide, and simplifies conditions.
-pub(super) fn apply(image: &mut Image) {
-    let count = image.stage.nodes.len();
+pub(super) fn apply(part: &mut Part) {
+    let count = part.stage.nodes.len();
     let mut facts: Vec<Option<Facts>> = vec![None; count];
-    let root = image.stage.root;
+    let root = part.stage.root;
     facts[root.index()] = Some(Facts::default());
     // Successors have lower numbers: whoever leads to a node was there before it.
     for index in (0..=root.index()).rev() {
         let Some(known) = facts[index].clone() else {
             continue;
         };
-        let mut node = image.stage.nodes[index].clone();
-        simplify(image, &mut node, &known);
-        for (to, learnt) in ways(image, &node, &known) {
-            let to = follow(image, to, &learnt);
+        let mut node = part.stage.nodes[index].clone();
+        simplify(part, &mut node, &known);
+        for (to, learnt) in ways(part, &node, &known) {
+            let to = follow(part, to, &learnt);
             let at = &mut facts[to.index()];
             *at = Some(
                 at.as_ref()
                     .map_or_else(|| learnt.clone(), |other| other.meet(&learnt)),
             );
         }
-        let mut learnt = ways(image, &node, &known).into_iter();
+        let mut learnt = ways(part, &node, &known).into_iter();
         node.for_each_successor_mut(&mut |to| {
             if let Some((next, learnt)) = learnt.next() {
-                *to = follow(image, next, &learnt);
+                *to = follow(part, next, &learnt);
             }
         });
-        image.stage.nodes[index] = node;
+        part.stage.nodes[index] = node;
     }
 }
 
 /// Puts a simpler condition in the node's place.
-fn simplify(image: &mut Image, node: &mut Node, known: &Facts) {
+fn simplify(part: &mut Part, node: &mut Node, known: &Facts) {
     let Node::Test { cond, .. } = node else { return };
-    let simple = known.simplify(image.cond(*cond));
-    if simple != *image.cond(*cond) {
-        let loc = image.pool()[*cond].loc;
-        *cond = add(image, simple, loc);
+    let simple = known.simplify(part.cond(*cond));
+    if simple != *part.cond(*cond) {
+        let loc = part.pool[*cond].loc;
+        *cond = part.add(simple, loc);
     }
 }
 
-/// A new condition of the pool.
-pub(super) fn add(image: &mut Image, cond: Cond, loc: Loc) -> usize {
-    let Dispatch::Match(pool) = &mut image.module.dispatch else {
-        return 0;
-    };
-    pool.rules.push(lambdac_mir::Rule {
-        cond,
-        target: lambdac_mir::Target::Drop,
-        loc,
-    });
-    pool.rules.len() - 1
-}
-
 /// Where a node leads, in the order of its successors, and what is known there.
-fn ways(image: &Image, node: &Node, known: &Facts) -> Vec<(NodeId, Facts)> {
+fn ways(part: &Part, node: &Node, known: &Facts) -> Vec<(NodeId, Facts)> {
     match node {
         Node::Leaf(_) => Vec::new(),
         Node::Workload { then, other, .. } => vec![(*then, known.clone()), (*other, known.clone())],
@@ -252,8 +234,8 @@ fn ways(image: &Image, node: &Node, known: &Facts) -> Vec<(NodeId, Facts)> {
         }
         Node::Test { cond, then, other } => {
             let (mut yes, mut no) = (known.clone(), known.clone());
-            yes.learn(image.cond(*cond), true);
-            no.learn(image.cond(*cond), false);
+            yes.learn(part.cond(*cond), true);
+            no.learn(part.cond(*cond), false);
             vec![(*then, yes), (*other, no)]
         }
         Node::Table { key, entries, miss } => {
@@ -289,12 +271,12 @@ pub(super) fn equals(field: Field, value: u64) -> Cond {
 }
 
 /// The first node on the way that is not decided.
-fn follow(image: &Image, mut to: NodeId, facts: &Facts) -> NodeId {
+fn follow(part: &Part, mut to: NodeId, facts: &Facts) -> NodeId {
     loop {
-        to = match &image.stage.nodes[to.index()] {
+        to = match &part.stage.nodes[to.index()] {
             Node::Length { min, then, .. } if facts.min_len >= *min => *then,
             Node::Length { min, other, .. } if facts.below.is_some_and(|below| below <= *min) => *other,
-            Node::Test { cond, then, other } => match facts.simplify(image.cond(*cond)) {
+            Node::Test { cond, then, other } => match facts.simplify(part.cond(*cond)) {
                 Cond::True => *then,
                 Cond::Not(inner) if *inner == Cond::True => *other,
                 _ => return to,

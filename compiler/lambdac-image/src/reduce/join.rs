@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use lambdac_mir::{Cond, Dispatch, Field};
+use lambdac_cost::Model;
+use lambdac_mir::{Cond, Dispatch, Field, Rule};
 
-use super::facts::add;
-use super::rebuild;
+use super::fold;
+use super::part::Part;
 use super::sets::{Set, set_of};
 use crate::canon;
-use crate::cost::{around_words, in_edges};
+use crate::cost::{in_edges, stage_words};
 use crate::image::{Image, Key, Node, NodeId};
 use crate::pass::Context;
 
@@ -20,36 +21,36 @@ const TABLE_FROM: usize = 4;
 const SHORT_CHAIN: usize = 32;
 
 /// Merges each test with the next one of the same field where both lead to one place and one condition says it.
-pub(super) fn neighbours(image: &mut Image) {
-    for index in 0..=image.stage.root.index() {
-        while let Some((cond, then, other)) = merged(image, NodeId(index as u32)) {
-            let Node::Test { cond: old, .. } = image.stage.nodes[index] else {
+pub(super) fn neighbours(part: &mut Part) {
+    for index in 0..=part.stage.root.index() {
+        while let Some((cond, then, other)) = merged(part, NodeId(index as u32)) {
+            let Node::Test { cond: old, .. } = part.stage.nodes[index] else {
                 break;
             };
-            let loc = image.pool()[old].loc;
-            let cond = add(image, cond, loc);
-            image.stage.nodes[index] = Node::Test { cond, then, other };
+            let loc = part.pool[old].loc;
+            let cond = part.add(cond, loc);
+            part.stage.nodes[index] = Node::Test { cond, then, other };
         }
     }
 }
 
 /// A test, if a node is one of a set of one field's values.
-fn test(image: &Image, at: NodeId) -> Option<(Field, Set, NodeId, NodeId)> {
-    let Node::Test { cond, then, other } = &image.stage.nodes[at.index()] else {
+fn test(part: &Part, at: NodeId) -> Option<(Field, Set, NodeId, NodeId)> {
+    let Node::Test { cond, then, other } = &part.stage.nodes[at.index()] else {
         return None;
     };
-    let (field, set) = set_of(image.cond(*cond))?;
+    let (field, set) = set_of(part.cond(*cond))?;
     Some((field, set, *then, *other))
 }
 
-fn merged(image: &Image, at: NodeId) -> Option<(Cond, NodeId, NodeId)> {
-    let (field, set, then, other) = test(image, at)?;
+fn merged(part: &Part, at: NodeId) -> Option<(Cond, NodeId, NodeId)> {
+    let (field, set, then, other) = test(part, at)?;
     let all = Set::all(field);
     for (next, end, goes) in [
         (other, then, Set::without(&all, &set)),
         (then, other, set.clone()),
     ] {
-        let Some((field2, set2, then2, other2)) = test(image, next) else {
+        let Some((field2, set2, then2, other2)) = test(part, next) else {
             continue;
         };
         if field2 != field {
@@ -74,55 +75,33 @@ fn merged(image: &Image, at: NodeId) -> Option<(Cond, NodeId, NodeId)> {
     None
 }
 
-/// Equal conditions become one of the pool, and what no node names goes.
-pub(crate) fn share_pool(image: &mut Image) {
-    let mut first: HashMap<String, usize> = HashMap::new();
-    let rules = match &mut image.module.dispatch {
-        Dispatch::Match(pool) => std::mem::take(&mut pool.rules),
-        Dispatch::Only(_) | Dispatch::Unreachable => return,
-    };
-    let mut kept = Vec::new();
-    let nodes = image.stage.nodes.iter_mut();
-    for node in nodes.chain(image.host.iter_mut().flat_map(|host| &mut host.nodes)) {
-        let Node::Test { cond, .. } = node else { continue };
-        let rule = &rules[*cond];
-        *cond = *first.entry(canon::cond_key(&rule.cond)).or_insert_with(|| {
-            kept.push(rule.clone());
-            kept.len() - 1
-        });
-    }
-    if let Dispatch::Match(pool) = &mut image.module.dispatch {
-        pool.rules = kept;
-    }
-}
-
 /// Chains of comparisons of one field with constants become tables where that takes fewer words.
-pub(super) fn chains_to_tables(image: &mut Image, context: &Context<'_>) {
-    for index in (0..=image.stage.root.index()).rev() {
-        let ways = in_edges(image);
-        let Some(table) = chain(image, NodeId(index as u32), &ways) else {
+pub(super) fn chains_to_tables(part: &mut Part, model: &Model<'_>) {
+    for index in (0..=part.stage.root.index()).rev() {
+        let ways = in_edges(&part.stage);
+        let Some(table) = chain(part, NodeId(index as u32), &ways) else {
             continue;
         };
-        let before = around_words(image, &context.model);
-        let old = std::mem::replace(&mut image.stage.nodes[index], table);
-        if around_words(image, &context.model) >= before {
-            image.stage.nodes[index] = old;
+        let before = stage_words(&part.stage, &part.pool, model);
+        let old = std::mem::replace(&mut part.stage.nodes[index], table);
+        if stage_words(&part.stage, &part.pool, model) >= before {
+            part.stage.nodes[index] = old;
         }
     }
 }
 
 /// The table that does what a chain of comparisons from here on does.
-fn chain(image: &Image, start: NodeId, ways: &[u64]) -> Option<Node> {
+fn chain(part: &Part, start: NodeId, ways: &[u64]) -> Option<Node> {
     let mut entries: Vec<(u64, NodeId)> = Vec::new();
     let mut key = None;
     let mut at = start;
-    while let Node::Test { cond, then, other } = &image.stage.nodes[at.index()] {
+    while let Node::Test { cond, then, other } = &part.stage.nodes[at.index()] {
         let Cond::Cmp {
             field,
             op: lambdac_mir::CmpOp::Eq,
             value,
             ..
-        } = image.cond(*cond)
+        } = part.cond(*cond)
         else {
             break;
         };
@@ -142,65 +121,93 @@ fn chain(image: &Image, start: NodeId, ways: &[u64]) -> Option<Node> {
     })
 }
 
-/// One table over all ids, or a short chain of branches if it takes fewer words; the most requested first in a chain.
-pub(super) fn ids(image: &mut Image, context: &Context<'_>) -> Option<String> {
-    let mut at = image.stage.root;
-    let mut found = Vec::new();
-    while let Node::Table {
-        key: Key::Workload,
-        entries,
-        miss,
-    } = &image.stage.nodes[at.index()]
-    {
-        found.extend(entries.iter().copied());
-        at = *miss;
+/// Takes compound conditions apart: each of their parts is a node, in the order in which they are asked.
+pub(super) fn split(part: &mut Part) {
+    let old = std::mem::take(&mut part.stage.nodes);
+    let mut numbers: Vec<NodeId> = Vec::with_capacity(old.len());
+    for mut node in old {
+        node.for_each_successor_mut(&mut |to| *to = numbers[to.index()]);
+        let number = match node {
+            Node::Test { cond, then, other } => {
+                let rule = part.pool[cond].clone();
+                expand(part, &rule.cond, rule.loc, (then, other))
+            }
+            node => push(part, node),
+        };
+        numbers.push(number);
     }
+    part.stage.root = numbers[part.stage.root.index()];
+}
+
+fn push(part: &mut Part, node: Node) -> NodeId {
+    part.stage.nodes.push(node);
+    NodeId(part.stage.nodes.len() as u32 - 1)
+}
+
+/// Nodes for a condition: where it holds and where not. The nesting of conditions is bounded by the validator.
+fn expand(part: &mut Part, cond: &Cond, loc: lambdac_mir::Loc, (then, other): (NodeId, NodeId)) -> NodeId {
+    match cond {
+        Cond::Not(inner) => expand(part, inner, loc, (other, then)),
+        Cond::All(list) => list
+            .iter()
+            .rev()
+            .fold(then, |next, cond| expand(part, cond, loc, (next, other))),
+        Cond::Any(list) => list
+            .iter()
+            .rev()
+            .fold(other, |next, cond| expand(part, cond, loc, (then, next))),
+        Cond::True => then,
+        atom => {
+            let cond = part.add(atom.clone(), loc);
+            push(part, Node::Test { cond, then, other })
+        }
+    }
+}
+/// One table over all ids, or a short chain of branches if it takes fewer words; the most requested first in a chain.
+pub(super) fn ids(
+    image: &mut Image,
+    context: &Context<'_>,
+    found: &[(u64, NodeId)],
+    quiet: &[bool],
+) -> Option<String> {
     if found.is_empty() {
         return None;
     }
-    let rate = |id: u64| {
-        let workload = image
-            .workloads
-            .iter()
-            .position(|workload| u64::from(workload.id) == id);
-        workload.map_or(0.0, |workload| context.rates[workload])
-    };
-    let mut ordered = found.clone();
-    ordered.sort_by(|a, b| rate(b.0).total_cmp(&rate(a.0)));
-    let mut table = image.clone();
-    let nodes = &mut table.stage.nodes;
-    nodes.push(Node::Table {
+    let end = image.stage.root;
+    let mut table = image.stage.clone();
+    table.nodes.push(Node::Table {
         key: Key::Workload,
-        entries: found.clone(),
-        miss: at,
+        entries: found.to_vec(),
+        miss: end,
     });
-    table.stage.root = NodeId(nodes.len() as u32 - 1);
-    rebuild(&mut table);
-    let nodes = &mut image.stage.nodes;
-    let mut next = at;
+    table.root = NodeId(table.nodes.len() as u32 - 1);
+    fold(&mut table, quiet);
+    let mut words = [stage_words(&table, image.pool(), &context.model), 0];
+    let mut chain = image.stage.clone();
+    let rates: HashMap<u64, f64> = (image.workloads.iter().zip(&context.rates))
+        .map(|(workload, rate)| (workload.id.into(), *rate))
+        .collect();
+    let rate = |id: &u64| rates.get(id).copied().unwrap_or(0.0);
+    let mut ordered = found.to_vec();
+    ordered.sort_by(|a, b| rate(&b.0).total_cmp(&rate(&a.0)));
     for (id, to) in ordered.iter().rev() {
-        nodes.push(Node::Workload {
+        chain.nodes.push(Node::Workload {
             id: *id as u32,
             then: *to,
-            other: next,
+            other: chain.root,
         });
-        next = NodeId(nodes.len() as u32 - 1);
+        chain.root = NodeId(chain.nodes.len() as u32 - 1);
     }
-    image.stage.root = next;
-    rebuild(image);
-    let words = [&table, image].map(|image| around_words(image, &context.model));
-    let branches = image
-        .stage
-        .nodes
-        .iter()
-        .filter(|node| matches!(node, Node::Workload { .. }))
-        .count();
-    let kind = if words[0] < words[1] || branches > SHORT_CHAIN {
-        *image = table;
-        "one table"
+    fold(&mut chain, quiet);
+    words[1] = stage_words(&chain, image.pool(), &context.model);
+    let branches = |node: &&Node| matches!(node, Node::Workload { .. });
+    let branches = chain.nodes.iter().filter(branches).count();
+    let (kind, stage) = if words[0] < words[1] || branches > SHORT_CHAIN {
+        ("one table", table)
     } else {
-        "a chain of branches"
+        ("a chain of branches", chain)
     };
+    image.stage = stage;
     Some(format!(
         "{} workloads are told apart by {kind}: {} words as a table, {} as branches",
         found.len(),
@@ -209,45 +216,30 @@ pub(super) fn ids(image: &mut Image, context: &Context<'_>) -> Option<String> {
     ))
 }
 
-/// Takes compound conditions apart: each of their parts is a node, in the order in which they are asked.
-pub(super) fn split(image: &mut Image) {
-    let old = std::mem::take(&mut image.stage.nodes);
-    let mut numbers: Vec<NodeId> = Vec::with_capacity(old.len());
-    for mut node in old {
-        node.for_each_successor_mut(&mut |to| *to = numbers[to.index()]);
-        let number = match node {
-            Node::Test { cond, then, other } => {
-                let rule = image.pool()[cond].clone();
-                expand(image, &rule.cond, rule.loc, (then, other))
-            }
-            node => push(image, node),
-        };
-        numbers.push(number);
+/// Equal conditions become one of the pool, and what no node names goes.
+pub(crate) fn share_pool(image: &mut Image) {
+    let mut first: HashMap<u64, Vec<usize>> = HashMap::new();
+    let rules = match &mut image.module.dispatch {
+        Dispatch::Match(pool) => std::mem::take(&mut pool.rules),
+        Dispatch::Only(_) | Dispatch::Unreachable => return,
+    };
+    let mut kept: Vec<Rule> = Vec::new();
+    let mut numbers: Vec<Option<usize>> = vec![None; rules.len()];
+    let nodes = image.stage.nodes.iter_mut();
+    for node in nodes.chain(image.host.iter_mut().flat_map(|host| &mut host.nodes)) {
+        let Node::Test { cond, .. } = node else { continue };
+        let rule = &rules[*cond];
+        *cond = *numbers[*cond].get_or_insert_with(|| {
+            let candidates = first.entry(canon::cond_hash(&rule.cond)).or_default();
+            let same = |at: &&usize| canon::same_cond(&kept[**at].cond, &rule.cond);
+            candidates.iter().find(same).copied().unwrap_or_else(|| {
+                kept.push(rule.clone());
+                candidates.push(kept.len() - 1);
+                kept.len() - 1
+            })
+        });
     }
-    image.stage.root = numbers[image.stage.root.index()];
-}
-
-fn push(image: &mut Image, node: Node) -> NodeId {
-    image.stage.nodes.push(node);
-    NodeId(image.stage.nodes.len() as u32 - 1)
-}
-
-/// Nodes for a condition: where it holds and where not. The nesting of conditions is bounded by the validator.
-fn expand(image: &mut Image, cond: &Cond, loc: lambdac_mir::Loc, (then, other): (NodeId, NodeId)) -> NodeId {
-    match cond {
-        Cond::Not(inner) => expand(image, inner, loc, (other, then)),
-        Cond::All(list) => list
-            .iter()
-            .rev()
-            .fold(then, |next, cond| expand(image, cond, loc, (next, other))),
-        Cond::Any(list) => list
-            .iter()
-            .rev()
-            .fold(other, |next, cond| expand(image, cond, loc, (then, next))),
-        Cond::True => then,
-        atom => {
-            let cond = add(image, atom.clone(), loc);
-            push(image, Node::Test { cond, then, other })
-        }
+    if let Dispatch::Match(pool) = &mut image.module.dispatch {
+        pool.rules = kept;
     }
 }

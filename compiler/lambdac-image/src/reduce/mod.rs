@@ -1,8 +1,8 @@
 //! match-reduction: one decision structure over all workloads.
 //!
-//! In order:
+//! In order, for each workload's rules by themselves ([`part`]) up to the id:
 //!
-//! 1. **Facts.** Going down from the root, each node gets what all ways to it have in common: the values that each
+//! 1. **Facts.** Going down from the first rule, each node gets what all ways to it have in common: the values that each
 //!    field can still have, the least length, the truth of other conditions. A test that the facts decide is skipped,
 //!    and what is decided inside a compound condition goes: shadowed and unsatisfiable rules disappear, and each condition
 //!    is tested once.
@@ -27,14 +27,20 @@
 mod around;
 mod facts;
 mod join;
+mod part;
 mod sets;
 
 pub(crate) use join::share_pool;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use crate::cost::around_words;
-use crate::image::{Image, Node, NodeId, Stage};
+use lambdac_cost::Model;
+use lambdac_mir::{Cond, Dispatch};
+
+use self::part::Part;
+use crate::cost::stage_words;
+use crate::image::{Image, Key, Node, NodeId, Stage};
 use crate::pass::{Context, Pass};
 
 /// The pass.
@@ -47,37 +53,23 @@ pub(crate) const MATCH_REDUCTION: Pass = Pass {
 /// Rounds of facts and joining; each can make room for the other.
 const ROUNDS: usize = 3;
 
+/// Parts that were reduced: by what they were, what they became.
+pub(crate) type Reduced = HashMap<Part, Arc<Part>>;
+
 fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     let tests = count_tests(image);
-    let tables = image
-        .stage
-        .nodes
-        .iter()
-        .filter(|node| matches!(node, Node::Table { .. }))
-        .count();
+    let tables = count_tables(image);
     let mut notes = Vec::new();
-    let mut apart = image.clone();
-    simplify(image);
-    join::split(&mut apart);
-    simplify(&mut apart);
-    if around_words(&apart, &context.model) < around_words(image, &context.model) {
-        *image = apart;
-    }
+    let found = parts(image, context);
     share_pool(image);
-    rebuild(image);
-    join::chains_to_tables(image, context);
-    notes.extend(join::ids(image, context));
-    rebuild(image);
+    let quiet = quiet(image);
+    notes.extend(join::ids(image, context, &found, &quiet));
+    fold(&mut image.stage, &quiet);
     let after = count_tests(image);
     if after < tests {
         notes.push(format!("{tests} tests of packets became {after}"));
     }
-    let left = image
-        .stage
-        .nodes
-        .iter()
-        .filter(|node| matches!(node, Node::Table { .. }))
-        .count();
+    let left = count_tables(image);
     if left != tables {
         notes.push(format!("{tables} tables in front of lambdas became {left}"));
     }
@@ -85,17 +77,120 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     notes
 }
 
-fn simplify(image: &mut Image) {
+/// Reduces each workload's rules. The stage then holds them one after the other and starts where nobody's id leads; where
+/// ids lead is told.
+fn parts(image: &mut Image, context: &Context<'_>) -> Vec<(u64, NodeId)> {
+    let mut at = image.stage.root;
+    let mut found = Vec::new();
+    loop {
+        match &image.stage.nodes[at.index()] {
+            Node::Table {
+                key: Key::Workload,
+                entries,
+                miss,
+            } => {
+                found.extend(entries.iter().copied());
+                at = *miss;
+            }
+            Node::Workload { id, then, other } => {
+                found.push((u64::from(*id), *then));
+                at = *other;
+            }
+            _ => break,
+        }
+    }
+    let effects = lambdac_mir::func_effects(&image.module);
+    let mut cache = context.reduced.borrow_mut();
+    let mut stage = Stage {
+        nodes: Vec::new(),
+        root: NodeId(0),
+    };
+    let mut rules = Vec::new();
+    let mut starts: HashMap<NodeId, NodeId> = HashMap::new();
+    let all = std::iter::once(at).chain(found.iter().map(|(_, start)| *start));
+    for start in all {
+        if starts.contains_key(&start) {
+            continue;
+        }
+        let (part, names) = Part::new(image, start, &effects);
+        let small = match cache.get(&part) {
+            Some(small) => Arc::clone(small),
+            None => {
+                let small = Arc::new(reduce(part.clone(), &context.model));
+                cache.insert(part, Arc::clone(&small));
+                small
+            }
+        };
+        let base = (stage.nodes.len(), rules.len());
+        starts.insert(start, NodeId(small.stage.root.0 + base.0 as u32));
+        let nodes = small.stage.nodes.iter();
+        stage
+            .nodes
+            .extend(nodes.map(|node| names.node(node.clone(), base)));
+        rules.extend(small.pool.iter().map(|rule| names.rule(rule)));
+    }
+    stage.root = starts[&at];
+    found.iter_mut().for_each(|(_, start)| *start = starts[start]);
+    image.stage = stage;
+    if let Dispatch::Match(pool) = &mut image.module.dispatch {
+        pool.rules = rules;
+    }
+    found
+}
+
+/// A part with as few tests as it takes.
+fn reduce(part: Part, model: &Model<'_>) -> Part {
+    let mut apart = part.clone();
+    let mut part = part;
+    simplify(&mut part);
+    join::split(&mut apart);
+    simplify(&mut apart);
+    let words = |part: &Part| stage_words(&part.stage, &part.pool, model);
+    if words(&apart) < words(&part) {
+        part = apart;
+    }
+    join::chains_to_tables(&mut part, model);
+    let quiet = part.quiet();
+    fold(&mut part.stage, &quiet);
+    drop_unnamed(&mut part);
+    part
+}
+
+fn simplify(part: &mut Part) {
     for _ in 0..ROUNDS {
-        facts::apply(image);
-        join::neighbours(image);
-        rebuild(image);
+        let before = part.stage.clone();
+        facts::apply(part);
+        join::neighbours(part);
+        let quiet = part.quiet();
+        fold(&mut part.stage, &quiet);
+        if part.stage == before {
+            break;
+        }
+    }
+}
+
+/// Leaves out conditions that no node names.
+fn drop_unnamed(part: &mut Part) {
+    let rules = std::mem::take(&mut part.pool);
+    let mut numbers: Vec<Option<usize>> = vec![None; rules.len()];
+    for node in &mut part.stage.nodes {
+        if let Node::Test { cond, .. } = node {
+            *cond = *numbers[*cond].get_or_insert_with(|| {
+                part.pool.push(rules[*cond].clone());
+                part.pool.len() - 1
+            });
+        }
     }
 }
 
 fn count_tests(image: &Image) -> usize {
     let tests = |node: &&Node| matches!(node, Node::Test { .. } | Node::Length { .. });
     image.stage.nodes.iter().filter(tests).count()
+}
+
+fn count_tables(image: &Image) -> usize {
+    let tables = |node: &&Node| matches!(node, Node::Table { .. });
+    image.stage.nodes.iter().filter(tables).count()
 }
 
 /// Keeps what the root reaches, each node once: nodes that test the same and lead to the same are one, and one whose ways
@@ -108,8 +203,12 @@ pub(crate) fn rebuild(image: &mut Image) {
 /// By place in the pool: whether asking the condition cannot end the request.
 pub(crate) fn quiet(image: &Image) -> Vec<bool> {
     let effects = lambdac_mir::func_effects(&image.module);
-    let rules = image.pool().iter();
-    rules.map(|rule| !facts::may_trap(&effects, &rule.cond)).collect()
+    let quiet = |cond: &Cond| {
+        let mut quiet = true;
+        part::for_each_eval(cond, &mut |func| quiet &= !facts::may_trap(&effects, func));
+        quiet
+    };
+    image.pool().iter().map(|rule| quiet(&rule.cond)).collect()
 }
 
 /// [`rebuild`] of one stage.
@@ -158,9 +257,7 @@ fn reached(stage: &Stage) -> Vec<bool> {
     reached[stage.root.index()] = true;
     for index in (0..=stage.root.index()).rev() {
         if reached[index] {
-            for to in stage.nodes[index].successors() {
-                reached[to.index()] = true;
-            }
+            stage.nodes[index].for_each_successor(&mut |to| reached[to.index()] = true);
         }
     }
     reached
