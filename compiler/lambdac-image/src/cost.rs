@@ -68,6 +68,16 @@ impl ImageCost {
     pub fn of(image: &Image, device: &Device, model: &Model<'_>) -> Self {
         let placement = image.placement(device);
         let code = Priced::new(image, model, &placement).code(image);
+        Self::with(image, (device, model), code, touched(image))
+    }
+
+    /// Counts an image whose code takes this, and touches that on the NIC.
+    pub(crate) fn with(
+        image: &Image,
+        (device, model): (&Device, &Model<'_>),
+        code: ModuleCost,
+        touched: BTreeSet<Item>,
+    ) -> Self {
         let mut count = Count::default();
         count.stage(&image.stage, image.pool(), &image.module.objects);
         count.plumbing(image);
@@ -88,7 +98,7 @@ impl ImageCost {
             lambdas: sharers.iter().filter(|count| **count > 0).count() as u64,
             around: model.shape(&count.shape),
             entries: entries.collect(),
-            memory: memory(image, device, &placement),
+            memory: memory(image, device, touched),
             worst_stage: code.dispatch.worst,
             code,
         }
@@ -128,7 +138,9 @@ impl Image {
 
 /// How many entries run each lambda's code on the NIC.
 pub(crate) fn sharers(image: &Image) -> Vec<u64> {
-    let mut sharers = vec![0; image.module.lambdas.len()];
+    // An image whose code is not there yet has lambdas too.
+    let named = image.entries.iter().map(|entry| entry.lambda.index() + 1).max();
+    let mut sharers = vec![0; image.module.lambdas.len().max(named.unwrap_or(0))];
     for (entry, call) in image.entries.iter().zip(&image.plumbing.calls) {
         if entry.on_host.is_none() && *call != Call::None {
             sharers[entry.lambda.index()] += 1;
@@ -137,12 +149,12 @@ pub(crate) fn sharers(image: &Image) -> Vec<u64> {
     sharers
 }
 
-/// Bytes in each memory of the device, of what lambdas on the NIC and the stage touch.
-fn memory(image: &Image, device: &Device, placement: &Placement) -> Vec<u64> {
+/// What lambdas on the NIC and the stage touch.
+fn touched(image: &Image) -> BTreeSet<Item> {
     let module = &image.module;
     let funcs = touch::of_funcs(module);
-    let mut items: BTreeSet<Item> = BTreeSet::new();
-    items.extend(touch::of_called(image).into_iter().flat_map(Touched::into_keys));
+    let lambdas = touch::of_called(image).into_iter();
+    let mut items: BTreeSet<Item> = lambdas.flat_map(Touched::into_keys).collect();
     for node in &image.stage.nodes {
         if let Node::Test { cond, .. } = node {
             crate::canon::for_each_touched(module, image.cond(*cond), &funcs, &mut |item, _| {
@@ -150,6 +162,13 @@ fn memory(image: &Image, device: &Device, placement: &Placement) -> Vec<u64> {
             });
         }
     }
+    items
+}
+
+/// Bytes of items in each memory of the device.
+fn memory(image: &Image, device: &Device, items: BTreeSet<Item>) -> Vec<u64> {
+    let module = &image.module;
+    let placement = image.placement(device);
     let mut bytes = vec![0u64; device.memory.len()];
     for item in items {
         let (region, size) = match item {

@@ -7,13 +7,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use lambdac_cost::{Model, Placement};
-use lambdac_mir::{Cond, Dispatch, Func, FuncId, Lambda, Module};
+use lambdac_mir::{Cond, Func, FuncId, Lambda, Module, Rule};
 use lambdac_target::Device;
 
 use crate::canon::for_each_touched;
+use crate::image::Way;
 use crate::price::{Priced, calls, cond_calls};
 use crate::rename::Rename;
-use crate::shape::Shaped;
+use crate::shape::{Id, Pulled, Shaped};
 use crate::touch::{self, Item};
 
 /// What is known of a module.
@@ -35,11 +36,14 @@ pub(crate) struct Facts {
 
 impl Facts {
     /// Looks at a module.
-    pub fn of(module: &Module, device: &Device, model: &Model<'_>, shapes: &mut Shapes) -> Self {
-        let rules = match &module.dispatch {
-            Dispatch::Match(stage) => &stage.rules[..],
-            Dispatch::Only(_) | Dispatch::Unreachable => &[],
-        };
+    ///
+    /// `rules` are its rules in the order in which an image holds their conditions.
+    pub fn of(
+        module: &Module,
+        rules: &[&Rule],
+        (device, model): (&Device, &Model<'_>),
+        shapes: &mut Shapes,
+    ) -> Self {
         let known = touch::of_funcs(module);
         let asked = rules.iter().map(|rule| {
             let mut items = BTreeSet::new();
@@ -61,8 +65,23 @@ impl Facts {
             calls: call_counts(module, rules.iter().map(|rule| &rule.cond)),
         }
     }
+
+    /// The kinds of packet that a lambda sends, under the ids of an image.
+    pub fn ways(&self, lambda: usize, rename: &Rename) -> Vec<Way> {
+        let services = self.lambdas[lambda]
+            .pulled
+            .iter()
+            .filter_map(|pulled| match pulled {
+                Pulled::Id(Id::Service(service)) => Some(Way::Service(rename.service(*service))),
+                _ => None,
+            });
+        // An error is answered too.
+        let ways: BTreeSet<Way> = services.chain([Way::Reply]).collect();
+        ways.into_iter().collect()
+    }
 }
 
+/// How often functions are called.
 fn call_counts<'m>(module: &'m Module, conds: impl Iterator<Item = &'m Cond>) -> Vec<u64> {
     let mut counts = vec![0; module.funcs.len()];
     let mut count = |func: FuncId| counts[func.index()] += 1;

@@ -2,7 +2,7 @@
 //!
 //! [`link`] puts workloads' modules together as a naive emission would hold them; [`optimize`] runs the passes of
 //! [`passes`] by a device's cost model; [`ImageCost`] counts what an image takes; [`ImageInterp`] runs it, which is how
-//! each pass is validated. No I/O.
+//! each pass is validated. [`Linker`] does both again and again, and looks only at what changed. No I/O.
 //!
 //! ```text
 //! let mut image = lambdac_image::link("image", &workloads)?;
@@ -22,6 +22,7 @@ mod hand_up;
 mod image;
 mod interp;
 mod link;
+mod linker;
 mod partition;
 mod pass;
 mod price;
@@ -40,4 +41,5 @@ pub use image::{
 };
 pub use interp::{Ending, ImageInterp, Packet};
 pub use link::{LinkError, link};
+pub use linker::{Linker, Source};
 pub use pass::{Options, Pass, Report, Step, optimize, passes};

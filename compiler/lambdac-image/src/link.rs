@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use lambdac_mir::validate::MAX_ITEMS;
 use lambdac_mir::{
-    Cond, Dispatch, Lambda, LambdaId, MessageSize, Module, Protocol, Region, ServiceId, Target, Term,
+    Cond, Dispatch, Lambda, LambdaId, MessageSize, Module, Protocol, Region, Rule, ServiceId, Target, Term,
 };
 
+use crate::facts::Facts;
 use crate::image::{
     Call, Entry, Header, Image, Key, Leaf, Node, NodeId, Plumbing, Pool, Reply, Role, Route, Stage, Way,
     Workload,
@@ -50,17 +51,34 @@ pub enum LinkError {
 /// # Errors
 /// Names or ids that are not distinct, or more items than a module holds.
 pub fn link(name: &str, workloads: &[(u32, Arc<Module>)]) -> Result<Image, LinkError> {
-    let mut seen = (BTreeSet::new(), BTreeSet::new());
+    distinct(workloads.iter().map(|(id, module)| (*id, module)))?;
+    let mut naive = Naive::new(name);
     for (id, module) in workloads {
-        if !seen.0.insert(*id) || !seen.1.insert(&module.name) {
+        naive.add(*id, module, None);
+    }
+    naive.finish()
+}
+
+/// Checks that neither ids nor names are twice.
+pub(crate) fn distinct<'m>(workloads: impl Iterator<Item = (u32, &'m Arc<Module>)>) -> Result<(), LinkError> {
+    let (mut ids, mut names) = (BTreeSet::new(), BTreeSet::new());
+    for (id, module) in workloads {
+        if !ids.insert(id) || !names.insert(&module.name) {
             return Err(LinkError::Twice(module.name.clone()));
         }
     }
-    let mut linker = Linker::new(name);
-    for (id, module) in workloads {
-        linker.add(*id, module);
+    Ok(())
+}
+
+/// A workload's rules in the order in which an image holds their conditions.
+pub(crate) fn pooled(module: &Module) -> Vec<&Rule> {
+    match &module.dispatch {
+        Dispatch::Match(stage) => {
+            let rules = stage.rules.iter().rev();
+            rules.filter(|rule| rule.cond != Cond::True).collect()
+        }
+        Dispatch::Only(_) | Dispatch::Unreachable => Vec::new(),
     }
-    linker.finish()
 }
 
 /// What two rules say of one name: `workload.item`.
@@ -68,15 +86,18 @@ fn prefixed(workload: &str, item: &str) -> Arc<str> {
     format!("{workload}.{item}").into()
 }
 
-struct Linker {
+/// An image as it grows, a workload after the other.
+pub(crate) struct Naive {
     image: Image,
+    /// Functions and lambdas so far.
+    counts: (usize, usize),
     pool: Pool,
     /// Where each workload's own rules start.
     starts: Vec<(u32, NodeId)>,
 }
 
-impl Linker {
-    fn new(name: &str) -> Self {
+impl Naive {
+    pub fn new(name: &str) -> Self {
         let headers = PACKET_HEADERS.iter().chain(&[("metadata", METADATA)]);
         let headers = headers.map(|(name, bits)| Header {
             name: (*name).into(),
@@ -112,16 +133,20 @@ impl Linker {
                 plumbing,
                 placed: None,
             },
+            counts: (0, 0),
             pool: Pool::default(),
             starts: Vec::new(),
         }
     }
 
-    /// Adds a workload behind the others.
-    fn add(&mut self, id: u32, module: &Module) {
+    /// Adds a workload behind the others; the ids that its items got. With facts, which say what has to be known of its
+    /// code, the code itself is left out.
+    pub fn add(&mut self, id: u32, module: &Module, facts: Option<&Facts>) -> Rename {
         let rename = self.shift(module);
         let first_entry = self.image.entries.len();
-        self.items(module, &rename);
+        self.items(module, &rename, facts);
+        self.counts.0 += module.funcs.len();
+        self.counts.1 += module.lambdas.len();
         self.image.workloads.push(Workload {
             id,
             name: module.name.clone(),
@@ -131,6 +156,7 @@ impl Linker {
         });
         let start = self.rules(module, &rename, first_entry);
         self.starts.push((id, start));
+        rename
     }
 
     /// The ids that a workload's items get.
@@ -141,8 +167,8 @@ impl Linker {
             params: shifted(into.params.len(), module.params.len()),
             objects: shifted(into.objects.len(), module.objects.len()),
             services: shifted(into.services.len(), module.services.len()),
-            funcs: shifted(into.funcs.len(), module.funcs.len()),
-            lambdas: shifted(into.lambdas.len(), module.lambdas.len()),
+            funcs: shifted(self.counts.0, module.funcs.len()),
+            lambdas: shifted(self.counts.1, module.lambdas.len()),
             files: module.files.iter().map(|file| self.file(file)).collect(),
         }
     }
@@ -157,7 +183,7 @@ impl Linker {
         u16::try_from(at).unwrap_or(u16::MAX)
     }
 
-    fn items(&mut self, module: &Module, rename: &Rename) {
+    fn items(&mut self, module: &Module, rename: &Rename, facts: Option<&Facts>) {
         let name = |item: &str| prefixed(&module.name, item);
         let into = &mut self.image.module;
         into.consts.extend(module.consts.iter().cloned().map(|mut item| {
@@ -178,32 +204,43 @@ impl Linker {
                 item.name = name(&item.name);
                 item
             }));
-        into.funcs.extend(module.funcs.iter().cloned().map(|mut item| {
-            item.name = name(&item.name);
-            rename.func(&mut item);
-            item
-        }));
+        if facts.is_none() {
+            into.funcs.extend(module.funcs.iter().cloned().map(|mut item| {
+                item.name = name(&item.name);
+                rename.func(&mut item);
+                item
+            }));
+        }
         for service in &module.services {
             let header = service_header(name(&service.name), service.protocol);
             self.image.plumbing.headers.push(header);
         }
-        for lambda in &module.lambdas {
-            self.lambda(module, rename, lambda);
+        for (index, lambda) in module.lambdas.iter().enumerate() {
+            let ways = match facts {
+                Some(facts) => facts.ways(index, rename),
+                None => {
+                    let mut code = lambda.clone();
+                    code.name = name(&lambda.name);
+                    rename.code(&mut code);
+                    let ways = ways(&code);
+                    self.image.module.lambdas.push(code);
+                    ways
+                }
+            };
+            let id = LambdaId((self.counts.1 + index) as u32);
+            self.lambda(name(&lambda.name), lambda, id, ways);
         }
     }
 
-    /// A lambda's code, its entry, and the tables around it.
-    fn lambda(&mut self, module: &Module, rename: &Rename, lambda: &Lambda) {
-        let mut code = lambda.clone();
-        code.name = prefixed(&module.name, &lambda.name);
-        rename.code(&mut code);
+    /// A lambda's entry, and the tables around it.
+    fn lambda(&mut self, name: Arc<str>, lambda: &Lambda, id: LambdaId, ways: Vec<Way>) {
         let image = &mut self.image;
         let entry = image.entries.len();
         let plumbing = &mut image.plumbing;
         let parsed = lambda.request.min.min(MAX_PARSED);
         if parsed > 0 {
             plumbing.headers.push(Header {
-                name: prefixed(&module.name, &format!("{}.request", lambda.name)),
+                name: prefixed(&name, "request"),
                 bits: u64::from(parsed) * 8,
                 role: Role::Request(Some(entry)),
             });
@@ -211,23 +248,22 @@ impl Linker {
         plumbing.calls.push(Call::Table);
         plumbing.reply_of.push(plumbing.replies.len());
         plumbing.replies.push(Reply {
-            name: prefixed(&code.name, "reply"),
+            name: prefixed(&name, "reply"),
             table: true,
         });
         plumbing.route_of.push(plumbing.routes.len());
         plumbing.routes.push(Route {
-            name: prefixed(&code.name, "route"),
-            entries: ways(&code),
+            name: prefixed(&name, "route"),
+            entries: ways,
             default: Vec::new(),
         });
         image.entries.push(Entry {
             workload: image.workloads.len(),
             name: lambda.name.clone(),
-            lambda: LambdaId(image.module.lambdas.len() as u32),
+            lambda: id,
             bindings: Vec::new(),
             on_host: None,
         });
-        image.module.lambdas.push(code);
     }
 
     fn node(&mut self, node: Node) -> NodeId {
@@ -278,7 +314,7 @@ impl Linker {
     }
 
     /// Puts the tables that are keyed on the id in front, the first workload's first.
-    fn finish(mut self) -> Result<Image, LinkError> {
+    pub fn finish(mut self) -> Result<Image, LinkError> {
         let mut miss = NodeId(0);
         for (id, start) in std::mem::take(&mut self.starts).into_iter().rev() {
             miss = self.node(Node::Table {
@@ -294,8 +330,8 @@ impl Linker {
             ("parameters", module.params.len()),
             ("objects", module.objects.len()),
             ("services", module.services.len()),
-            ("functions", module.funcs.len()),
-            ("lambdas", module.lambdas.len()),
+            ("functions", self.counts.0),
+            ("lambdas", self.counts.1),
             ("files", module.files.len()),
             ("rules", self.pool.rules.len()),
         ];

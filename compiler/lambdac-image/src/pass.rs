@@ -54,7 +54,7 @@ pub struct Options {
 }
 
 /// What the passes did.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
     /// The image as it was linked.
     pub naive: ImageCost,
@@ -70,7 +70,7 @@ impl Report {
 }
 
 /// What a pass did.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// The pass.
     pub name: &'static str,
@@ -98,32 +98,78 @@ pub fn passes() -> &'static [Pass] {
 /// # Panics
 /// With [`Options::validate`], where a pass left a broken image: a bug of the pass.
 pub fn optimize(image: &mut Image, device: &Device, options: &Options) -> Option<Report> {
-    let model = Model::new(device)?.without_lines();
-    let rate = |name: &str| options.rates.get(name).copied().unwrap_or(1.0);
-    let mut context = Context {
-        device,
-        model,
-        rates: image
-            .workloads
-            .iter()
-            .map(|workload| rate(&workload.name))
-            .collect(),
-        words: 0,
-        reduced: RefCell::default(),
-    };
-    let mut cost = ImageCost::of(image, device, &model);
-    let mut report = Report {
-        naive: cost.clone(),
-        steps: Vec::new(),
-    };
+    let context = Context::new(image, device, options)?;
+    let naive = ImageCost::of(image, device, &context.model);
+    let mut manager = Manager::new(context, options, naive);
     for pass in passes() {
-        if options.disabled.iter().any(|name| name == pass.name) {
-            continue;
+        manager.run(pass, image);
+    }
+    Some(manager.report)
+}
+
+impl<'d> Context<'d> {
+    /// For an image's workloads; none where the device counts no words.
+    pub fn new(image: &Image, device: &'d Device, options: &Options) -> Option<Self> {
+        let rate = |name: &str| options.rates.get(name).copied().unwrap_or(1.0);
+        Some(Self {
+            device,
+            model: Model::new(device)?.without_lines(),
+            rates: image
+                .workloads
+                .iter()
+                .map(|workload| rate(&workload.name))
+                .collect(),
+            words: 0,
+            reduced: RefCell::default(),
+        })
+    }
+}
+
+/// Runs passes and keeps the books.
+pub(crate) struct Manager<'d, 'o> {
+    pub context: Context<'d>,
+    options: &'o Options,
+    pub report: Report,
+}
+
+impl<'d, 'o> Manager<'d, 'o> {
+    /// For an image that takes `naive`.
+    pub fn new(mut context: Context<'d>, options: &'o Options, naive: ImageCost) -> Self {
+        context.words = naive.words();
+        Self {
+            context,
+            options,
+            report: Report {
+                naive,
+                steps: Vec::new(),
+            },
+        }
+    }
+
+    /// Whether a pass is to run.
+    pub fn wants(&self, pass: &Pass) -> bool {
+        self.options.disabled.iter().all(|name| name != pass.name)
+    }
+
+    /// Runs a pass, and takes it back where it made the image larger.
+    pub fn run(&mut self, pass: &Pass, image: &mut Image) {
+        if !self.wants(pass) {
+            return;
         }
         let before = image.clone();
-        context.words = cost.words();
-        let mut notes = (pass.run)(image, &context);
-        if options.validate
+        let notes = (pass.run)(image, &self.context);
+        if let Err(words) = self.took(pass, image, notes) {
+            *image = before;
+            self.take_back(pass, words);
+        }
+    }
+
+    /// A pass has run. What it made of the image is kept, unless it is larger; then its words.
+    ///
+    /// # Panics
+    /// With [`Options::validate`], where it left a broken image.
+    pub fn took(&mut self, pass: &Pass, image: &Image, notes: Vec<String>) -> Result<(), u64> {
+        if self.options.validate
             && let Err(errors) = image.validate()
         {
             panic!(
@@ -131,22 +177,26 @@ pub fn optimize(image: &mut Image, device: &Device, options: &Options) -> Option
                 pass.name, image.module
             );
         }
-        let after = ImageCost::of(image, device, &model);
-        if after.words() > cost.words() {
-            *image = before;
-            notes = vec![format!(
-                "taken back: {} words would have become {}",
-                cost.words(),
-                after.words()
-            )];
-        } else {
-            cost = after;
+        let cost = ImageCost::of(image, self.context.device, &self.context.model);
+        if cost.words() > self.context.words {
+            return Err(cost.words());
         }
-        report.steps.push(Step {
+        self.context.words = cost.words();
+        self.report.steps.push(Step {
             name: pass.name,
-            cost: cost.clone(),
+            cost,
             notes,
         });
+        Ok(())
     }
-    Some(report)
+
+    /// The image is what it was before a pass, after which it would have had so many words.
+    pub fn take_back(&mut self, pass: &Pass, words: u64) {
+        let before = self.context.words;
+        self.report.steps.push(Step {
+            name: pass.name,
+            cost: self.report.end().clone(),
+            notes: vec![format!("taken back: {before} words would have become {words}")],
+        });
+    }
 }

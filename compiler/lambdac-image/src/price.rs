@@ -29,11 +29,16 @@ pub(crate) struct Priced {
 impl Priced {
     /// Prices all code of an image, placed so.
     pub fn new(image: &Image, model: &Model<'_>, placement: &Placement) -> Self {
-        Self::of(&image.module, image.pool(), model, placement)
+        Self::of(
+            &image.module,
+            &image.pool().iter().collect::<Vec<_>>(),
+            model,
+            placement,
+        )
     }
 
     /// Prices the code of a module and of rules.
-    pub fn of(module: &Module, rules: &[Rule], model: &Model<'_>, placement: &Placement) -> Self {
+    pub fn of(module: &Module, rules: &[&Rule], model: &Model<'_>, placement: &Placement) -> Self {
         let mut funcs: Vec<CodeCost> = Vec::with_capacity(module.funcs.len());
         for func in &module.funcs {
             let code = model.func(module, placement, &funcs, func);

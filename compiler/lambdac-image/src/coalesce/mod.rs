@@ -57,12 +57,9 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
         return notes;
     }
     // The image is one unit, whose ids are those of the image.
-    let facts = Facts::of(
-        &image.module,
-        context.device,
-        &context.model,
-        &mut Shapes::default(),
-    );
+    let rules: Vec<_> = image.pool().iter().collect();
+    let by = (context.device, &context.model);
+    let facts = Facts::of(&image.module, &rules, by, &mut Shapes::default());
     let funcs = std::mem::take(&mut image.module.funcs);
     let lambdas = std::mem::take(&mut image.module.lambdas);
     let unit = Unit {

@@ -1,0 +1,248 @@
+//! Linking the same workloads again and again.
+//!
+//! A [`Linker`] keeps what it found out about each workload's content: shapes and prices of its code, and what its rules
+//! were reduced to. When one of many workloads changed, only that one is looked at; the others' code is not even copied, but
+//! for one of each shape. What comes out is the same as by [`crate::link`] and [`crate::optimize`], for which it is the
+//! fast way.
+//!
+//! Content is what counts, not where it lies: a module that was compiled again and is the same is known. One that is the
+//! same in memory is found without being looked at. What the last run did not need is forgotten.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use lambdac_mir::Module;
+use lambdac_target::Device;
+
+use crate::coalesce::{LAMBDA_COALESCING, coalesce, declined};
+use crate::cost::{ImageCost, sharers};
+use crate::facts::{Facts, Shapes, Unit};
+use crate::image::{Image, Node};
+use crate::link::{LinkError, Naive, distinct, link, pooled};
+use crate::pass::{Context, Manager, Options, Report, passes};
+use crate::price::Priced;
+use crate::reduce::Reduced;
+use crate::rename::Rename;
+use crate::shape::hash;
+use crate::touch::Item;
+
+/// A workload to be linked.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its number in requests.
+    pub id: u32,
+    /// Its module, whose awaits are split.
+    pub module: Arc<Module>,
+    /// By lambda: why the host runs it, if it does. Lambdas beyond are the NIC's.
+    pub on_host: Vec<Option<Arc<str>>>,
+}
+
+/// Links workloads for a device, and remembers.
+#[derive(Debug)]
+pub struct Linker {
+    device: Device,
+    known: HashMap<u64, Vec<Known>>,
+    /// By the address of a module that `known` holds: the hash of its content.
+    by_address: HashMap<usize, u64>,
+    shapes: Shapes,
+    reduced: Reduced,
+}
+
+/// What is known of a module.
+#[derive(Debug)]
+struct Known {
+    module: Arc<Module>,
+    facts: Arc<Facts>,
+    /// Whether this run needs it.
+    needed: bool,
+}
+
+impl Linker {
+    /// One that knows nothing yet.
+    pub fn new(device: Device) -> Self {
+        Self {
+            device,
+            known: HashMap::new(),
+            by_address: HashMap::new(),
+            shapes: Shapes::default(),
+            reduced: Reduced::default(),
+        }
+    }
+
+    /// Links workloads and runs the passes. A device that counts no words has no report, as no pass runs.
+    ///
+    /// # Errors
+    /// Names or ids that are not distinct, or more items than a module holds.
+    ///
+    /// # Panics
+    /// As [`crate::optimize`] does.
+    pub fn run(
+        &mut self,
+        name: &str,
+        sources: &[Source],
+        options: &Options,
+    ) -> Result<(Image, Option<Report>), LinkError> {
+        distinct(sources.iter().map(|source| (source.id, &source.module)))?;
+        let whole = || -> Result<Image, LinkError> {
+            let modules: Vec<_> = (sources.iter())
+                .map(|source| (source.id, Arc::clone(&source.module)))
+                .collect();
+            let mut image = link(name, &modules)?;
+            keep_on_host(&mut image, sources);
+            Ok(image)
+        };
+        let device = self.device.clone();
+        let Some(model) = lambdac_cost::Model::new(&device) else {
+            return Ok((whole()?, None));
+        };
+        let model = model.without_lines();
+        let facts: Vec<Arc<Facts>> = (sources.iter())
+            .map(|source| self.facts(&source.module, &device, &model))
+            .collect();
+        let mut naive = Naive::new(name);
+        let units = sources.iter().zip(&facts).map(|(source, facts)| Unit {
+            funcs: &source.module.funcs,
+            lambdas: &source.module.lambdas,
+            facts: Arc::clone(facts),
+            rename: naive.add(source.id, &source.module, Some(facts)),
+            prefix: Some(Arc::clone(&source.module.name)),
+        });
+        let units: Vec<Unit<'_>> = units.collect();
+        let mut image = naive.finish()?;
+        keep_on_host(&mut image, sources);
+        let cost = cost(&image, (&device, &model), &units);
+        let Some(context) = Context::new(&image, &device, options) else {
+            return Ok((whole()?, None));
+        };
+        let mut manager = Manager::new(context, options, cost);
+        *manager.context.reduced.get_mut() = std::mem::take(&mut self.reduced);
+        let coalescing = &LAMBDA_COALESCING;
+        if !manager.wants(coalescing) {
+            image = whole()?;
+        } else if let Some(notes) = declined(&manager.context) {
+            image = whole()?;
+            // Nothing changed, so it is not larger.
+            let _ = manager.took(coalescing, &image, notes);
+        } else {
+            let notes = coalesce(&mut image, &manager.context, units);
+            if let Err(words) = manager.took(coalescing, &image, notes) {
+                image = whole()?;
+                manager.take_back(coalescing, words);
+            }
+        }
+        for pass in passes().iter().filter(|pass| pass.name != coalescing.name) {
+            manager.run(pass, &mut image);
+        }
+        self.reduced = manager.context.reduced.take();
+        self.forget();
+        Ok((image, Some(manager.report)))
+    }
+
+    /// What is known of a module, found out if it is not known.
+    fn facts(
+        &mut self,
+        module: &Arc<Module>,
+        device: &Device,
+        model: &lambdac_cost::Model<'_>,
+    ) -> Arc<Facts> {
+        let address = address(module);
+        let content = match self.by_address.get(&address) {
+            Some(content) => *content,
+            None => hash(&**module),
+        };
+        let list = self.known.entry(content).or_default();
+        let same = |known: &&mut Known| Arc::ptr_eq(&known.module, module) || known.module == *module;
+        if let Some(known) = list.iter_mut().find(same) {
+            known.needed = true;
+            if !Arc::ptr_eq(&known.module, module) {
+                // Compiled again.
+                self.by_address.remove(&self::address(&known.module));
+                self.by_address.insert(address, content);
+                known.module = Arc::clone(module);
+            }
+            return Arc::clone(&known.facts);
+        }
+        let facts = Arc::new(Facts::of(
+            module,
+            &pooled(module),
+            (device, model),
+            &mut self.shapes,
+        ));
+        list.push(Known {
+            module: Arc::clone(module),
+            facts: Arc::clone(&facts),
+            needed: true,
+        });
+        self.by_address.insert(address, content);
+        facts
+    }
+
+    /// Forgets what this run did not need.
+    fn forget(&mut self) {
+        let by_address = &mut self.by_address;
+        self.known.retain(|_, list| {
+            list.retain_mut(|known| {
+                let needed = std::mem::take(&mut known.needed);
+                if !needed {
+                    by_address.remove(&address(&known.module));
+                }
+                needed
+            });
+            !list.is_empty()
+        });
+        self.shapes.sweep();
+    }
+}
+
+/// Where a module lies, as long as it is held.
+fn address(module: &Arc<Module>) -> usize {
+    Arc::as_ptr(module) as usize
+}
+
+fn keep_on_host(image: &mut Image, sources: &[Source]) {
+    for (number, source) in sources.iter().enumerate() {
+        for (entry, why) in image.entries_of(number).zip(&source.on_host) {
+            if let Some(why) = why {
+                image.keep_on_host(entry, why);
+            }
+        }
+    }
+}
+
+/// What an image takes whose code is that of units.
+fn cost(image: &Image, by: (&Device, &lambdac_cost::Model<'_>), units: &[Unit<'_>]) -> ImageCost {
+    let mut priced = Priced::default();
+    let mut touched: BTreeSet<Item> = BTreeSet::new();
+    let sharers = sharers(image);
+    let mut tested = vec![false; image.pool().len()];
+    for node in &image.stage.nodes {
+        if let Node::Test { cond, .. } = node {
+            tested[*cond] = true;
+        }
+    }
+    let (mut lambda, mut cond) = (0, 0);
+    for unit in units {
+        let facts = &unit.facts;
+        priced.append(&facts.priced, unit);
+        let lambdas = facts.touched.iter().zip(&sharers[lambda..]);
+        let lambdas = lambdas.filter(|(_, count)| **count > 0).map(|(items, _)| items);
+        let conds = facts.asked.iter().zip(&tested[cond..]);
+        let conds = conds.filter(|(_, tested)| **tested).map(|(items, _)| items);
+        touched.extend(
+            lambdas
+                .chain(conds)
+                .flatten()
+                .map(|item| item_of(*item, &unit.rename)),
+        );
+        lambda += facts.touched.len();
+        cond += facts.asked.len();
+    }
+    ImageCost::with(image, by, priced.code(image), touched)
+}
+
+fn item_of(item: Item, rename: &Rename) -> Item {
+    match item {
+        Item::Object(id) => Item::Object(rename.object(lambdac_mir::ObjectId(id)).0),
+        Item::Const(id) => Item::Const(rename.constant(lambdac_mir::ConstId(id)).0),
+    }
+}
