@@ -4,6 +4,7 @@
 //! answered there, and its state afterwards, must be what the evaluator gave, whichever passes ran and whatever stands
 //! beside it. Requests of all members are mixed, round robin.
 
+mod c;
 mod corpus;
 mod member;
 mod target;
@@ -15,6 +16,7 @@ use lambdac_image::{Ending, Image, ImageInterp, Options, Packet};
 use lambdac_mir::interp::{Answer, Outcome as MirOutcome};
 use lambdac_target::{Device, builtin};
 
+pub use c::{compare_in_c, run_tests_in_c};
 pub use corpus::folder;
 pub use member::{Member, more_requests, variant};
 pub use target::run_tests;

@@ -1,0 +1,142 @@
+//! C from MIR: a whole image as one translation unit.
+//!
+//! [`print`] takes an [`Image`](lambdac_image::Image), naive or optimised, and gives C in the safe subset that a
+//! compiler for network processors takes: C89 with declarations at the start of blocks, no recursion, no pointers to
+//! functions, no arrays of varying size, no `goto`, shifts and divisions guarded, every integer kept within its width.
+//! Comments say which source line a statement comes from. What differs between plain C and Micro-C is decided by a
+//! [`Dialect`].
+//!
+//! The unit reaches what is not the lambdas' own (clock, dice, log, services, packet) through the functions and
+//! variables of the dialect's header; [`HEADERS`] are the files that it includes.
+//!
+//! ```text
+//! Image ── lower ──▶ ast::Unit ── print ──▶ text
+//!            │ places, values, control, keyed objects, stage, plumbing
+//!            └ layout: what memory looks like, for the unit and for who reads its state
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod ast;
+mod dialect;
+pub mod layout;
+mod lower;
+mod names;
+mod needed;
+mod print;
+
+use std::sync::Arc;
+
+use lambdac_image::Image;
+use lambdac_mir::{Loc, MemoryRegion};
+
+pub use dialect::{Addressing, Dialect, Region, Scope, Space};
+
+/// What a unit includes, by name.
+pub const HEADERS: [(&str, &str); 2] = [
+    ("lnic_c.h", include_str!("../include/lnic_c.h")),
+    ("lnic_keyed.h", include_str!("../include/lnic_keyed.h")),
+];
+
+/// How to print.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The kind of C.
+    pub dialect: Dialect,
+    /// The memory that each number of a placement means.
+    pub memories: Vec<MemoryRegion>,
+    /// Entries of an lru that a key may be in; a new one takes the place of the least recently used of them. All of them
+    /// make it forget exactly the least recently used, at the price of looking at all.
+    pub lru_window: u32,
+    /// Whether lambdas can be entered past the stage, one by one, as tests do.
+    pub direct: bool,
+    /// Whether statements bear their source lines.
+    pub lines: bool,
+}
+
+impl Options {
+    /// As a device gets it: no ways past the stage, with source lines.
+    pub fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            memories: memories(),
+            lru_window: layout::LRU_WINDOW,
+            direct: false,
+            lines: true,
+        }
+    }
+}
+
+/// The memories of the built-in device that images are placed for, by name.
+fn memories() -> Vec<MemoryRegion> {
+    let device = lambdac_target::builtin("nfp");
+    let named = |memory: &lambdac_target::Memory| match &*memory.name {
+        "lmem" => MemoryRegion::Lmem,
+        "cls" => MemoryRegion::Cls,
+        "ctm" => MemoryRegion::Ctm,
+        "imem" => MemoryRegion::Imem,
+        _ => MemoryRegion::Emem,
+    };
+    device
+        .iter()
+        .flat_map(|device| &device.memory)
+        .map(named)
+        .collect()
+}
+
+/// C, and what stands where in its memory.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The unit.
+    pub text: String,
+    /// Objects and parameters in memory, in the order of their numbers for [`Symbol::index`].
+    pub symbols: Vec<Symbol>,
+    /// The most bytes that a waiting invocation keeps.
+    pub saved_bytes: u64,
+}
+
+/// Something in memory that the outside may look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Symbol {
+    /// Its name in the image: the workload's, a dot, its own.
+    pub item: Arc<str>,
+    /// Its name in C.
+    pub name: Arc<str>,
+    /// Its bytes.
+    pub size: u64,
+    /// What it is.
+    pub kind: SymbolKind,
+}
+
+/// What a [`Symbol`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SymbolKind {
+    /// An object, by its place in the module.
+    Object(usize),
+    /// A parameter, by its place in the module.
+    Param(usize),
+}
+
+/// What can't be said in a dialect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The entry that it is about, or none for the whole image.
+    pub entry: Option<usize>,
+    /// Why, as a clause.
+    pub reason: String,
+    /// Where.
+    pub loc: Option<Loc>,
+}
+
+/// Prints an image.
+///
+/// # Errors
+/// What the dialect can't say.
+pub fn print(image: &Image, options: &Options) -> Result<Source, Vec<Refusal>> {
+    let lowered = lower::image(image, options)?;
+    Ok(Source {
+        text: print::unit(&lowered.unit, options.dialect),
+        symbols: lowered.symbols,
+        saved_bytes: lowered.saved_bytes,
+    })
+}

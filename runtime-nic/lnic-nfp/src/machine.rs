@@ -1,0 +1,447 @@
+//! An image as emitted C in a process of its own.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lambdac_backend_c::layout::{self, Order};
+use lambdac_backend_c::{Dialect, HEADERS, Options, Source, SymbolKind, print};
+use lambdac_image::{Ending, Image, Packet};
+use lambdac_mir::interp::{Answer, Outcome, Services, StateDump};
+use lambdac_mir::{Data, LambdaId, Loc, ServiceOp, TrapCause};
+use tempfile::TempDir;
+
+use crate::process::Process;
+use crate::state;
+use crate::toolchain::{Build, Toolchain};
+use crate::{Error, Result, io};
+
+/// The program around a unit.
+const HARNESS: &str = include_str!("../harness/host.c");
+/// Punts from lambda to lambda that are followed; they form no cycle.
+const MAX_PUNTS: usize = 64;
+
+/// Statuses of `lnic_c.h`.
+mod status {
+    pub const REPLY: u32 = 0;
+    pub const NO_WORKLOAD: u32 = 1;
+    pub const BAD_REQUEST: u32 = 2;
+    pub const TRAP: u32 = 3;
+    pub const PUNT: u32 = 6;
+    pub const DROP: u32 = 256;
+    pub const HOST: u32 = 258;
+    pub const PUNT_TO: u32 = 259;
+}
+
+/// An image's C in a folder.
+#[derive(Debug)]
+pub struct Code {
+    folder: TempDir,
+    source: Source,
+}
+
+impl Code {
+    /// Prints an image into a folder of its own.
+    ///
+    /// # Errors
+    /// What can't be said in C, or written.
+    pub fn new(image: &Image, options: &Options) -> Result<Self> {
+        let source = print(image, options).map_err(|refusals| {
+            let reasons: Vec<String> = refusals.into_iter().map(|refusal| refusal.reason).collect();
+            Error::Refused(reasons.join("; "))
+        })?;
+        let folder = TempDir::new().map_err(io("making a folder"))?;
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).map_err(io(&format!("writing {name}")))
+        };
+        write("lambdas.c", &source.text)?;
+        for (name, text) in HEADERS {
+            write(name, text)?;
+        }
+        Ok(Self { folder, source })
+    }
+
+    /// The unit.
+    pub fn text(&self) -> &str {
+        &self.source.text
+    }
+
+    /// Compiles the unit alone, all warnings errors; gives the object.
+    ///
+    /// # Errors
+    /// What the compiler says.
+    pub fn compile(&self, toolchain: &Toolchain, build: &Build) -> Result<PathBuf> {
+        let to = self.path(&format!("lambdas.{}.{build:?}.o", toolchain.name()));
+        toolchain.object(&self.path("lambdas.c"), &[self.folder.path()], build, true, &to)?;
+        Ok(to)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The program that runs the unit.
+    fn program(&self, toolchain: &Toolchain) -> Result<PathBuf> {
+        let unit = self.compile(toolchain, &Build::Checked)?;
+        let write = |name: &str, text: &str| {
+            std::fs::write(self.path(name), text).map_err(io(&format!("writing {name}")))
+        };
+        write("harness.c", HARNESS)?;
+        write("symbols.c", &self.symbols())?;
+        let mut objects = vec![unit];
+        for name in ["harness", "symbols"] {
+            let (from, to) = (self.path(&format!("{name}.c")), self.path(&format!("{name}.o")));
+            toolchain.object(&from, &[self.folder.path()], &Build::Checked, false, &to)?;
+            objects.push(to);
+        }
+        let program = self.path("lambdas");
+        let objects: Vec<&Path> = objects.iter().map(PathBuf::as_path).collect();
+        toolchain.link(&objects, &Build::Checked, &program)?;
+        Ok(program)
+    }
+
+    /// What the harness knows of the unit's memory.
+    fn symbols(&self) -> String {
+        let mut out = String::from("#include <stdint.h>\nstruct symbol { uint8_t *at; uint32_t size; };\n");
+        for symbol in &self.source.symbols {
+            out += &format!("extern uint8_t {}[];\n", symbol.name);
+        }
+        out += "struct symbol harness_symbols[] = {\n";
+        for symbol in &self.source.symbols {
+            out += &format!("  {{{}, {}u}},\n", symbol.name, symbol.size);
+        }
+        let (count, saved) = (self.source.symbols.len(), self.source.saved_bytes.max(1));
+        out += "  {0, 0u}\n};\n";
+        out += &format!("const uint32_t harness_symbol_count = {count}u;\n");
+        out += &format!("const uint32_t harness_saved_bytes = {saved}u;\n");
+        out
+    }
+}
+
+/// What a call enters.
+#[derive(Clone, Copy)]
+enum Way {
+    Stage(u32),
+    Entry(usize),
+    Punted(LambdaId),
+}
+
+/// How a packet's worth ended.
+enum Ended {
+    Of(Ending),
+    PuntTo(LambdaId),
+}
+
+/// An image that runs as emitted C.
+#[derive(Debug)]
+pub struct Machine {
+    image: Arc<Image>,
+    code: Code,
+    process: Process,
+    /// Where each workload's stream of `random` stands.
+    dice: Vec<u64>,
+}
+
+impl Machine {
+    /// Compiles an image and starts it, an lru forgetting exactly the least recently used entry, all streams of `random` at one seed, parameters at their defaults.
+    ///
+    /// # Errors
+    /// What can't be said, compiled or started.
+    pub fn new(image: Arc<Image>, dialect: Dialect, toolchain: &Toolchain, seed: u64) -> Result<Self> {
+        let options = Options {
+            direct: true,
+            lru_window: u32::MAX,
+            ..Options::new(dialect)
+        };
+        let code = Code::new(&image, &options)?;
+        let process = Process::start(&code.program(toolchain)?)?;
+        Ok(Self {
+            dice: vec![seed; image.workloads.len()],
+            image,
+            code,
+            process,
+        })
+    }
+
+    /// Puts all memory back as it was at the start, and seeds the streams of `random`.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn reset(&mut self, seed: u64) -> Result<()> {
+        self.dice.fill(seed);
+        self.process.send(b"z")
+    }
+
+    /// Sets a parameter, by the workload's name, a dot and its own. One that nothing reads may be gone; so be it.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn set_param(&mut self, name: &str, value: &Data) -> Result<()> {
+        let Some((index, symbol)) = self.symbol(name) else {
+            return Ok(());
+        };
+        let SymbolKind::Param(param) = symbol.kind else {
+            return Ok(());
+        };
+        let mut memory = vec![0; symbol.size as usize];
+        layout::put(
+            &mut memory,
+            &self.image.module.params[param].shape,
+            value,
+            Order::Little,
+        );
+        let mut message = vec![b'w'];
+        put32(&mut message, index as u32);
+        put32(&mut message, memory.len() as u32);
+        message.extend(memory);
+        self.process.send(&message)
+    }
+
+    fn symbol(&self, name: &str) -> Option<(usize, &lambdac_backend_c::Symbol)> {
+        let mut symbols = self.code.source.symbols.iter().enumerate();
+        symbols.find(|(_, symbol)| *symbol.item == *name)
+    }
+
+    /// Runs a request for a workload id to its end.
+    ///
+    /// # Errors
+    /// What the process, or a sanitizer in it, says.
+    pub fn call(
+        &mut self,
+        id: u32,
+        request: &[u8],
+        packet: &Packet,
+        services: Services<'_>,
+    ) -> Result<Ending> {
+        let workload = self.image.workloads.iter().find(|workload| workload.id == id);
+        match workload.and_then(|workload| workload.chunk) {
+            Some(chunk) => self.chunks(Way::Stage(id), chunk, request, packet, services),
+            None => self.one(Way::Stage(id), request, packet, services),
+        }
+    }
+
+    /// Runs a lambda past the stage, by its entry; a stream's gets its chunks.
+    ///
+    /// # Errors
+    /// What the process, or a sanitizer in it, says.
+    pub fn enter(
+        &mut self,
+        entry: usize,
+        request: &[u8],
+        packet: &Packet,
+        services: Services<'_>,
+    ) -> Result<Ending> {
+        let lambda = self.image.entries[entry].lambda;
+        self.lambda(Way::Entry(entry), lambda, request, packet, services)
+    }
+
+    fn lambda(
+        &mut self,
+        way: Way,
+        lambda: LambdaId,
+        request: &[u8],
+        packet: &Packet,
+        services: Services<'_>,
+    ) -> Result<Ending> {
+        let lambda = &self.image.module.lambdas[lambda.index()];
+        match lambda.stream {
+            true => self.chunks(way, lambda.request, request, packet, services),
+            false => self.one(way, request, packet, services),
+        }
+    }
+
+    fn chunks(
+        &mut self,
+        way: Way,
+        chunk: lambdac_mir::MessageSize,
+        request: &[u8],
+        packet: &Packet,
+        services: Services<'_>,
+    ) -> Result<Ending> {
+        if request.is_empty() {
+            return Ok(Ending::Of(match chunk.min {
+                0 => Outcome::Reply(Vec::new()),
+                _ => Outcome::BadRequest,
+            }));
+        }
+        let mut reply = Vec::new();
+        for part in request.chunks(chunk.max as usize) {
+            match self.one(way, part, packet, services)? {
+                Ending::Of(Outcome::Reply(bytes)) => reply.extend(bytes),
+                error => return Ok(error),
+            }
+        }
+        Ok(Ending::Of(Outcome::Reply(reply)))
+    }
+
+    /// One packet's worth, and what it is punted to.
+    fn one(&mut self, way: Way, request: &[u8], packet: &Packet, services: Services<'_>) -> Result<Ending> {
+        let mut way = way;
+        for _ in 0..MAX_PUNTS {
+            match self.exchange(way, request, packet, services)? {
+                Ended::Of(ending) => return Ok(ending),
+                Ended::PuntTo(lambda) => {
+                    let next = Way::Punted(lambda);
+                    if self.image.module.lambdas[lambda.index()].stream {
+                        return self.lambda(next, lambda, request, packet, services);
+                    }
+                    way = next;
+                }
+            }
+        }
+        Err(self.process.failed("punts without end"))
+    }
+
+    fn exchange(
+        &mut self,
+        way: Way,
+        request: &[u8],
+        packet: &Packet,
+        services: Services<'_>,
+    ) -> Result<Ended> {
+        let (how, number, id) = match way {
+            Way::Stage(id) => (0, 0, id),
+            Way::Entry(entry) => (1, entry as u32, 0),
+            Way::Punted(lambda) => (2, lambda.0, 0),
+        };
+        let workload = self.workload(way);
+        let mut message = vec![b'c'];
+        for number in [how, number, id] {
+            put32(&mut message, number);
+        }
+        for fact in &packet.pkt[..4] {
+            put32(&mut message, *fact as u32);
+        }
+        message.extend(packet.pkt[4].to_le_bytes());
+        message.extend(packet.now.to_le_bytes());
+        put32(&mut message, packet.random.is_some().into());
+        put32(&mut message, packet.random.unwrap_or(0));
+        let dice = workload.map_or(0, |workload| self.dice[workload]);
+        message.extend(dice.to_le_bytes());
+        put32(&mut message, request.len() as u32);
+        message.extend_from_slice(request);
+        self.process.send(&message)?;
+        loop {
+            match self.process.take(1)?[0] {
+                b'a' => self.ask(services)?,
+                b'e' => {
+                    let (ended, dice) = self.ended()?;
+                    if let Some(workload) = workload {
+                        self.dice[workload] = dice;
+                    }
+                    return Ok(ended);
+                }
+                b'x' => {
+                    let text = self.process.take_bytes()?;
+                    let text = String::from_utf8_lossy(&text).into_owned();
+                    return Err(self.process.failed(&text));
+                }
+                _ => return Err(self.process.failed("said something odd")),
+            }
+        }
+    }
+
+    /// Whose stream of `random` a call throws.
+    fn workload(&self, way: Way) -> Option<usize> {
+        let image = &self.image;
+        match way {
+            Way::Stage(id) => image.workloads.iter().position(|workload| workload.id == id),
+            Way::Entry(entry) => Some(image.entries[entry].workload),
+            Way::Punted(lambda) => {
+                let entry = image.entries.iter().find(|entry| entry.lambda == lambda);
+                entry.map(|entry| entry.workload)
+            }
+        }
+    }
+
+    fn ask(&mut self, services: Services<'_>) -> Result<()> {
+        let op = match self.process.take_u32()? {
+            0 => ServiceOp::Get,
+            1 => ServiceOp::Set,
+            _ => ServiceOp::Delete,
+        };
+        let service = self.process.take_u32()? as usize;
+        let (key, value) = (self.process.take_bytes()?, self.process.take_bytes()?);
+        let image = self.image.clone();
+        let Some(service) = image.module.services.get(service) else {
+            return Err(self.process.failed("asked a service that there is not"));
+        };
+        let value = (op == ServiceOp::Set).then_some(&value[..]);
+        let (kind, bytes) = match services(service, op, &key, value) {
+            Answer::Value(bytes) => (0, bytes),
+            Answer::Done => (1, Vec::new()),
+            Answer::Missing => (2, Vec::new()),
+            Answer::Failed => (3, Vec::new()),
+        };
+        let mut message = Vec::new();
+        put32(&mut message, kind);
+        put32(&mut message, bytes.len() as u32);
+        message.extend(bytes);
+        self.process.send(&message)
+    }
+
+    fn ended(&mut self) -> Result<(Ended, u64)> {
+        let (status, trap, punted) = (
+            self.process.take_u32()?,
+            self.process.take_u32()?,
+            self.process.take_u32()?,
+        );
+        let dice = self.process.take_u64()?;
+        let reply = self.process.take_bytes()?;
+        let of = |outcome| Ended::Of(Ending::Of(outcome));
+        let ended = match status {
+            status::REPLY => of(Outcome::Reply(reply)),
+            status::NO_WORKLOAD => Ended::Of(Ending::NoWorkload),
+            status::BAD_REQUEST => of(Outcome::BadRequest),
+            status::DROP => of(Outcome::Drop),
+            status::PUNT => of(Outcome::Punt),
+            status::PUNT_TO if (punted as usize) < self.image.module.lambdas.len() => {
+                Ended::PuntTo(LambdaId(punted))
+            }
+            status::TRAP => {
+                let cause = TrapCause::ALL.get((trap >> 24) as usize).copied();
+                let line = trap & 0x00ff_ffff;
+                match cause {
+                    Some(cause) => of(Outcome::Trap(cause, Loc { file: 0, line })),
+                    None => return Err(self.process.failed("trapped without a cause")),
+                }
+            }
+            status::HOST => of(Outcome::Invalid("the host's to run".to_owned())),
+            _ => return Err(self.process.failed("ended with an odd status")),
+        };
+        Ok((ended, dice))
+    }
+
+    /// All state, by name (the workload's, a dot, the object's), entries past their time at `now` left out.
+    ///
+    /// # Errors
+    /// If the process is gone, or its memory makes no sense.
+    pub fn state(&mut self, now: u64) -> Result<Vec<(Arc<str>, StateDump)>> {
+        let image = self.image.clone();
+        let mut out = Vec::new();
+        for index in 0..self.code.source.symbols.len() {
+            let SymbolKind::Object(object) = self.code.source.symbols[index].kind else {
+                continue;
+            };
+            let object = &image.module.objects[object];
+            if matches!(object.kind, lambdac_mir::ObjectKind::Table { .. }) {
+                continue;
+            }
+            let mut message = vec![b'r'];
+            put32(&mut message, index as u32);
+            self.process.send(&message)?;
+            if self.process.take(1)? != b"m" {
+                return Err(self.process.failed("said something odd"));
+            }
+            let memory = self.process.take_bytes()?;
+            match state::dump(object, &memory, now, Order::Little) {
+                Some(dump) => out.push((object.name.clone(), dump)),
+                None => return Err(self.process.failed("holds state that makes no sense")),
+            }
+        }
+        Ok(out)
+    }
+}
+
+fn put32(to: &mut Vec<u8>, value: u32) {
+    to.extend(value.to_le_bytes());
+}

@@ -1,0 +1,113 @@
+//! Compilers of C on this machine.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::{Error, Result, io};
+
+/// What emitted C must compile with: the flags that stand in the project's contract for it.
+pub const STRICT: [&str; 7] = [
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-std=gnu90",
+    "-Wdeclaration-after-statement",
+    "-Wvla",
+    "-Wno-unknown-pragmas",
+];
+
+/// A compiler that was found.
+#[derive(Clone, Debug)]
+pub struct Toolchain {
+    name: String,
+    path: PathBuf,
+}
+
+/// How to compile.
+#[derive(Clone, Debug)]
+pub enum Build {
+    /// To run under the address and undefined-behaviour sanitizers.
+    Checked,
+    /// For size.
+    Small,
+}
+
+impl Toolchain {
+    /// A compiler by its name, if it is on the path.
+    pub fn find(name: &str) -> Option<Self> {
+        let path = std::env::var_os("PATH")?;
+        let found = std::env::split_paths(&path)
+            .map(|folder| folder.join(name))
+            .find(|file| file.is_file())?;
+        Some(Self {
+            name: name.to_owned(),
+            path: found,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Compiles a file to an object.
+    ///
+    /// # Errors
+    /// What the compiler says.
+    pub fn object(
+        &self,
+        source: &Path,
+        include: &[&Path],
+        build: &Build,
+        strict: bool,
+        to: &Path,
+    ) -> Result<()> {
+        let mut command = self.command(build);
+        if strict {
+            command.args(STRICT);
+        }
+        for folder in include {
+            command.arg("-I").arg(folder);
+        }
+        command.arg("-c").arg(source).arg("-o").arg(to);
+        self.run(command)
+    }
+
+    /// Links objects to a program.
+    ///
+    /// # Errors
+    /// What the linker says.
+    pub fn link(&self, objects: &[&Path], build: &Build, to: &Path) -> Result<()> {
+        let mut command = self.command(build);
+        command.args(objects).arg("-o").arg(to);
+        self.run(command)
+    }
+
+    fn command(&self, build: &Build) -> Command {
+        let mut command = Command::new(&self.path);
+        match build {
+            Build::Checked => command.args([
+                "-O1",
+                "-g",
+                "-fsanitize=address,undefined",
+                "-fno-sanitize-recover=all",
+            ]),
+            Build::Small => command.arg("-Os"),
+        };
+        command
+    }
+
+    fn run(&self, mut command: Command) -> Result<()> {
+        let output = command
+            .stdin(Stdio::null())
+            .output()
+            .map_err(io(&format!("running {}", self.name)))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(Error::Compiler {
+            compiler: self.name.clone(),
+            text: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+}

@@ -1,0 +1,202 @@
+//! Images as emitted C: `test` items and requests on a process that gcc or clang made, with sanitizers.
+
+use std::sync::Arc;
+
+use lambdac_driver::testing::values::{param_values, read_place};
+use lambdac_hir::{CallStep, Callee, GivenResult, PktField, ServiceOp, StatePlace, Test, Value};
+use lambdac_image::{Ending, Image, Packet};
+use lambdac_interp::{CallResult, Env, Givens, ServiceOracle, Target, TestResult, run_test};
+use lambdac_mir::interp::{Answer, Outcome, StateDump};
+use lnic_nfp::Machine;
+
+use super::{Member, answer, ending, packet};
+use crate::differential::{Mismatch, Outcome as Ended, State, agree};
+use crate::runners::{SEED, by_name, dump_text};
+
+/// Runs the tests of a member of an image that a machine runs.
+///
+/// # Errors
+/// The tests that do not pass, with why.
+pub fn run_tests_in_c(
+    machine: &mut Machine,
+    image: &Arc<Image>,
+    member: &Member,
+) -> Result<usize, Vec<String>> {
+    let hir = Arc::new(member.checked.0.clone());
+    let workload = image
+        .workloads
+        .iter()
+        .find(|workload| workload.name == member.module.name);
+    let Some(workload) = workload else {
+        return Err(vec![format!("{} is not in the image", member.module.name)]);
+    };
+    let mut failures = Vec::new();
+    for test in &hir.tests {
+        let mut target = CTarget {
+            machine,
+            member,
+            id: workload.id,
+            first_entry: workload.first_entry,
+        };
+        let result = run_test(&hir, test, &mut target);
+        if !matches!(result, TestResult::Passed) {
+            failures.push(format!("{}: {}: {result:?}", hir.name, test.name));
+        }
+    }
+    if failures.is_empty() {
+        Ok(hir.tests.len())
+    } else {
+        Err(failures)
+    }
+}
+
+/// A member's tests on a machine.
+struct CTarget<'m> {
+    machine: &'m mut Machine,
+    member: &'m Member,
+    id: u32,
+    first_entry: usize,
+}
+
+impl CTarget<'_> {
+    fn run(&mut self, step: &CallStep, env: &Env, givens: &mut Givens) -> lnic_nfp::Result<Ending> {
+        let module = &self.member.module;
+        for (name, value) in param_values(module, env) {
+            self.machine
+                .set_param(&format!("{}.{name}", module.name), &value)?;
+        }
+        let facts = [
+            PktField::SrcIp,
+            PktField::SrcPort,
+            PktField::DstPort,
+            PktField::Port,
+            PktField::RequestId,
+        ];
+        let packet = Packet {
+            pkt: facts.map(|field| env.pkt.get(field)),
+            now: env.now,
+            random: env.random,
+        };
+        let mut services = |service: &lambdac_mir::Service, op, key: &[u8], value: Option<&[u8]>| {
+            let own =
+                |other: &lambdac_mir::Service| format!("{}.{}", module.name, other.name) == *service.name;
+            let index = module.services.iter().position(own).unwrap_or_default();
+            let op = match op {
+                lambdac_mir::ServiceOp::Get => ServiceOp::Get,
+                lambdac_mir::ServiceOp::Set => ServiceOp::Set,
+                lambdac_mir::ServiceOp::Delete => ServiceOp::Delete,
+            };
+            match givens.request(lambdac_hir::ServiceId(index as u32), op, key, value) {
+                GivenResult::Value(value) => Answer::Value(value),
+                GivenResult::Done => Answer::Done,
+                GivenResult::None => Answer::Missing,
+                GivenResult::Fail => Answer::Failed,
+            }
+        };
+        match step.callee {
+            Callee::Lambda(id) => {
+                let entry = self.first_entry + id.0 as usize;
+                self.machine.enter(entry, &step.request, &packet, &mut services)
+            }
+            Callee::Workload => self.machine.call(self.id, &step.request, &packet, &mut services),
+        }
+    }
+}
+
+impl Target for CTarget<'_> {
+    fn name(&self) -> &str {
+        "c"
+    }
+
+    fn begin(&mut self, _: &Test, seed: u64) -> Result<(), String> {
+        self.machine.reset(seed).map_err(|error| error.to_string())
+    }
+
+    fn call(&mut self, step: &CallStep, env: &Env, givens: &mut Givens) -> CallResult {
+        match self.run(step, env, givens) {
+            Ok(Ending::NoWorkload) => CallResult::Error("no workload".to_owned()),
+            Ok(Ending::Of(outcome)) => match outcome {
+                Outcome::Reply(bytes) => CallResult::Reply(bytes),
+                Outcome::Drop => CallResult::Drop,
+                Outcome::Punt => CallResult::Punt,
+                Outcome::BadRequest => CallResult::BadRequest,
+                Outcome::Trap(cause, loc) => {
+                    CallResult::Trap(format!("{} at line {}", cause.name(), loc.line))
+                }
+                Outcome::OutOfSteps => CallResult::Error("out of steps".to_owned()),
+                Outcome::Invalid(why) => CallResult::Error(why),
+            },
+            Err(error) => CallResult::Error(error.to_string()),
+        }
+    }
+
+    fn read(&mut self, place: &StatePlace) -> Result<Value, String> {
+        let state = self.machine.state(0).map_err(|error| error.to_string())?;
+        let module = &self.member.module;
+        read_place(&self.member.checked.0, place, &mut |name| {
+            let name = format!("{}.{name}", module.name);
+            let found = state.iter().find(|(other, _)| **other == *name);
+            match found.map(|(_, dump)| dump) {
+                Some(StateDump::Value(data)) => Ok(lnic_engine::control::StateDump::Value(data.clone())),
+                Some(StateDump::Counters(counts)) => {
+                    Ok(lnic_engine::control::StateDump::Counters(counts.clone()))
+                }
+                Some(StateDump::Entries(_)) => Err(format!("`{name}` has no places")),
+                None => Err(format!("the image has no object `{name}`")),
+            }
+        })
+    }
+}
+
+/// Runs all members' requests on a machine and compares with what the evaluator gave.
+///
+/// # Errors
+/// The first difference, or what a sanitizer says.
+pub fn compare_in_c(machine: &mut Machine, image: &Image, members: &[&Member]) -> Result<(), Mismatch> {
+    let failed = |error: lnic_nfp::Error| Mismatch(error.to_string());
+    machine.reset(SEED).map_err(failed)?;
+    let longest = members.iter().map(|member| member.requests.len()).max();
+    for number in 0..longest.unwrap_or(0) {
+        for (member, workload) in members.iter().zip(&image.workloads) {
+            let (Some(request), Some(expected)) = (member.requests.get(number), member.outcomes.get(number))
+            else {
+                continue;
+            };
+            let got = machine
+                .call(workload.id, &request.bytes, &packet(request), &mut answer)
+                .map_err(|error| {
+                    Mismatch(format!(
+                        "request {number} of {}: {request:?}: {error}",
+                        member.module.name
+                    ))
+                })?;
+            let got: Ended = ending(got);
+            if !agree(expected, &got) {
+                return Err(Mismatch(format!(
+                    "request {number} of {}: {request:?}\n  interp: {expected:?}\n  c: {got:?}",
+                    member.module.name
+                )));
+            }
+        }
+    }
+    for member in members {
+        let now = member.requests.last().map_or(0, |request| request.now);
+        let all = machine.state(now).map_err(failed)?;
+        let prefix = format!("{}.", member.module.name);
+        let own = all.iter().filter_map(|(name, dump)| {
+            let name = name.strip_prefix(&prefix)?;
+            Some((name.to_owned(), dump_text(&member.module, name, dump)))
+        });
+        let got: State = by_name(own);
+        for (name, lines) in &member.state {
+            let found = got.iter().find(|(other, _)| other == name);
+            if found.is_none_or(|(_, found)| found != lines) {
+                return Err(Mismatch(format!(
+                    "state `{name}` of {}\n  interp: {lines:?}\n  c: {found:?}",
+                    member.module.name
+                )));
+            }
+        }
+    }
+    Ok(())
+}
