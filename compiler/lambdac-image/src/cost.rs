@@ -20,8 +20,8 @@ use lambdac_mir::{Cond, KeyField, Object, ObjectKind, Rule};
 use lambdac_target::Device;
 
 use crate::image::{Call, Image, Leaf, Node, Role, Stage};
-use crate::price::Priced;
-use crate::touch::{self, Item, Touched};
+use crate::price::Code;
+use crate::touch::Item;
 
 /// Words that make a request's headers a reply's: Ethernet addresses 3, IPv4 addresses 2 and length 1, UDP ports 1 and
 /// length with checksum 1, λ kind 1, λ length with status 1.
@@ -66,9 +66,7 @@ pub struct EntryCost {
 impl ImageCost {
     /// Counts an image.
     pub fn of(image: &Image, device: &Device, model: &Model<'_>) -> Self {
-        let placement = image.placement(device);
-        let code = Priced::new(image, model, &placement).code(image);
-        Self::with(image, (device, model), code, touched(image))
+        Code::of(image, device, model).cost(image, device, model)
     }
 
     /// Counts an image whose code takes this, and touches that on the NIC.
@@ -147,22 +145,6 @@ pub(crate) fn sharers(image: &Image) -> Vec<u64> {
         }
     }
     sharers
-}
-
-/// What lambdas on the NIC and the stage touch.
-fn touched(image: &Image) -> BTreeSet<Item> {
-    let module = &image.module;
-    let funcs = touch::of_funcs(module);
-    let lambdas = touch::of_called(image).into_iter();
-    let mut items: BTreeSet<Item> = lambdas.flat_map(Touched::into_keys).collect();
-    for node in &image.stage.nodes {
-        if let Node::Test { cond, .. } = node {
-            crate::canon::for_each_touched(module, image.cond(*cond), &funcs, &mut |item, _| {
-                items.extend([item])
-            });
-        }
-    }
-    items
 }
 
 /// Bytes of items in each memory of the device.

@@ -15,17 +15,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::cost::ImageCost;
 use crate::hand_up::hand_up;
 use crate::image::{Call, Image, Stage};
 use crate::pass::{Context, Pass};
-use crate::price::Priced;
-use crate::touch::{self, Item};
+use crate::touch::Item;
 
 /// The pass.
 pub(crate) const PARTITION: Pass = Pass {
     name: "partition",
     summary: "What does not fit the store to the host",
+    keeps_code: true,
     run,
 };
 
@@ -48,7 +47,7 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
         return Vec::new();
     };
     let room = store.words.saturating_sub(store.base_words);
-    let components = components(image, &context.rates);
+    let components = components(image, context);
     let mut trial = Trial::new(image, context, &components);
     let mut gone = vec![false; components.len()];
     let whole = trial.words(&gone);
@@ -128,7 +127,6 @@ struct Trial<'i, 'c> {
     image: &'i mut Image,
     context: &'c Context<'c>,
     components: &'c [Component],
-    priced: Priced,
     quiet: Vec<bool>,
     before: Sides,
 }
@@ -143,9 +141,7 @@ struct Sides {
 
 impl<'i, 'c> Trial<'i, 'c> {
     fn new(image: &'i mut Image, context: &'c Context<'c>, components: &'c [Component]) -> Self {
-        let placement = image.placement(context.device);
         Self {
-            priced: Priced::new(image, &context.model, &placement),
             quiet: crate::reduce::quiet(image),
             before: Sides {
                 on_host: image.entries.iter().map(|entry| entry.on_host.clone()).collect(),
@@ -174,7 +170,7 @@ impl<'i, 'c> Trial<'i, 'c> {
     /// Words of the image without what is gone.
     fn words(&mut self, gone: &[bool]) -> u64 {
         self.settle(gone);
-        let words = self.priced.words(self.image, &self.context.model);
+        let words = self.context.code().priced.words(self.image, &self.context.model);
         let before = self.before.on_host.iter().cloned();
         (self.image.entries.iter_mut().zip(before)).for_each(|(entry, on_host)| entry.on_host = on_host);
         self.image.plumbing.calls.clone_from(&self.before.calls);
@@ -185,15 +181,14 @@ impl<'i, 'c> Trial<'i, 'c> {
 }
 
 /// Lambdas on the NIC by the changing state that ties them.
-fn components(image: &Image, rates: &[f64]) -> Vec<Component> {
+fn components(image: &Image, context: &Context<'_>) -> Vec<Component> {
     let on_nic =
         |entry: &usize| image.entries[*entry].on_host.is_none() && image.plumbing.calls[*entry] != Call::None;
     let entries: Vec<usize> = (0..image.entries.len()).filter(on_nic).collect();
-    let touched = touch::of_called(image);
     let mut root: Vec<usize> = (0..image.entries.len()).collect();
     let mut by_object: BTreeMap<u32, usize> = BTreeMap::new();
     for &entry in &entries {
-        for item in touched[image.entries[entry].lambda.index()].keys() {
+        for item in context.code().touched(image.entries[entry].lambda).keys() {
             let Item::Object(id) = item else { continue };
             if matches!(
                 image.module.objects[*id as usize].kind,
@@ -207,7 +202,7 @@ fn components(image: &Image, rates: &[f64]) -> Vec<Component> {
     }
     let worth = |entry: &usize| {
         let workload = image.entries[*entry].workload;
-        rates[workload] / image.workloads[workload].entries.max(1) as f64
+        context.rates[workload] / image.workloads[workload].entries.max(1) as f64
     };
     let groups = groups(&root, entries);
     let component = |entries: Vec<usize>| Component {
@@ -274,7 +269,8 @@ fn by_workload(image: &Image, components: &[Component]) -> Vec<Vec<usize>> {
 
 fn greedily(trial: &mut Trial<'_, '_>, room: u64) -> Vec<bool> {
     let components = trial.components;
-    let cost = ImageCost::of(trial.image, trial.context.device, &trial.context.model);
+    let context = trial.context;
+    let cost = context.code().cost(trial.image, context.device, &context.model);
     // A lambda's share of its code and of what stands around all of them is what its going frees, about.
     let around = cost.around / (trial.image.entries.len() as u64).max(1);
     let freed = |index: usize| -> u64 {

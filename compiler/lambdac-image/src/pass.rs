@@ -12,6 +12,7 @@ use lambdac_target::Device;
 
 use crate::cost::ImageCost;
 use crate::image::Image;
+use crate::price::Code;
 use crate::reduce::Reduced;
 
 /// A pass over an image.
@@ -20,6 +21,8 @@ pub struct Pass {
     pub name: &'static str,
     /// What it does, a noun phrase.
     pub summary: &'static str,
+    /// Whether functions and lambdas stay as they are.
+    pub(crate) keeps_code: bool,
     pub(crate) run: fn(&mut Image, &Context<'_>) -> Vec<String>,
 }
 
@@ -38,6 +41,8 @@ pub(crate) struct Context<'d> {
     pub rates: Vec<f64>,
     /// What the image takes before the pass.
     pub words: u64,
+    /// What is known of its code before the pass; none as long as it has none.
+    code: Option<Code>,
     /// Workloads' rules that were reduced before.
     pub reduced: RefCell<Reduced>,
 }
@@ -98,8 +103,10 @@ pub fn passes() -> &'static [Pass] {
 /// # Panics
 /// With [`Options::validate`], where a pass left a broken image: a bug of the pass.
 pub fn optimize(image: &mut Image, device: &Device, options: &Options) -> Option<Report> {
-    let context = Context::new(image, device, options)?;
-    let naive = ImageCost::of(image, device, &context.model);
+    let mut context = Context::new(image, device, options)?;
+    let code = Code::of(image, device, &context.model);
+    let naive = code.cost(image, device, &context.model);
+    context.code = Some(code);
     let mut manager = Manager::new(context, options, naive);
     for pass in passes() {
         manager.run(pass, image);
@@ -120,8 +127,17 @@ impl<'d> Context<'d> {
                 .map(|workload| rate(&workload.name))
                 .collect(),
             words: 0,
+            code: None,
             reduced: RefCell::default(),
         })
+    }
+
+    /// What is known of the image's code.
+    ///
+    /// # Panics
+    /// For an image without code, on which passes that ask for it do not run.
+    pub fn code(&self) -> &Code {
+        self.code.as_ref().expect("the image has its code")
     }
 }
 
@@ -156,10 +172,13 @@ impl<'d, 'o> Manager<'d, 'o> {
         if !self.wants(pass) {
             return;
         }
-        let before = image.clone();
+        let (device, model) = (self.context.device, &self.context.model);
+        let code = &mut self.context.code;
+        code.get_or_insert_with(|| Code::of(image, device, model));
+        let before = Before::of(image, pass.keeps_code);
         let notes = (pass.run)(image, &self.context);
         if let Err(words) = self.took(pass, image, notes) {
-            *image = before;
+            before.restore(image);
             self.take_back(pass, words);
         }
     }
@@ -177,10 +196,19 @@ impl<'d, 'o> Manager<'d, 'o> {
                 pass.name, image.module
             );
         }
-        let cost = ImageCost::of(image, self.context.device, &self.context.model);
+        let (device, model) = (self.context.device, &self.context.model);
+        let code = match self.context.code.take() {
+            Some(mut code) if pass.keeps_code => {
+                code.update(image, device, model);
+                code
+            }
+            _ => Code::of(image, device, model),
+        };
+        let cost = code.cost(image, device, model);
         if cost.words() > self.context.words {
             return Err(cost.words());
         }
+        self.context.code = Some(code);
         self.context.words = cost.words();
         self.report.steps.push(Step {
             name: pass.name,
@@ -198,5 +226,35 @@ impl<'d, 'o> Manager<'d, 'o> {
             cost: self.report.end().clone(),
             notes: vec![format!("taken back: {before} words would have become {words}")],
         });
+    }
+}
+
+/// An image as it was before a pass.
+struct Before {
+    image: Image,
+    /// Whether it is without code, which the pass leaves as it is.
+    bare: bool,
+}
+
+impl Before {
+    fn of(image: &mut Image, bare: bool) -> Self {
+        if !bare {
+            let image = image.clone();
+            return Self { image, bare };
+        }
+        let funcs = std::mem::take(&mut image.module.funcs);
+        let lambdas = std::mem::take(&mut image.module.lambdas);
+        let before = image.clone();
+        image.module.funcs = funcs;
+        image.module.lambdas = lambdas;
+        Self { image: before, bare }
+    }
+
+    fn restore(mut self, image: &mut Image) {
+        if self.bare {
+            self.image.module.funcs = std::mem::take(&mut image.module.funcs);
+            self.image.module.lambdas = std::mem::take(&mut image.module.lambdas);
+        }
+        *image = self.image;
     }
 }

@@ -3,15 +3,17 @@
 //! A lambda on the NIC brings the functions that it reaches, each once an image, and the routines that the device has
 //! once an image. Conditions of the pool cost code only where they evaluate functions, once for each test of the stage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lambdac_cost::{CodeCost, Model, ModuleCost, Placement};
-use lambdac_mir::{Cond, FuncId, Lambda, Module, Op, Region, Rule};
+use lambdac_mir::{Cond, FuncId, Lambda, LambdaId, Module, Op, Region, Rule};
+use lambdac_target::Device;
 
-use crate::canon::for_each_func;
-use crate::cost::{around_words, sharers};
+use crate::canon::{for_each_func, for_each_touched};
+use crate::cost::{ImageCost, around_words, sharers};
 use crate::facts::Unit;
 use crate::image::{Image, Node};
+use crate::touch::{self, Item, Touched};
 
 /// Prices by piece.
 #[derive(Clone, Debug, Default)]
@@ -27,16 +29,6 @@ pub(crate) struct Priced {
 }
 
 impl Priced {
-    /// Prices all code of an image, placed so.
-    pub fn new(image: &Image, model: &Model<'_>, placement: &Placement) -> Self {
-        Self::of(
-            &image.module,
-            &image.pool().iter().collect::<Vec<_>>(),
-            model,
-            placement,
-        )
-    }
-
     /// Prices the code of a module and of rules.
     pub fn of(module: &Module, rules: &[&Rule], model: &Model<'_>, placement: &Placement) -> Self {
         let mut funcs: Vec<CodeCost> = Vec::with_capacity(module.funcs.len());
@@ -46,27 +38,34 @@ impl Priced {
         }
         let lambdas = module.lambdas.iter();
         let lambdas = lambdas.map(|lambda| model.lambda(module, placement, &funcs, lambda));
-        let conds = rules.iter().map(|rule| {
+        let parts = |lambda: &Lambda| called(|f| lambda.parts.iter().for_each(|part| calls(&part.region, f)));
+        let mut new = Self {
+            lambdas: lambdas.collect(),
+            conds: Vec::new(),
+            func_calls: (module.funcs.iter())
+                .map(|func| called(|f| calls(&func.region, f)))
+                .collect(),
+            lambda_calls: module.lambdas.iter().map(parts).collect(),
+            cond_calls: Vec::new(),
+            funcs,
+        };
+        new.rules(module, rules, model, placement);
+        new
+    }
+
+    /// Prices rules anew.
+    fn rules(&mut self, module: &Module, rules: &[&Rule], model: &Model<'_>, placement: &Placement) {
+        let price = |rule: &&Rule| {
             let mut evals = Vec::new();
             evaluated(&rule.cond, &mut evals);
             if evals.is_empty() {
                 return CodeCost::default();
             }
-            model.condition(module, placement, &funcs, (&Cond::All(evals), rule.loc))
-        });
-        let parts = |lambda: &Lambda| called(|f| lambda.parts.iter().for_each(|part| calls(&part.region, f)));
-        Self {
-            lambdas: lambdas.collect(),
-            conds: conds.collect(),
-            func_calls: (module.funcs.iter())
-                .map(|func| called(|f| calls(&func.region, f)))
-                .collect(),
-            lambda_calls: module.lambdas.iter().map(parts).collect(),
-            cond_calls: (rules.iter())
-                .map(|rule| called(|f| cond_calls(&rule.cond, f)))
-                .collect(),
-            funcs,
-        }
+            model.condition(module, placement, &self.funcs, (&Cond::All(evals), rule.loc))
+        };
+        self.conds = rules.iter().map(price).collect();
+        let calls = rules.iter().map(|rule| called(|f| cond_calls(&rule.cond, f)));
+        self.cond_calls = calls.collect();
     }
 
     /// Adds another module's code behind this one's, under the names that its items have in the image.
@@ -193,6 +192,72 @@ impl Priced {
         let all = cost.funcs.iter().chain(&cost.lambdas).chain([&cost.dispatch]);
         cost.once = all.flat_map(|code| code.once.clone()).collect();
         cost
+    }
+}
+
+/// What is known of an image's code, as long as it stays as it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Code {
+    pub priced: Priced,
+    /// By function and by lambda: what it touches in one run.
+    touched: (Vec<Touched>, Vec<Touched>),
+    placement: Placement,
+}
+
+impl Code {
+    /// Looks at an image's code.
+    pub fn of(image: &Image, device: &Device, model: &Model<'_>) -> Self {
+        let module = &image.module;
+        let placement = image.placement(device);
+        let rules: Vec<&Rule> = image.pool().iter().collect();
+        let funcs = touch::of_funcs(module);
+        let lambdas = module.lambdas.iter();
+        Self {
+            priced: Priced::of(module, &rules, model, &placement),
+            touched: (
+                lambdas
+                    .map(|lambda| touch::of_lambda(module, lambda, &funcs))
+                    .collect(),
+                funcs,
+            ),
+            placement,
+        }
+    }
+
+    /// Functions and lambdas are as they were; conditions and places may be new.
+    pub fn update(&mut self, image: &Image, device: &Device, model: &Model<'_>) {
+        let placement = image.placement(device);
+        let rules: Vec<&Rule> = image.pool().iter().collect();
+        if placement == self.placement {
+            self.priced.rules(&image.module, &rules, model, &placement);
+        } else {
+            self.priced = Priced::of(&image.module, &rules, model, &placement);
+            self.placement = placement;
+        }
+    }
+
+    /// What a lambda touches in one run.
+    pub fn touched(&self, lambda: LambdaId) -> &Touched {
+        &self.touched.0[lambda.index()]
+    }
+
+    /// What each function touches in one run.
+    pub fn touched_by_funcs(&self) -> &[Touched] {
+        &self.touched.1
+    }
+
+    /// What the image takes.
+    pub fn cost(&self, image: &Image, device: &Device, model: &Model<'_>) -> ImageCost {
+        let lambdas = self.touched.0.iter().zip(sharers(image));
+        let called = lambdas.filter(|(_, count)| *count > 0);
+        let mut items: BTreeSet<Item> = called.flat_map(|(items, _)| items.keys().copied()).collect();
+        for node in &image.stage.nodes {
+            if let Node::Test { cond, .. } = node {
+                let mut add = |item, _| items.extend([item]);
+                for_each_touched(&image.module, image.cond(*cond), &self.touched.1, &mut add);
+            }
+        }
+        ImageCost::with(image, (device, model), self.priced.code(image), items)
     }
 }
 

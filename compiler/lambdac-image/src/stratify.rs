@@ -22,12 +22,14 @@ use lambdac_target::{Device, Sharing};
 
 use crate::image::{Call, Image};
 use crate::pass::{Context, Pass};
-use crate::touch::{self, Item, Touched};
+use crate::price::Code;
+use crate::touch::{Item, Touched};
 
 /// The pass.
 pub(crate) const MEMORY_STRATIFICATION: Pass = Pass {
     name: "memory-stratification",
     summary: "Objects and constants to memories by expected waits",
+    keeps_code: true,
     run,
 };
 
@@ -53,7 +55,7 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
 /// Places everything that the NIC's lambdas touch; what it did.
 pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     let device = context.device;
-    let waits = expected(image, &context.rates);
+    let waits = expected(image, context.code(), &context.rates);
     let mut notes = Vec::new();
     let mut items: Vec<Placed> = Vec::new();
     for (item, waits) in &waits {
@@ -111,10 +113,8 @@ pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
 }
 
 /// Expected waits of everything that lambdas on the NIC touch, by the rates of their workloads.
-fn expected(image: &Image, rates: &[f64]) -> Touched {
+fn expected(image: &Image, code: &Code, rates: &[f64]) -> Touched {
     let module = &image.module;
-    let funcs = touch::of_funcs(module);
-    let touched = touch::of_called(image);
     let mut all = Touched::new();
     for (entry, call) in image.entries.iter().zip(&image.plumbing.calls) {
         if entry.on_host.is_some() || *call == Call::None {
@@ -122,12 +122,12 @@ fn expected(image: &Image, rates: &[f64]) -> Touched {
         }
         // A workload's requests are spread evenly over its lambdas.
         let share = rates[entry.workload] / image.workloads[entry.workload].entries.max(1) as f64;
-        for (item, count) in &touched[entry.lambda.index()] {
+        for (item, count) in code.touched(entry.lambda) {
             *all.entry(*item).or_default() += count * share;
         }
     }
     for rule in image.pool() {
-        crate::canon::for_each_touched(module, &rule.cond, &funcs, &mut |item, count| {
+        crate::canon::for_each_touched(module, &rule.cond, code.touched_by_funcs(), &mut |item, count| {
             *all.entry(item).or_default() += count;
         });
     }

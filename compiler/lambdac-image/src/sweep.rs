@@ -16,7 +16,7 @@
 
 use std::collections::BTreeSet;
 
-use lambdac_mir::{Base, Cond, Field, KeyField, Op, Protocol, Region, Term, Use};
+use lambdac_mir::{Base, Cond, Field, KeyField, LambdaId, Op, Protocol, Region, Term, Use};
 
 use crate::coalesce::apply;
 use crate::image::{Bound, Call, Image, Key, Leaf, Node, Role, Way};
@@ -28,6 +28,7 @@ use crate::rename::{Rename, closing};
 pub(crate) const DEAD_CODE: Pass = Pass {
     name: "dead-code",
     summary: "What no request reaches removed from the image",
+    keeps_code: false,
     run,
 };
 
@@ -210,15 +211,15 @@ fn trim_headers(image: &mut Image) -> u64 {
             _ => {}
         }
     }
-    let mut asked: Vec<Protocol> = Vec::new();
-    for entry in called(image) {
-        let services = services_of(&image.module.lambdas[image.entries[entry].lambda.index()]);
-        asked.extend(
-            services
-                .iter()
-                .map(|service| image.module.services[service.index()].protocol),
-        );
-    }
+    let lambdas: BTreeSet<LambdaId> = (called(image).into_iter())
+        .map(|entry| image.entries[entry].lambda)
+        .collect();
+    let services = lambdas
+        .iter()
+        .flat_map(|lambda| services_of(&image.module.lambdas[lambda.index()]));
+    let asked: Vec<Protocol> = services
+        .map(|service| image.module.services[service.index()].protocol)
+        .collect();
     let headers = &mut image.plumbing.headers;
     let before: u64 = headers.iter().map(|header| header.bits).sum();
     // One header as long as the longest part that the stage reads serves all workloads; so does one frame a protocol.
@@ -283,11 +284,7 @@ fn field_end(field: Field, end: &mut u32) {
 fn trim_plumbing(image: &mut Image) {
     let called = called(image);
     let lambdas = &image.module.lambdas;
-    let asked: BTreeSet<_> = image
-        .entries
-        .iter()
-        .flat_map(|entry| services_of(&lambdas[entry.lambda.index()]))
-        .collect();
+    let asked: BTreeSet<_> = lambdas.iter().flat_map(services_of).collect();
     let plumbing = &mut image.plumbing;
     for route in &mut plumbing.routes {
         route.entries.retain(|way| match way {

@@ -5,9 +5,6 @@ use std::collections::BTreeMap;
 use lambdac_cost::BURST;
 use lambdac_mir::{Base, Func, Lambda, LoopKind, Module, ObjectKind, Op, Operand, Region, Shape, Use, Value};
 
-use crate::cost::sharers;
-use crate::image::Image;
-
 /// Something in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Item {
@@ -46,18 +43,6 @@ pub(crate) fn of_lambda(module: &Module, lambda: &Lambda, known: &[Touched]) -> 
         walk.region(&part.region, 1.0);
     }
     walk.touched
-}
-
-/// By lambda: what it touches in one run, for those that the NIC runs; of others nothing is told.
-pub(crate) fn of_called(image: &Image) -> Vec<Touched> {
-    let funcs = of_funcs(&image.module);
-    let lambdas = image.module.lambdas.iter().zip(sharers(image));
-    lambdas
-        .map(|(lambda, count)| match count {
-            0 => Touched::new(),
-            _ => of_lambda(&image.module, lambda, &funcs),
-        })
-        .collect()
 }
 
 struct Walk<'m> {

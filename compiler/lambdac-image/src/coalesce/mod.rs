@@ -45,6 +45,7 @@ use crate::rename::Rename;
 pub(crate) const LAMBDA_COALESCING: Pass = Pass {
     name: "lambda-coalescing",
     summary: "Equal and nearly equal code of all workloads made one",
+    keeps_code: false,
     run,
 };
 

@@ -182,7 +182,14 @@ pub(super) fn ids(
     });
     table.root = NodeId(table.nodes.len() as u32 - 1);
     fold(&mut table, quiet);
-    let mut words = [stage_words(&table, image.pool(), &context.model), 0];
+    let as_table = stage_words(&table, image.pool(), &context.model);
+    let told = format!("{} workloads are told apart by", found.len());
+    if found.len() > SHORT_CHAIN {
+        image.stage = table;
+        return Some(format!(
+            "{told} one table: {as_table} words; a chain of more than {SHORT_CHAIN} branches takes too long"
+        ));
+    }
     let mut chain = image.stage.clone();
     let rates: HashMap<u64, f64> = (image.workloads.iter().zip(&context.rates))
         .map(|(workload, rate)| (workload.id.into(), *rate))
@@ -199,20 +206,15 @@ pub(super) fn ids(
         chain.root = NodeId(chain.nodes.len() as u32 - 1);
     }
     fold(&mut chain, quiet);
-    words[1] = stage_words(&chain, image.pool(), &context.model);
-    let branches = |node: &&Node| matches!(node, Node::Workload { .. });
-    let branches = chain.nodes.iter().filter(branches).count();
-    let (kind, stage) = if words[0] < words[1] || branches > SHORT_CHAIN {
+    let as_branches = stage_words(&chain, image.pool(), &context.model);
+    let (kind, stage) = if as_table < as_branches {
         ("one table", table)
     } else {
         ("a chain of branches", chain)
     };
     image.stage = stage;
     Some(format!(
-        "{} workloads are told apart by {kind}: {} words as a table, {} as branches",
-        found.len(),
-        words[0],
-        words[1]
+        "{told} {kind}: {as_table} words as a table, {as_branches} as branches"
     ))
 }
 

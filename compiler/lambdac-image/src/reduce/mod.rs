@@ -47,6 +47,7 @@ use crate::pass::{Context, Pass};
 pub(crate) const MATCH_REDUCTION: Pass = Pass {
     name: "match-reduction",
     summary: "One decision structure over all workloads",
+    keeps_code: true,
     run,
 };
 

@@ -3,4 +3,5 @@
 mod coalescing;
 mod placement;
 mod reduction;
+mod relinking;
 mod support;
