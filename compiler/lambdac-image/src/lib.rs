@@ -21,6 +21,7 @@ mod facts;
 mod hand_up;
 mod image;
 mod interp;
+mod legal;
 mod link;
 mod linker;
 mod partition;

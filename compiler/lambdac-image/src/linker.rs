@@ -18,6 +18,7 @@ use crate::coalesce::{LAMBDA_COALESCING, coalesce, declined};
 use crate::cost::{ImageCost, sharers};
 use crate::facts::{Facts, Shapes, Unit};
 use crate::image::{Image, Node};
+use crate::legal::{self, legalise};
 use crate::link::{LinkError, Naive, distinct, link, pooled};
 use crate::pass::{Context, Manager, Options, Report, passes};
 use crate::price::Priced;
@@ -83,17 +84,25 @@ impl Linker {
         options: &Options,
     ) -> Result<(Image, Option<Report>), LinkError> {
         distinct(sources.iter().map(|source| (source.id, &source.module)))?;
-        let whole = || -> Result<Image, LinkError> {
+        let whole = |on_host: &[Option<Arc<str>>]| -> Result<Image, LinkError> {
             let modules: Vec<_> = (sources.iter())
                 .map(|source| (source.id, Arc::clone(&source.module)))
                 .collect();
             let mut image = link(name, &modules)?;
-            keep_on_host(&mut image, sources);
+            for (entry, why) in on_host.iter().enumerate() {
+                if let Some(why) = why {
+                    image.keep_on_host(entry, why);
+                }
+            }
             Ok(image)
         };
         let device = self.device.clone();
         let Some(model) = lambdac_cost::Model::new(&device) else {
-            return Ok((whole()?, None));
+            let asked = sources.iter().flat_map(|source| {
+                let all = source.on_host.iter().cloned().chain(std::iter::repeat(None));
+                all.take(source.module.lambdas.len())
+            });
+            return Ok((whole(&asked.collect::<Vec<_>>())?, None));
         };
         let model = model.without_lines();
         let facts: Vec<Arc<Facts>> = (sources.iter())
@@ -110,23 +119,37 @@ impl Linker {
         let units: Vec<Unit<'_>> = units.collect();
         let mut image = naive.finish()?;
         keep_on_host(&mut image, sources);
+        let by_lambda: Vec<(usize, usize)> = (units.iter().enumerate())
+            .flat_map(|(unit, code)| (0..code.lambdas.len()).map(move |lambda| (unit, lambda)))
+            .collect();
+        legalise(&mut image, &device, |image, entry| {
+            let (unit, lambda) = by_lambda[image.entries[entry].lambda.index()];
+            let unit = &units[unit];
+            legal::Code {
+                worst: unit.facts.priced.lambda_worst(lambda),
+                touched: unit.facts.touched[lambda]
+                    .iter()
+                    .map(|item| item_of(*item, &unit.rename)),
+            }
+        });
+        let on_host: Vec<_> = image.entries.iter().map(|entry| entry.on_host.clone()).collect();
         let cost = cost(&image, (&device, &model), &units);
         let Some(context) = Context::new(&image, &device, options) else {
-            return Ok((whole()?, None));
+            return Ok((whole(&on_host)?, None));
         };
         let mut manager = Manager::new(context, options, cost);
         *manager.context.reduced.get_mut() = std::mem::take(&mut self.reduced);
         let coalescing = &LAMBDA_COALESCING;
         if !manager.wants(coalescing) {
-            image = whole()?;
+            image = whole(&on_host)?;
         } else if let Some(notes) = declined(&manager.context) {
-            image = whole()?;
+            image = whole(&on_host)?;
             // Nothing changed, so it is not larger.
             let _ = manager.took(coalescing, &image, notes);
         } else {
             let notes = coalesce(&mut image, &manager.context, units);
             if let Err(words) = manager.took(coalescing, &image, notes) {
-                image = whole()?;
+                image = whole(&on_host)?;
                 manager.take_back(coalescing, words);
             }
         }

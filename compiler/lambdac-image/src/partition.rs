@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use crate::hand_up::hand_up;
 use crate::image::{Call, Image, Stage};
+use crate::legal::{Ties, tied};
 use crate::pass::{Context, Pass};
-use crate::touch::Item;
 
 /// The pass.
 pub(crate) const PARTITION: Pass = Pass {
@@ -106,9 +106,10 @@ fn tell(trial: &mut Trial<'_, '_>, gone: &[bool], room: u64) -> Vec<String> {
             .map(|entry| format!("`{}`", trial.image.entry_name(*entry)))
             .collect();
         notes.push(format!(
-            "{} to the host (worth {:.0}): back on the NIC, {over} words would have to go",
+            "{} to the host (worth {}): back on the NIC, {over} words would have to go",
             names.join(", "),
-            component.worth
+            // To a hundredth, without zeros at the end.
+            (component.worth * 100.0).round() / 100.0
         ));
     }
     notes
@@ -182,55 +183,19 @@ impl<'i, 'c> Trial<'i, 'c> {
 
 /// Lambdas on the NIC by the changing state that ties them.
 fn components(image: &Image, context: &Context<'_>) -> Vec<Component> {
-    let on_nic =
-        |entry: &usize| image.entries[*entry].on_host.is_none() && image.plumbing.calls[*entry] != Call::None;
-    let entries: Vec<usize> = (0..image.entries.len()).filter(on_nic).collect();
-    let mut root: Vec<usize> = (0..image.entries.len()).collect();
-    let mut by_object: BTreeMap<u32, usize> = BTreeMap::new();
-    for &entry in &entries {
-        for item in context.code().touched(image.entries[entry].lambda).keys() {
-            let Item::Object(id) = item else { continue };
-            if matches!(
-                image.module.objects[*id as usize].kind,
-                lambdac_mir::ObjectKind::Table { .. }
-            ) {
-                continue;
-            }
-            let other = *by_object.entry(*id).or_insert(entry);
-            tie(&mut root, entry, other);
-        }
-    }
     let worth = |entry: &usize| {
         let workload = image.entries[*entry].workload;
         context.rates[workload] / image.workloads[workload].entries.max(1) as f64
     };
-    let groups = groups(&root, entries);
+    let touched = |entry: usize| {
+        let items = context.code().touched(image.entries[entry].lambda).keys();
+        items.copied()
+    };
     let component = |entries: Vec<usize>| Component {
         worth: entries.iter().map(worth).sum(),
         entries,
     };
-    groups.into_iter().map(component).collect()
-}
-
-/// What is tied, in the order of the first of each group.
-fn groups(root: &[usize], all: impl IntoIterator<Item = usize>) -> Vec<Vec<usize>> {
-    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for one in all {
-        groups.entry(find(root, one)).or_default().push(one);
-    }
-    groups.into_values().collect()
-}
-
-fn tie(root: &mut [usize], a: usize, b: usize) {
-    let (a, b) = (find(root, a), find(root, b));
-    root[a.max(b)] = a.min(b);
-}
-
-fn find(root: &[usize], mut at: usize) -> usize {
-    while root[at] != at {
-        at = root[at];
-    }
-    at
+    tied(image, touched).into_iter().map(component).collect()
 }
 
 /// Counts every choice: which components go.
@@ -256,15 +221,15 @@ fn exactly(trial: &mut Trial<'_, '_>, room: u64) -> Vec<bool> {
 
 /// Components that go together at first: a workload's, as its part of the stage goes only with all of them.
 fn by_workload(image: &Image, components: &[Component]) -> Vec<Vec<usize>> {
-    let mut root: Vec<usize> = (0..components.len()).collect();
+    let mut ties = Ties::new(components.len());
     let mut first: BTreeMap<usize, usize> = BTreeMap::new();
     for (index, component) in components.iter().enumerate() {
         for entry in &component.entries {
             let other = *first.entry(image.entries[*entry].workload).or_insert(index);
-            tie(&mut root, index, other);
+            ties.tie(index, other);
         }
     }
-    groups(&root, 0..components.len())
+    ties.groups(0..components.len())
 }
 
 fn greedily(trial: &mut Trial<'_, '_>, room: u64) -> Vec<bool> {

@@ -12,6 +12,7 @@ use lambdac_target::Device;
 
 use crate::cost::ImageCost;
 use crate::image::Image;
+use crate::legal::{self, legalise};
 use crate::price::Code;
 use crate::reduce::Reduced;
 
@@ -97,7 +98,7 @@ pub fn passes() -> &'static [Pass] {
     &PASSES
 }
 
-/// Runs the passes by a device's costs. A device that counts no words declines them all: code is not scarce there, and
+/// Keeps on the host what the device cannot run, and runs the passes by its costs. A device that counts no words declines them all: code is not scarce there, and
 /// workloads stay programs of their own; then there is no report.
 ///
 /// # Panics
@@ -105,6 +106,13 @@ pub fn passes() -> &'static [Pass] {
 pub fn optimize(image: &mut Image, device: &Device, options: &Options) -> Option<Report> {
     let mut context = Context::new(image, device, options)?;
     let code = Code::of(image, device, &context.model);
+    legalise(image, device, |image, entry| {
+        let lambda = image.entries[entry].lambda;
+        legal::Code {
+            worst: code.priced.lambda_worst(lambda.index()),
+            touched: code.touched(lambda).keys().copied(),
+        }
+    });
     let naive = code.cost(image, device, &context.model);
     context.code = Some(code);
     let mut manager = Manager::new(context, options, naive);

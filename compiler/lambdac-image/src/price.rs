@@ -100,6 +100,11 @@ impl Priced {
         self.lambdas[lambda].words
     }
 
+    /// Cycles of a lambda's dearest path, by its id.
+    pub fn lambda_worst(&self, lambda: usize) -> u64 {
+        self.lambdas[lambda].worst
+    }
+
     /// How many nodes of the stage test each condition.
     fn tests(image: &Image) -> BTreeMap<usize, u64> {
         let mut tests = BTreeMap::new();

@@ -38,7 +38,9 @@ pub(super) struct Columns {
 }
 
 pub(super) fn columns(members: &[&[Soft]]) -> Columns {
-    let mut by_content: BTreeMap<(u8, Vec<(bool, u64)>), Vec<usize>> = BTreeMap::new();
+    /// A width, and what each member has there.
+    type Column = (u8, Vec<(bool, u64)>);
+    let mut by_content: BTreeMap<Column, Vec<usize>> = BTreeMap::new();
     for number in 0..members[0].len() {
         let first = members[0][number];
         if members

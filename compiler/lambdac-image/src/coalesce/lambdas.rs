@@ -54,7 +54,7 @@ pub(super) fn plan(image: &mut Image, units: &Units<'_>, replaced: &Replaced, co
     let mut by_key: HashMap<(u64, Vec<Id>), Vec<Vec<Member>>> = HashMap::new();
     let mut order = Vec::new();
     let mut left = Vec::new();
-    for lambda in 0..units.lambdas() {
+    for (lambda, still) in still.into_iter().enumerate() {
         let (unit, shaped) = units.lambda(lambda);
         let (hard, soft) = units.resolve(unit, &shaped.pulled, replaced, true);
         let member = Member {
@@ -64,7 +64,7 @@ pub(super) fn plan(image: &mut Image, units: &Units<'_>, replaced: &Replaced, co
             locs: units.locs(unit, &shaped.locs),
             bound: BTreeMap::new(),
         };
-        if !still[lambda] {
+        if !still {
             left.push(member);
             continue;
         }

@@ -162,3 +162,24 @@ fn what_fits_stays() {
     assert!(image.entries[0].on_host.is_none());
     assert_snapshot!(notes.join("\n"), @"it fits: 624 words of 1042");
 }
+
+#[test]
+fn what_runs_longer_than_the_device_lets_it_is_the_hosts_with_the_reason() {
+    let mut device = nfp();
+    device.limits.max_cycles = Some(1500);
+    // The reply of one is copied from the far memory first.
+    let long = workload("a", "", "").replace(
+        "  part0() {\n    v0: i32 = const 1\n",
+        "  slot s0 \"copy\": bytes<32>\n  part0() {\n    copy s0, c0\n    v0: i32 = const 1\n",
+    );
+    let (image, _) = run("dead-code", &device, &[], linked(&[long, workload("b", "", "")]));
+    let why: Vec<_> = image
+        .entries
+        .iter()
+        .map(|entry| entry.on_host.as_deref().unwrap_or("nic"))
+        .collect();
+    assert_snapshot!(why.join("\n"), @r#"
+    its worst case, 1748 cycles, is longer than the 1500 that nfp-4000 lets a lambda run
+    nic
+    "#);
+}
