@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use lambdac_analysis::Placement;
 use lambdac_cost::object_bytes;
-use lambdac_image::{ImageCost, LinkError, Report};
+use lambdac_image::{ImageCost, LinkError, Linker, Report, Source};
 use lambdac_target::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::Image;
+use crate::{Image, Linked};
 
 pub use page::page;
 pub use text::{change, text};
@@ -164,13 +164,11 @@ pub struct ObjectSize {
     pub memory: String,
 }
 
-/// An image's numbers, and the image as linked and at the end.
+/// An image's numbers, and the image at the end.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// The numbers.
     pub sizes: Sizes,
-    /// As linked.
-    pub linked: lambdac_image::Image,
     /// After all passes.
     pub optimised: lambdac_image::Image,
 }
@@ -194,39 +192,51 @@ pub fn measure(image: &Image, device: &Device, options: &SizeOptions) -> Result<
             return Err(SizeError::Rate(workload.clone()));
         }
     }
-    let modules: Vec<_> = image
-        .workloads
-        .iter()
-        .map(|linked| (linked.id, Arc::clone(&linked.compiled.module)))
-        .collect();
-    let mut linked = lambdac_image::link("image", &modules)?;
-    keep_on_host(image, &mut linked);
-    let mut optimised = linked.clone();
     let options = lambdac_image::Options {
         disabled: options.disabled.clone(),
         rates: options.rates.clone(),
         validate: false,
     };
-    let report = lambdac_image::optimize(&mut optimised, device, &options)
-        .ok_or_else(|| SizeError::NoWords(device.name.clone()))?;
+    let (optimised, report) = Linker::new(device.clone()).run("image", &sources(image), &options)?;
+    let report = report.ok_or_else(|| SizeError::NoWords(device.name.clone()))?;
     Ok(Measured {
         sizes: sizes(device, &report, &optimised),
-        linked,
         optimised,
     })
 }
 
-/// What the program itself keeps off any NIC.
-fn keep_on_host(image: &Image, linked: &mut lambdac_image::Image) {
-    for (number, workload) in image.workloads.iter().enumerate() {
+/// Workloads as they are linked for a NIC: what the program itself keeps off it is the host's.
+pub fn sources(image: &Image) -> Vec<Source> {
+    let source = |workload: &Linked| {
         let (hir, analysis) = &*workload.compiled.checked;
-        let entries = linked.entries_of(number);
-        for (entry, info) in entries.zip(&analysis.lambdas) {
-            if let Placement::Host(reason) = &info.placement {
-                linked.keep_on_host(entry, &reason.describe(hir));
+        let on_host = analysis.lambdas.iter().map(|info| match &info.placement {
+            Placement::Host(reason) => Some(reason.describe(hir).into()),
+            _ => None,
+        });
+        Source {
+            id: workload.id,
+            module: Arc::clone(&workload.compiled.module),
+            on_host: on_host.collect(),
+        }
+    };
+    image.workloads.iter().map(source).collect()
+}
+
+/// The image as a naive emission would hold it.
+fn naive(image: &Image) -> Result<lambdac_image::Image, LinkError> {
+    let sources = sources(image);
+    let modules: Vec<_> = (sources.iter())
+        .map(|source| (source.id, Arc::clone(&source.module)))
+        .collect();
+    let mut linked = lambdac_image::link("image", &modules)?;
+    for (number, source) in sources.iter().enumerate() {
+        for (entry, why) in linked.entries_of(number).zip(&source.on_host) {
+            if let Some(why) = why {
+                linked.keep_on_host(entry, why);
             }
         }
     }
+    Ok(linked)
 }
 
 fn sizes(device: &Device, report: &Report, image: &lambdac_image::Image) -> Sizes {

@@ -48,9 +48,11 @@ pub fn page(measured: &Measured, image: &Image, device: &Device) -> String {
     out += &section("What each pass did", &notes(sizes));
     out += &section("Lambdas", &lambdas(sizes));
     out += &section("Memory", &bars::memory(sizes));
+    // It was linked before, so it can be again.
+    let linked = super::naive(image).map(|linked| graph::draw(&linked));
     let graphs = format!(
         "<h3>As linked</h3>{}<h3>Now</h3>{}",
-        graph::draw(&measured.linked),
+        linked.unwrap_or_default(),
         graph::draw(&measured.optimised)
     );
     out += &section("What picks a lambda", &graphs);
