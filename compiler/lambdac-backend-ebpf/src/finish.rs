@@ -7,6 +7,7 @@
 //! | [`PUNT`] | ctx, position, lambda, to, place | an XDP action, to be returned |
 //! | [`COUNT`] | counter key, slot | 0 |
 //! | [`MAKE_ROOM`] | ctx, bytes | 0, or another number if there is no room |
+//! | [`POST`] | ctx, bytes of headers, data, its length, position | an XDP action, to be returned |
 //!
 //! `finish` turns the request in the packet into the reply, all but its payload, and counts it. The caller first has the
 //! reply elsewhere: the packet's length changes, and packet pointers are dead afterwards. An error status comes with
@@ -14,7 +15,8 @@
 //!
 //! - [`STORE`] (= `XDP_TX`): the packet has room for the payload at [`packet::PAYLOAD`]; the caller stores so many bytes
 //!   there and returns `XDP_TX`.
-//! - [`NO_ROOM`]: the driver leaves no room for so long a packet. It is untouched and nothing is counted.
+//! - [`NO_ROOM`]: the driver leaves no room for so long a packet. All is done but that: the caller hands headers and
+//!   payload to [`POST`], and the agent sends them.
 //! - else `result & ACTION` is the action that the caller returns at once: there is no payload, or the reply became
 //!   TOO_LARGE.
 //!
@@ -47,6 +49,9 @@ pub const MAKE_ROOM: &str = "make_room";
 pub const STORE: i32 = action::TX;
 /// Result of [`FINISH`]: the reply is complete.
 pub const COMPLETE: i32 = action::TX | 0x100;
+/// `u64 post(ctx, u64 headers, u64 data, u64 len, u64 position)`: has the agent send a packet that the driver leaves no
+/// room for: so many bytes of this one's start, then `len` bytes that lie elsewhere.
+pub const POST: &str = "post";
 /// Result of [`FINISH`]: the packet can't be made so long.
 pub const NO_ROOM: i32 = action::DROP | 0x200;
 /// Bits of [`FINISH`]'s result that are an XDP action.
@@ -69,7 +74,7 @@ const IP_CONSTANT_SUM: i32 = IP_VERSION + (IP_NO_FRAGMENT >> 16) + IP_TTL_UDP;
 
 /// The subprograms of this module.
 pub fn functions() -> Result<Vec<Function>, AsmError> {
-    Ok(vec![finish()?, trap()?, punt()?, count()?, make_room()?])
+    Ok(vec![finish()?, trap()?, punt()?, count()?, make_room()?, post()?])
 }
 
 fn params(names: [&str; 4]) -> Vec<Param> {
@@ -109,7 +114,8 @@ fn finish() -> Result<Function, AsmError> {
     asm.branch(Cond::Ne, Reg::R7, 0, store);
     asm.ret(COMPLETE);
     asm.bind(store);
-    asm.ret(STORE);
+    asm.load(Size::W, Reg::R0, Reg::R10, ROOM);
+    asm.exit();
     asm.bind(impossible);
     asm.ret(action::DROP);
     asm.bind(untrusted);
@@ -123,6 +129,8 @@ const KEY: i16 = -4;
 const PREFIX: i16 = -16;
 /// Where it keeps the bytes that the packet lacks.
 const LACKING: i16 = -24;
+/// Where it keeps its result for a reply with a payload.
+const ROOM: i16 = -28;
 
 fn look_up_caller(asm: &mut Assembler, go: Label) {
     asm.store(Size::W, Reg::R10, PREFIX, 32);
@@ -221,10 +229,11 @@ fn lambda_header(asm: &mut Assembler) {
     asm.bind(keeps_fragment);
 }
 
-/// Gives the packet its new length, or returns from `finish`.
+/// Gives the packet its new length, or leaves in [`ROOM`] that it can't.
 fn resize(asm: &mut Assembler, impossible: Label) {
     let (resized, fits) = (asm.label(), asm.label());
     asm.note("length of the frame");
+    asm.store(Size::W, Reg::R10, ROOM, STORE);
     asm.mov(Reg::R2, Reg::R7);
     asm.alu(AluOp::Add, Reg::R2, i32::from(packet::PAYLOAD));
     asm.load(Size::W, Reg::R1, Reg::R6, xdp_md::DATA_END);
@@ -240,7 +249,7 @@ fn resize(asm: &mut Assembler, impossible: Label) {
     asm.load(Size::D, Reg::R2, Reg::R10, LACKING);
     asm.call_func(MAKE_ROOM);
     asm.branch(Cond::Eq, Reg::R0, 0, resized);
-    asm.ret(NO_ROOM);
+    asm.store(Size::W, Reg::R10, ROOM, NO_ROOM);
     asm.bind(resized);
     asm.load(Size::W, Reg::R9, Reg::R6, xdp_md::DATA);
     asm.load(Size::W, Reg::R2, Reg::R6, xdp_md::DATA_END);
@@ -323,7 +332,7 @@ fn punt() -> Result<Function, AsmError> {
     asm.mov(Reg::R6, Reg::R1);
     asm.mov(Reg::R7, Reg::R2);
     asm.mov(Reg::R8, Reg::R4);
-    reserve(&mut asm, event::PUNT_BYTES, full);
+    reserve(&mut asm, event::PACKET_BYTES, full);
     event_head(&mut asm, event::PUNT, Reg::R8);
     asm.mov(Reg::R9, Reg::R0);
     asm.note("the packet, but for padding past the longest request");
@@ -355,6 +364,66 @@ fn punt() -> Result<Function, AsmError> {
     finish_error(&mut asm, STATUS_OVERLOADED);
     asm.finish()
 }
+
+/// `r6` context, `r7` bytes of headers, `r8` data, `r9` its length, then the record.
+fn post() -> Result<Function, AsmError> {
+    let mut asm = Assembler::new(POST, params(["headers", "data", "len", "position"]));
+    let (full, failed) = (asm.label(), asm.label());
+    asm.mov(Reg::R6, Reg::R1);
+    asm.mov(Reg::R7, Reg::R2);
+    asm.mov(Reg::R8, Reg::R3);
+    asm.mov(Reg::R9, Reg::R4);
+    asm.store(Size::D, Reg::R10, POSITION, Reg::R5);
+    asm.branch(Cond::Gt, Reg::R7, i32::from(packet::PAYLOAD), full);
+    asm.branch(Cond::Gt, Reg::R9, packet::MAX_PAYLOAD, full);
+    asm.mov(Reg::R3, event::NOBODY.cast_signed());
+    asm.mov(Reg::R5, 0);
+    reserve(&mut asm, event::PACKET_BYTES, full);
+    asm.store(Size::D, Reg::R10, RECORD, Reg::R0);
+    asm.mov(Reg::R2, Reg::R7);
+    asm.alu(AluOp::Add, Reg::R2, Reg::R9);
+    asm.store(Size::W, Reg::R0, EVENT_LEN, Reg::R2);
+    asm.mov(Reg::R1, 0);
+    asm.store(Size::D, Reg::R10, DATA_LEN, Reg::R9);
+    asm.mov(Reg::R9, Reg::R7);
+    asm.load(Size::D, Reg::R7, Reg::R10, POSITION);
+    event_head(&mut asm, event::FRAME, Reg::R1);
+    asm.note("headers, which the helper takes at least one byte of");
+    asm.branch(Cond::Lt, Reg::R9, 1, failed);
+    asm.mov(Reg::R1, Reg::R6);
+    asm.mov(Reg::R2, 0);
+    asm.load(Size::D, Reg::R3, Reg::R10, RECORD);
+    asm.alu(AluOp::Add, Reg::R3, event::HEADER.cast_signed());
+    asm.mov(Reg::R4, Reg::R9);
+    asm.call(Helper::XdpLoadBytes);
+    asm.branch(Cond::Ne, Reg::R0, 0, failed);
+    asm.load(Size::D, Reg::R1, Reg::R10, RECORD);
+    asm.alu(AluOp::Add, Reg::R1, event::HEADER.cast_signed());
+    asm.alu(AluOp::Add, Reg::R1, Reg::R9);
+    asm.load(Size::D, Reg::R2, Reg::R10, DATA_LEN);
+    asm.mov(Reg::R3, Reg::R8);
+    asm.call(Helper::ProbeReadKernel);
+    asm.branch(Cond::Ne, Reg::R0, 0, failed);
+    asm.load(Size::D, Reg::R1, Reg::R10, RECORD);
+    asm.mov(Reg::R2, 0);
+    asm.call(Helper::RingbufSubmit);
+    asm.ret(action::DROP);
+    asm.bind(failed);
+    asm.load(Size::D, Reg::R1, Reg::R10, RECORD);
+    asm.mov(Reg::R2, 0);
+    asm.call(Helper::RingbufDiscard);
+    asm.bind(full);
+    asm.mov(Reg::R1, 0);
+    asm.mov(Reg::R2, abi::Wire::NoTailroom.slot().cast_signed());
+    asm.call_func(COUNT);
+    asm.ret(action::DROP);
+    asm.finish()
+}
+
+/// Where `post` keeps the workload's position, the record and the length of the data.
+const POSITION: i16 = -24;
+const RECORD: i16 = -32;
+const DATA_LEN: i16 = -40;
 
 /// Offset of the length in an event.
 const EVENT_LEN: i16 = 24;

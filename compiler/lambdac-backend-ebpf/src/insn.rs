@@ -507,26 +507,14 @@ helpers! {
     GetSmpProcessorId = 8 "get_smp_processor_id";
     /// `long (ctx, prog array map, u32 index)`: returns only if it fails.
     TailCall = 12 "tail_call";
-    /// `long (ifindex, flags)`.
-    Redirect = 23 "redirect";
-    /// `s64 (from, from_size, to, to_size, seed)`.
-    CsumDiff = 28 "csum_diff";
     /// `long (xdp_md, int delta)`: moves the front of the packet; packet pointers die.
     XdpAdjustHead = 44 "xdp_adjust_head";
-    /// `long (map, u64 key, u64 flags)`.
-    RedirectMap = 51 "redirect_map";
-    /// `long (xdp_md, int delta)`: moves the front of the metadata; packet pointers die.
-    XdpAdjustMeta = 54 "xdp_adjust_meta";
     /// `long (xdp_md, int delta)`: moves the end of the packet; packet pointers die.
     XdpAdjustTail = 65 "xdp_adjust_tail";
     /// `long (ctx, struct bpf_fib_lookup *params, int plen, u32 flags)`; GPL only.
     FibLookup = 69 "fib_lookup";
     /// `long (void *dst, u32 size, const void *address)`: a bad address clears `dst`; GPL only.
     ProbeReadKernel = 113 "probe_read_kernel";
-    /// `u64 ()`: jiffies.
-    Jiffies64 = 118 "jiffies64";
-    /// `u64 ()`: monotonic, with the time of suspension.
-    KtimeGetBootNs = 125 "ktime_get_boot_ns";
     /// `long (ringbuf, void *data, u64 size, u64 flags)`.
     RingbufOutput = 130 "ringbuf_output";
     /// `void *(ringbuf, u64 size, u64 flags)`; the size is a constant.
@@ -535,20 +523,10 @@ helpers! {
     RingbufSubmit = 132 "ringbuf_submit";
     /// `void (void *data, u64 flags)`.
     RingbufDiscard = 133 "ringbuf_discard";
-    /// `u64 ()`: monotonic, at the resolution of a tick (Linux 5.11).
-    KtimeGetCoarseNs = 160 "ktime_get_coarse_ns";
-    /// `long (map, callback, void *callback_ctx, u64 flags)` (Linux 5.13).
-    ForEachMapElem = 164 "for_each_map_elem";
-    /// `long (u32 count, callback, void *callback_ctx, u64 flags)` (Linux 5.17).
+    /// `long (u32 count, callback, void *callback_ctx, u64 flags)`.
     Loop = 181 "loop";
-    /// `u64 (xdp_md)` (Linux 5.18).
-    XdpGetBuffLen = 188 "xdp_get_buff_len";
-    /// `long (xdp_md, u32 offset, void *buf, u32 len)` (Linux 5.18).
+    /// `long (xdp_md, u32 offset, void *buf, u32 len)`.
     XdpLoadBytes = 189 "xdp_load_bytes";
-    /// `long (xdp_md, u32 offset, void *buf, u32 len)` (Linux 5.18).
+    /// `long (xdp_md, u32 offset, void *buf, u32 len)`.
     XdpStoreBytes = 190 "xdp_store_bytes";
-    /// `void *(map, const void *key, u32 cpu)` (Linux 5.19).
-    MapLookupPercpuElem = 195 "map_lookup_percpu_elem";
-    /// `u64 ()`: international atomic time (Linux 6.1).
-    KtimeGetTaiNs = 208 "ktime_get_tai_ns";
 }

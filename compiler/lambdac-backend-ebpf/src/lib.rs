@@ -18,6 +18,7 @@ mod expand;
 pub mod finish;
 mod image;
 pub mod insn;
+pub mod kernel;
 pub mod layout;
 pub mod legalise;
 pub mod object;

@@ -90,21 +90,28 @@ pub enum MapKind {
     Array = 2,
     /// Programs to tail-call.
     ProgArray = 3,
-    /// Hash table with a value per processor.
-    PercpuHash = 5,
     /// Array with a value per processor.
     PercpuArray = 6,
     /// Hash table that forgets what was used least recently.
     LruHash = 9,
     /// Longest prefix match.
     LpmTrie = 11,
-    /// Interfaces to redirect to.
-    Devmap = 14,
     /// Ring buffer towards user space; `max_entries` is its size in bytes.
     Ringbuf = 27,
 }
 
 impl MapKind {
+    /// Every kind.
+    pub const ALL: &[MapKind] = &[
+        MapKind::Hash,
+        MapKind::Array,
+        MapKind::ProgArray,
+        MapKind::PercpuArray,
+        MapKind::LruHash,
+        MapKind::LpmTrie,
+        MapKind::Ringbuf,
+    ];
+
     /// Its number in the kernel's interface.
     pub fn id(self) -> u32 {
         self as u32
@@ -116,18 +123,16 @@ impl MapKind {
             MapKind::Hash => "hash",
             MapKind::Array => "array",
             MapKind::ProgArray => "prog_array",
-            MapKind::PercpuHash => "percpu_hash",
             MapKind::PercpuArray => "percpu_array",
             MapKind::LruHash => "lru_hash",
             MapKind::LpmTrie => "lpm_trie",
-            MapKind::Devmap => "devmap",
             MapKind::Ringbuf => "ringbuf",
         }
     }
 
-    /// Whether the kernel takes BTF types of its key and value; it refuses them for maps of programs and devices.
+    /// Whether the kernel takes BTF types of its key and value; it refuses them for maps of programs.
     pub fn is_typed(self) -> bool {
-        !matches!(self, MapKind::ProgArray | MapKind::Devmap | MapKind::Ringbuf)
+        !matches!(self, MapKind::ProgArray | MapKind::Ringbuf)
     }
 }
 

@@ -18,7 +18,8 @@ use crate::packet::{self, wire32, xdp_md};
 /// `u64 claim()`: the index of a slot that is now ours, or at least the number of slots.
 pub(crate) const CLAIM: &str = "claim";
 /// `u64 ask(ctx, u64 slot, u64 len)`: 0 if the packet is now the request with room for a text of that length, and its
-/// slot waits; else the place of the [`Ended`] counter of why not, and the slot is free.
+/// slot waits; [`finish::NO_ROOM`] if all is so but the room; else the place of the [`Ended`] counter of why not, and the
+/// slot is free.
 pub(crate) const ASK: &str = "ask";
 
 /// What [`ANSWER`](wait::ANSWER) and [`EXPIRE`](wait::EXPIRE) hand to a continuation program, at these offsets of
@@ -121,7 +122,6 @@ pub(crate) fn ports() -> DataSection {
         fields: vec![
             Field::new("first", wait::Ports::FIRST, Type::U16),
             Field::new("count", wait::Ports::COUNT, Type::U16),
-            Field::new("resume", wait::Ports::RESUME, Type::U32),
         ],
     };
     DataSection {
@@ -222,7 +222,6 @@ struct Unsent {
     ports: Label,
     route: Label,
     neighbour: Label,
-    tailroom: Label,
 }
 
 /// `r6` context, `r7` slot, `r8` length of the text, `r9` ports, then configuration, then packet.
@@ -237,7 +236,6 @@ fn ask(slots: Slots) -> Result<Function, AsmError> {
         ports: asm.label(),
         route: asm.label(),
         neighbour: asm.label(),
-        tailroom: asm.label(),
     };
     let (free, missing) = (asm.label(), asm.label());
     asm.mov(Reg::R6, Reg::R1);
@@ -250,15 +248,15 @@ fn ask(slots: Slots) -> Result<Function, AsmError> {
     asm.load_data(Reg::R9, abi::CONFIG, 0);
     asm.load(Size::W, Reg::R1, Reg::R9, Config::ADDRESS);
     next_hop(&mut asm, &unsent);
-    resize(&mut asm, unsent.tailroom);
+    resize(&mut asm, missing);
     headers(&mut asm);
     move_state(&mut asm, i32::from(wait::WAITING - wait::CLAIMED));
-    asm.ret(0);
+    asm.load(Size::W, Reg::R0, Reg::R10, ROOM);
+    asm.exit();
     for (label, why) in [
         (unsent.ports, Ended::UnsentPorts),
         (unsent.route, Ended::UnsentRoute),
         (unsent.neighbour, Ended::UnsentNeighbour),
-        (unsent.tailroom, Ended::UnsentTailroom),
     ] {
         asm.bind(label);
         asm.mov(Reg::R8, why.slot().cast_signed());
@@ -278,11 +276,6 @@ fn name_request(asm: &mut Assembler, slots: Slots, no_ports: Label) {
     asm.load_data(Reg::R9, wait::PORTS, 0);
     asm.load(Size::H, Reg::R1, Reg::R9, wait::Ports::COUNT as i16);
     asm.branch(Cond::Eq, Reg::R1, 0, no_ports);
-    asm.note("where it goes on");
-    asm.load(Size::W, Reg::R1, Reg::R7, wait::RESUME);
-    asm.load(Size::W, Reg::R2, Reg::R9, wait::Ports::RESUME as i16);
-    asm.alu(AluOp::Add, Reg::R1, Reg::R2);
-    asm.store(Size::W, Reg::R7, wait::RESUME, Reg::R1);
     asm.note("port and id");
     asm.call(Helper::GetPrandomU32);
     asm.load(Size::H, Reg::R1, Reg::R9, wait::Ports::COUNT as i16);
@@ -358,9 +351,14 @@ fn next_hop(asm: &mut Assembler, unsent: &Unsent) {
     asm.bind(known);
 }
 
-/// Gives the packet the request's length; leaves it in `r9`, as long as the verifier must see.
+/// Where [`ASK`] keeps its result for a request that is complete but for its text.
+const ROOM: i16 = -8;
+
+/// Gives the packet the request's length, or leaves in [`ROOM`] that it can't; leaves it in `r9`, as long as the verifier
+/// must see.
 fn resize(asm: &mut Assembler, refused: Label) {
     let same = asm.label();
+    asm.store(Size::W, Reg::R10, ROOM, 0);
     asm.load(Size::W, Reg::R9, Reg::R6, xdp_md::DATA);
     asm.load(Size::W, Reg::R1, Reg::R6, xdp_md::DATA_END);
     asm.alu(AluOp::Sub, Reg::R1, Reg::R9);
@@ -377,7 +375,8 @@ fn resize(asm: &mut Assembler, refused: Label) {
     asm.mov(Reg::R2, 0);
     asm.alu(AluOp::Sub, Reg::R2, Reg::R9);
     asm.call(Helper::XdpAdjustHead);
-    asm.branch(Cond::Ne, Reg::R0, 0, refused);
+    asm.branch(Cond::Eq, Reg::R0, 0, same);
+    asm.store(Size::W, Reg::R10, ROOM, finish::NO_ROOM);
     asm.bind(same);
     asm.load(Size::W, Reg::R9, Reg::R6, xdp_md::DATA);
     asm.load(Size::W, Reg::R1, Reg::R6, xdp_md::DATA_END);
@@ -398,6 +397,8 @@ fn headers(asm: &mut Assembler) {
         (Reg::R9, packet::ETH_SOURCE),
         (Reg::R7, wait::ROUTE + fib::OWN_MAC),
     );
+    let ipv4 = packet::wire16(packet::ETHERTYPE_IPV4);
+    asm.store(Size::H, Reg::R9, packet::ETH_TYPE, ipv4);
     asm.note("IPv4");
     asm.load(Size::W, Reg::R1, Reg::R7, wait::ROUTE + fib::SOURCE);
     asm.load(Size::W, Reg::R2, Reg::R7, wait::PEER);

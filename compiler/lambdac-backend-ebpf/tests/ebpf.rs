@@ -146,7 +146,7 @@ fn punts_and_traps_are_reported_and_counted() {
 fn a_full_ring_answers_overloaded() {
     let Some(kernel) = loaded() else { return };
     let punt = Request::to(PUNT, b"for the host");
-    let fits = abi::EVENTS_BYTES / (abi::event::PUNT_BYTES + 8);
+    let fits = abi::EVENTS_BYTES / (abi::event::PACKET_BYTES + 8);
     let frame = punt.frame();
     for _ in 0..fits {
         assert_eq!(kernel.run(abi::DISPATCH, &frame).action, DROP);

@@ -1,5 +1,8 @@
 //! What a description holds.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// A device that lambdas can run on.
@@ -26,6 +29,54 @@ pub struct Device {
     pub ops: Option<Ops>,
     /// What the parts of an image around the lambdas cost.
     pub items: Option<Items>,
+    /// What of a kernel programs use; none where there is no kernel.
+    pub kernel: Option<Kernel>,
+}
+
+/// What programs use of a kernel: names in its own words, and the release that first had each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// Helper functions.
+    pub helpers: BTreeMap<String, Release>,
+    /// Kinds of maps.
+    pub maps: BTreeMap<String, Release>,
+}
+
+/// A release, such as `5.18`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Release {
+    /// Number before the point.
+    pub major: u16,
+    /// Number after it.
+    pub minor: u16,
+}
+
+impl TryFrom<String> for Release {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let numbers = text.split_once('.').and_then(|(major, minor)| {
+            Some(Self {
+                major: major.parse().ok()?,
+                minor: minor.parse().ok()?,
+            })
+        });
+        numbers.ok_or_else(|| format!("`{text}` is no release: two numbers with a point between are"))
+    }
+}
+
+impl From<Release> for String {
+    fn from(release: Release) -> Self {
+        release.to_string()
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
 }
 
 /// The emitter that serves a device.

@@ -11,7 +11,9 @@
 mod device;
 mod parse;
 
-pub use device::{Core, Cost, Device, Family, Items, Limits, Memory, Ops, Packet, Sharing, Store};
+pub use device::{
+    Core, Cost, Device, Family, Items, Kernel, Limits, Memory, Ops, Packet, Release, Sharing, Store,
+};
 pub use parse::{Error, MAX_TEXT};
 
 /// Name and description of each device that is built in, in the order that they are listed.

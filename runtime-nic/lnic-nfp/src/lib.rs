@@ -12,11 +12,13 @@
 
 #![forbid(unsafe_code)]
 
+mod elf;
 mod machine;
 mod process;
 mod state;
 mod toolchain;
 
+pub use elf::Sizes;
 pub use machine::{Code, Machine};
 pub use process::PATIENCE;
 pub use toolchain::{Build, STRICT, Toolchain};

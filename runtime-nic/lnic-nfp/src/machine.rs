@@ -10,6 +10,7 @@ use lambdac_mir::interp::{Answer, Outcome, Services, StateDump};
 use lambdac_mir::{Data, LambdaId, Loc, ServiceOp, TrapCause};
 use tempfile::TempDir;
 
+use crate::elf::{self, Sizes};
 use crate::process::Process;
 use crate::state;
 use crate::toolchain::{Build, Toolchain};
@@ -73,6 +74,19 @@ impl Code {
         let to = self.path(&format!("lambdas.{}.{build:?}.o", toolchain.name()));
         toolchain.object(&self.path("lambdas.c"), &[self.folder.path()], build, true, &to)?;
         Ok(to)
+    }
+
+    /// Bytes of code and constants that the unit takes when compiled for size.
+    ///
+    /// # Errors
+    /// What the compiler says, or that it made something odd.
+    pub fn sizes(&self, toolchain: &Toolchain) -> Result<Sizes> {
+        let object = self.compile(toolchain, &Build::Small)?;
+        let bytes = std::fs::read(object).map_err(io("reading an object"))?;
+        elf::sizes(&bytes).ok_or_else(|| Error::Compiler {
+            compiler: toolchain.name().to_owned(),
+            text: "what it made is no 64-bit little-endian ELF object".to_owned(),
+        })
     }
 
     fn path(&self, name: &str) -> PathBuf {

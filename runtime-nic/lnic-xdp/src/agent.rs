@@ -21,10 +21,10 @@ use std::time::{Duration, Instant};
 use lambdac_backend_ebpf::abi;
 use lnic_host::{Engine, EventLog, LoadedImage, Prefix, Running};
 
-use crate::contents::Contents;
+use crate::contents::{Contents, is_table};
 use crate::engine::NicEngine;
 use crate::error::{Error, Missing, Result};
-use crate::events::{Events, Worker};
+use crate::events::{Events, Wire, Worker};
 use crate::generation::Generation;
 use crate::interface::{Device, Interface, Peer};
 use crate::link::Link;
@@ -194,6 +194,7 @@ impl Agent {
             running: running.clone(),
             mac: self.interface.mac,
             address: self.address,
+            wire: Arc::new(Wire::open(&self.device.interface)?),
         };
         current.events.set_worker(Some(worker.clone()));
         let counters = Arc::new(Counters::new(
@@ -207,11 +208,12 @@ impl Agent {
             current.generation.dispatcher()?,
         )?;
         running.set_nic(counters.clone());
+        let waiter = self.waiter(&current.generation, &worker.wire, None)?;
         self.attached = Some(Attached {
             link,
             worker,
             counters,
-            waiters: self.waiter(&current.generation)?.into_iter().collect(),
+            waiters: waiter.into_iter().collect(),
             listeners: vec![Listener::start(current.events)?],
         });
         self.announce(SocketAddr::new(self.address.into(), port));
@@ -219,9 +221,14 @@ impl Agent {
     }
 
     /// The thread that ends waits in an image.
-    fn waiter(&self, generation: &Arc<Generation>) -> Result<Option<Waiter>> {
+    fn waiter(
+        &self,
+        generation: &Arc<Generation>,
+        wire: &Arc<Wire>,
+        older: Option<&Waiter>,
+    ) -> Result<Option<Waiter>> {
         match &self.row {
-            Some(row) => Waiter::start(generation, row, &self.device.interface),
+            Some(row) => Waiter::start(generation, row, &self.device.interface, wire, older),
             None => Ok(None),
         }
     }
@@ -265,14 +272,21 @@ impl Agent {
         let (Some(next), Some(current)) = (self.next.take(), self.current.take()) else {
             return Ok(());
         };
-        let waiter = self.waiter(&next.generation)?;
-        let Some(attached) = &mut self.attached else {
+        let Some(mut attached) = self.attached.take() else {
             self.current = Some(next);
             return Ok(());
         };
+        let taken_over = self.take_over(&mut attached, &next, &current);
+        self.attached = Some(attached);
+        self.current = Some(next);
+        taken_over
+    }
+
+    fn take_over(&self, attached: &mut Attached, next: &Loaded, current: &Loaded) -> Result<()> {
+        announce_moves(&current.generation, &next.generation);
         attached.waiters.retain(|waiter| !waiter.has_ended());
-        attached.waiters.iter().for_each(Waiter::retire);
-        attached.waiters.extend(waiter);
+        let waiter = self.waiter(&next.generation, &attached.worker.wire, attached.waiters.last())?;
+        crate::wait::link(next.generation.image(), current.generation.image())?;
         let same_ring = Arc::ptr_eq(&next.events, &current.events);
         if !same_ring {
             next.events.set_worker(Some(attached.worker.clone()));
@@ -283,12 +297,13 @@ impl Agent {
         if !Arc::ptr_eq(dispatcher, current.generation.dispatcher()?) {
             attached.link.replace(dispatcher)?;
         }
+        attached.waiters.iter().for_each(Waiter::retire);
+        attached.waiters.extend(waiter);
         attached.counters.set_generation(next.generation.clone())?;
         match same_ring {
             true => next.events.set_generation(next.generation.clone()),
             false => attached.retire(),
         }
-        self.current = Some(next);
         Ok(())
     }
 
@@ -311,6 +326,31 @@ impl Agent {
             listeners.into_iter().for_each(Listener::stop);
         }
         tracing::debug!(interface = %self.device.interface, "the NIC answers no more");
+    }
+}
+
+/// Says which state changes sides, and so starts anew.
+fn announce_moves(from: &Generation, to: &Generation) {
+    for resident in to.workloads() {
+        let workload = resident.name();
+        let Some(old) = from.workloads().iter().find(|old| old.name() == workload) else {
+            continue;
+        };
+        for object in resident.module.objects.iter().filter(|object| !is_table(object)) {
+            let name = &*object.name;
+            if !old.module.objects.iter().any(|object| *object.name == *name) {
+                continue;
+            }
+            match (old.places.on_nic(name), resident.places.on_nic(name)) {
+                (true, false) => {
+                    tracing::warn!(%workload, state = name, "moves from the NIC to the host and starts anew");
+                }
+                (false, true) => {
+                    tracing::warn!(%workload, state = name, "moves from the host to the NIC and starts anew");
+                }
+                _ => {}
+            }
+        }
     }
 }
 

@@ -56,6 +56,8 @@ enum Side {
     /// The NIC where it doesn't pass the request up; over the wire only where that has state.
     Nic {
         stateful: bool,
+        /// Whether a message of several packets is run as a request without payload.
+        any_length: bool,
     },
 }
 
@@ -75,6 +77,7 @@ impl NicEngine {
         let side = |resident: &crate::contents::Resident| match resident.is_native() {
             true => Side::Nic {
                 stateful: resident.is_stateful(),
+                any_length: resident.places.takes_any_length(),
             },
             false => Side::Host,
         };
@@ -98,13 +101,14 @@ impl NicEngine {
         }
     }
 
-    /// Whether the NIC is asked first.
-    fn is_nics(&self, workload: usize, packet: &Packet, request: &[u8]) -> bool {
+    /// The request that the NIC is asked first, if it is.
+    fn for_nic<'r>(&self, workload: usize, packet: &Packet, request: &'r [u8]) -> Option<&'r [u8]> {
         let over_http = packet.dst_port == 0;
-        match self.sides.get(workload) {
-            // What is longer than a packet fits no lambda of the NIC's.
-            Some(Side::Nic { stateful }) => (*stateful || over_http) && request.len() <= MAX_FRAGMENT,
-            Some(Side::Host) | None => false,
+        match self.sides.get(workload)? {
+            Side::Host => None,
+            Side::Nic { stateful, .. } if !(*stateful || over_http) => None,
+            Side::Nic { .. } if request.len() <= MAX_FRAGMENT => Some(request),
+            Side::Nic { any_length, .. } => any_length.then_some(&[]),
         }
     }
 
@@ -313,8 +317,8 @@ impl Engine for NicEngine {
     ) -> Outcome {
         let memory = self.memory(scratch);
         memory.answered_by = HOST;
-        if self.is_nics(workload, packet, request) {
-            match self.run(workload, packet, request, io) {
+        if let Some(sent) = self.for_nic(workload, packet, request) {
+            match self.run(workload, packet, sent, io) {
                 None => {}
                 Some(NicOutcome::Ended(outcome)) => {
                     memory.answered_by = NIC;

@@ -1,4 +1,5 @@
-//! What programs report through the ring buffer, and where it goes: punts to the worker, log lines and traps to its log.
+//! What programs report through the ring buffer, and where it goes: punts to the worker, log lines and traps to its log,
+//! packets that the driver had no room for to the wire.
 //!
 //! The ring is read under a lock, by the agent's thread and by whoever just ran a program himself and must know whether
 //! it punted: a program says so nowhere else.
@@ -6,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,10 +16,11 @@ use lambdac_backend_ebpf::packet;
 use lambdac_mir::TrapCause as MirCause;
 use lnic_host::{EventLog, Running, TrapCause};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::generation::Generation;
 use crate::map::Map;
 use crate::ring::RingBuffer;
+use crate::sys;
 
 /// Records taken at a time, so that others get at the ring in between.
 const BATCH: usize = 256;
@@ -55,6 +58,33 @@ pub(crate) struct Worker {
     /// Own Ethernet and IPv4 address.
     pub(crate) mac: [u8; 6],
     pub(crate) address: Ipv4Addr,
+    /// Where frames leave.
+    pub(crate) wire: Arc<Wire>,
+}
+
+/// The interface, for sending whole frames.
+pub(crate) struct Wire {
+    socket: OwnedFd,
+    index: u32,
+}
+
+impl Wire {
+    /// The interface of this name.
+    pub(crate) fn open(interface: &str) -> Result<Self> {
+        let socket = sys::packet_socket().map_err(|source| Error::System {
+            what: "cannot open a socket to send frames",
+            source,
+        })?;
+        let index = crate::link::interface_index(interface)?;
+        Ok(Self { socket, index })
+    }
+
+    /// Sends a frame as if a program had. One that can't be sent is lost, as on any wire.
+    pub(crate) fn send(&self, frame: &[u8]) {
+        if let Err(error) = sys::send_frame(&self.socket, self.index, frame) {
+            tracing::warn!(%error, "what a lambda sends could not be sent");
+        }
+    }
 }
 
 impl Events {
@@ -175,6 +205,10 @@ impl Reader<'_> {
             What::Punt { to, frame } => {
                 return self.punt(resident.name(), to.map(|to| (to, lambda(to))), frame);
             }
+            What::Frame(frame) => match self.worker {
+                Some(worker) => worker.wire.send(frame),
+                None => tracing::error!("a NIC program sends a packet, and there is no interface"),
+            },
             What::Log(items) => self.log.log(now_ns(), resident.name(), || line(items)),
             What::Trap { cause } => {
                 let name = event.lambda.and_then(lambda).unwrap_or("?");

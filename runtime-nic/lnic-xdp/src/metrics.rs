@@ -227,13 +227,12 @@ const SERVICE_EVENTS: [(&str, Ended); 3] = [
 ];
 
 /// Why requests to services were not sent.
-const UNSENT: [(&str, Ended); 6] = [
+const UNSENT: [(&str, Ended); 5] = [
     ("key", Ended::UnsentKey),
     ("no_slot", Ended::UnsentSlots),
     ("no_ports", Ended::UnsentPorts),
     ("no_route", Ended::UnsentRoute),
     ("no_neighbour", Ended::UnsentNeighbour),
-    ("send_failed", Ended::UnsentTailroom),
 ];
 
 /// Traps by cause; the last is a failed check of the compiler's own.

@@ -6,18 +6,12 @@
 use std::sync::OnceLock;
 
 use aya_obj::generated::{bpf_attach_type, bpf_cmd, bpf_prog_type};
+use lambdac_backend_ebpf::kernel;
 
 use crate::error::Error;
 use crate::error::Missing;
 use crate::map::{Map, MapDef, MapKind};
 use crate::sys;
-
-/// Helpers that the compiler's programs lean on, with the kernel that has them first.
-const HELPERS: [(i32, &str, &str); 3] = [
-    (181, "bpf_loop", "5.17"),
-    (189, "bpf_xdp_load_bytes", "5.18"),
-    (190, "bpf_xdp_store_bytes", "5.18"),
-];
 
 /// `r0 = 2` (`XDP_PASS`), `exit`, in the encoding of RFC 9669.
 const PASS: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 2, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
@@ -51,14 +45,21 @@ fn try_all() -> Result<(), Missing> {
             "the kernel's eBPF compiler is off (sysctl net.core.bpf_jit_enable=1 puts it on)".to_owned(),
         ));
     }
-    HELPERS
-        .iter()
-        .find(|(number, ..)| !has_helper(*number))
-        .map_or(Ok(()), |(_, name, version)| {
+    let device = lambdac_target::builtin("xdp").expect("a device of this name is built in");
+    let mut helpers = kernel::helpers(&device);
+    // The newest first: it tells most.
+    helpers.sort_by_key(|(_, release)| std::cmp::Reverse(*release));
+    match helpers.iter().find(|(helper, _)| !has_helper(helper.id())) {
+        None => Ok(()),
+        Some((helper, release)) => {
+            let release =
+                release.map_or_else(|| "a newer one".to_owned(), |release| format!("Linux {release}"));
+            let name = helper.name();
             Err(Missing(format!(
-                "this kernel has no {name}, which Linux {version} brought"
+                "this kernel has no bpf_{name} for XDP, which {release} brought"
             )))
-        })
+        }
+    }
 }
 
 fn missing(error: &std::io::Error, what: &str, capability: &str) -> Missing {
@@ -72,7 +73,7 @@ fn missing(error: &std::io::Error, what: &str, capability: &str) -> Missing {
 }
 
 /// Whether the verifier knows a helper for XDP: a call of an unknown one is refused in words of its own.
-fn has_helper(number: i32) -> bool {
+fn has_helper(number: u32) -> bool {
     let mut call = [0x85, 0, 0, 0, 0, 0, 0, 0];
     call[4..].copy_from_slice(&number.to_le_bytes());
     let mut log = vec![0; 4096];

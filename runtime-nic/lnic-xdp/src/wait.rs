@@ -30,6 +30,20 @@ pub fn fill(image: &Image, workloads: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Has answers that nothing in an image waits for go to the image before it.
+///
+/// # Errors
+/// If the kernel refuses.
+pub(crate) fn link(image: &Image, previous: &Image) -> Result<()> {
+    let (Some(array), Some(answer)) = (
+        image.maps().get(wait::RESUMES),
+        previous.programs().get(wait::ANSWER),
+    ) else {
+        return Ok(());
+    };
+    array.set_program(wait::PREVIOUS, answer)
+}
+
 /// A request to a service, as a program sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {

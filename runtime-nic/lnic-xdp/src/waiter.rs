@@ -10,7 +10,6 @@
 //! thread reads the next hop from the kernel's tables and leaves it in the services' section.
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -19,13 +18,12 @@ use std::time::{Duration, Instant};
 use lambdac_backend_ebpf::abi::wait::{self, Service};
 
 use crate::error::{Error, Result};
-use crate::events::now_ns;
+use crate::events::{Wire, now_ns};
 use crate::generation::Generation;
 use crate::map::Map;
 use crate::program::{Action, Program};
 use crate::ring::Mapping;
 use crate::route;
-use crate::sys;
 
 /// Ports in a row: with 16 bits of id, 2^22 guesses for an answer. A power of two.
 const PORTS: u16 = 64;
@@ -80,7 +78,6 @@ impl PortRow {
         wait::Ports {
             first: self.first,
             count: PORTS,
-            resume: 0,
         }
     }
 
@@ -142,15 +139,18 @@ struct Waiting {
 pub(crate) struct Waiter {
     stopping: Arc<AtomicBool>,
     retiring: Arc<AtomicBool>,
+    ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Waiter {
-    /// Starts the thread of an image, if lambdas wait in it.
+    /// Starts the thread of an image, if lambdas wait in it; `older` is the one of the image before.
     pub(crate) fn start(
         generation: &Arc<Generation>,
         row: &Arc<PortRow>,
         interface: &str,
+        wire: &Arc<Wire>,
+        older: Option<&Self>,
     ) -> Result<Option<Self>> {
         let Some(map) = generation.image().maps().get(wait::WAITS) else {
             return Ok(None);
@@ -160,23 +160,20 @@ impl Waiter {
             .iter()
             .flat_map(|resident| &resident.services)
             .map(|service| Duration::from_nanos(service.timeout));
-        let (stopping, retiring) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let index = crate::link::interface_index(interface)?;
+        let [stopping, retiring, ended] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
         let mut watch = Watch {
             slots: Slots::new(map)?,
             expire: generation.image().program(wait::EXPIRE)?.clone(),
             generation: generation.clone(),
             row: row.clone(),
             interface: interface.to_owned(),
-            index,
-            wire: sys::packet_socket().map_err(|source| Error::System {
-                what: "cannot open a socket to send frames",
-                source,
-            })?,
+            wire: wire.clone(),
             least: timeouts.min().unwrap_or(LONGEST).clamp(SHORTEST, LONGEST),
             hops: None,
             stopping: stopping.clone(),
             retiring: retiring.clone(),
+            ended: ended.clone(),
+            older: older.map(|older| older.ended.clone()),
         };
         watch.look_after_hops();
         let thread = std::thread::Builder::new()
@@ -189,18 +186,19 @@ impl Waiter {
         Ok(Some(Self {
             stopping,
             retiring,
+            ended,
             thread: Some(thread),
         }))
     }
 
-    /// Lets the thread end once nothing waits in its image.
+    /// Lets the thread end once nothing waits in its image, nor in an older one, whose answers come through it.
     pub(crate) fn retire(&self) {
         self.retiring.store(true, Ordering::SeqCst);
     }
 
     /// Whether it has ended.
     pub(crate) fn has_ended(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+        self.ended.load(Ordering::SeqCst)
     }
 }
 
@@ -222,24 +220,40 @@ struct Watch {
     generation: Arc<Generation>,
     row: Arc<PortRow>,
     interface: String,
-    index: u32,
-    wire: OwnedFd,
+    wire: Arc<Wire>,
     /// The shortest timeout.
     least: Duration,
     /// When next hops were looked after last.
     hops: Option<Instant>,
     stopping: Arc<AtomicBool>,
     retiring: Arc<AtomicBool>,
+    ended: Arc<AtomicBool>,
+    /// Whether the thread of the image before has ended.
+    older: Option<Arc<AtomicBool>>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Watch {
     fn run(mut self) {
+        // A program that ran when its image was replaced may begin to wait a moment later: one look more.
+        let mut last = false;
         while !self.stopping.load(Ordering::SeqCst) {
             let retiring = self.retiring.load(Ordering::SeqCst);
             let (any, pause) = self.turn();
-            if retiring && !any {
+            let alone = self
+                .older
+                .as_ref()
+                .is_none_or(|older| older.load(Ordering::SeqCst));
+            let done = retiring && !any && alone;
+            if done && last {
                 return;
             }
+            last = done;
             if !retiring && self.hops.is_none_or(|last| last.elapsed() >= HOPS) {
                 self.look_after_hops();
             }
@@ -267,11 +281,7 @@ impl Watch {
     fn end(&self, waiting: &Waiting) {
         let frame = wait::expire_frame(waiting.slot, waiting.word);
         match self.expire.run(&frame, 1) {
-            Ok(run) if run.action == Action::Tx && waiting.by_wire => {
-                if let Err(error) = sys::send_frame(&self.wire, self.index, &run.packet) {
-                    tracing::warn!(%error, "what a lambda sends after a timeout could not be sent");
-                }
-            }
+            Ok(run) if run.action == Action::Tx && waiting.by_wire => self.wire.send(&run.packet),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "a wait on the NIC could not be ended"),
         }

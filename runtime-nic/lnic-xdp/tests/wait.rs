@@ -26,7 +26,6 @@ const SERVICE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 9), 112
 const PORTS: wait::Ports = wait::Ports {
     first: 40_000,
     count: 64,
-    resume: 0,
 };
 const ID: u32 = 0x0007_0001;
 

@@ -1,5 +1,5 @@
 //! Lambdas that wait on the NIC, with real packets between network namespaces: many at once, lost answers, answers that
-//! come twice and late, and code that is swapped under a wait.
+//! come twice and late, requests that a driver has no room for, and code that is swapped under a wait.
 
 mod support {
     pub mod nic;
@@ -17,7 +17,8 @@ use lambdac_tests::peers::{PATIENCE, until};
 use lnic_wire::{Header, Kind, Status};
 use support::nic::{World, inside, net};
 
-/// A service in the client's namespace that has every key, with the key, reversed, as its value.
+/// A service in the client's namespace that has every key, with the key, reversed, as its value, and stores everything.
+/// While it is silent it keeps its answers to itself, and sends them afterwards.
 struct Service {
     silent: Arc<AtomicBool>,
     asked: Arc<AtomicU64>,
@@ -34,15 +35,18 @@ impl Service {
         let (quiet, over, seen) = (silent.clone(), stop.clone(), asked.clone());
         let thread = std::thread::spawn(move || {
             let mut buffer = [0; 2048];
+            let mut kept = Vec::new();
             while !over.load(SeqCst) {
-                let Ok((len, from)) = socket.recv_from(&mut buffer) else {
+                if let Ok((len, from)) = socket.recv_from(&mut buffer)
+                    && let Some(answer) = answer(&buffer[..len])
+                {
+                    seen.fetch_add(1, SeqCst);
+                    kept.push((answer, from));
+                }
+                if quiet.load(SeqCst) {
                     continue;
-                };
-                let Some(answer) = answer(&buffer[..len]) else {
-                    continue;
-                };
-                seen.fetch_add(1, SeqCst);
-                if !quiet.load(SeqCst) {
+                }
+                for (answer, from) in kept.drain(..) {
                     // The second one finds nothing that waits.
                     for _ in 0..2 {
                         socket.send_to(&answer, from).unwrap();
@@ -68,9 +72,16 @@ impl Drop for Service {
     }
 }
 
-/// The answer to a datagram; none to what is no get.
+/// The answer to a datagram; none to what is no whole get or set.
 fn answer(datagram: &[u8]) -> Option<Vec<u8>> {
     let (head, text) = datagram.split_first_chunk::<8>()?;
+    if let Some(rest) = text.strip_prefix(b"set key 0 0 ") {
+        let (len, rest) = rest.split_at(rest.iter().position(|&byte| byte == b'\r')?);
+        let len: usize = std::str::from_utf8(len).ok()?.parse().ok()?;
+        let value = rest.strip_prefix(b"\r\n")?.strip_suffix(b"\r\n")?;
+        let whole = value.len() == len && value.iter().zip(0u8..=255).all(|(&byte, at)| byte == at);
+        return whole.then(|| [&head[..], b"STORED\r\n"].concat());
+    }
     let key = text.strip_prefix(b"get ")?.strip_suffix(b"\r\n")?;
     let value: Vec<u8> = key.iter().rev().copied().collect();
     let line = format!("VALUE {} 0 {}\r\n", key.escape_ascii(), value.len());
@@ -106,10 +117,14 @@ struct Waits {
 
 /// A worker with the workload; none where the machine can't.
 fn start(timeout: &str, flags: &[&str]) -> Option<Waits> {
+    start_with(&source(timeout, "failed"), flags)
+}
+
+fn start_with(source: &str, flags: &[&str]) -> Option<Waits> {
     let net = net()?;
     let service = Service::start(&net);
     let dir = tempfile::tempdir().expect("there are temporary folders");
-    std::fs::write(dir.path().join("waits.lnic"), source(timeout, "failed")).unwrap();
+    std::fs::write(dir.path().join("waits.lnic"), source).unwrap();
     let mut world = World::start_in(net, &[&dir.path().display().to_string()], flags)?;
     world.dir = dir;
     Some(Waits { world, service })
@@ -204,6 +219,72 @@ fn a_lost_answer_is_a_failure_after_the_timeout() {
     assert_eq!(call(b"abc"), ("abc/failed".to_owned(), "xdp".to_owned()));
     let state = world.fetch("GET", "/system/state/waits", b"").json();
     assert_eq!(state["asked"], 8);
+}
+
+/// A short request with which much is stored.
+fn stores() -> String {
+    format!(
+        "workload waits;
+service cache = memcached(\"{CLIENT}:11211\", timeout = 3s);
+state asked: counter;
+lambda waits(req: [u8; 1]) -> bytes<8> {{
+    asked.add(1);
+    let mut value: bytes<256>;
+    for i in 0..req[0] max 255 {{
+        value.push(i as u8);
+    }}
+    let stored = await cache.set(b\"key\", value) else {{
+        reply b\"failed\";
+    }};
+    reply if stored {{ b\"stored\" }} else {{ b\"not\" }};
+}}
+"
+    )
+}
+
+#[test]
+fn requests_that_the_driver_has_no_room_for_leave_all_the_same() {
+    let Some(waits) = start_with(&stores(), &[]) else {
+        return;
+    };
+    let lens = [0, 1, 100, 140, 180, 220, 255];
+    for len in lens {
+        assert_eq!(waits.world.ask("waits", &[len]), b"stored", "{len}");
+    }
+    let lens = lens.len() as u64;
+    assert_eq!((waits.events("sent"), waits.events("answered")), (lens, lens));
+    assert_eq!(waits.world.requests("waits", "host"), 0);
+    let asked = waits.world.fetch("GET", "/system/state/waits/asked", b"").json();
+    assert_eq!(asked, lens);
+}
+
+#[test]
+fn an_answer_after_a_swap_finds_what_waits_for_it() {
+    let Some(waits) = start("3s", &["--watch"]) else {
+        return;
+    };
+    let world = &waits.world;
+    assert_eq!(world.ask("waits", b"key"), b"key/yek");
+    waits.service.silent.store(true, SeqCst);
+    let before = waits.service.asked.load(SeqCst);
+    std::thread::scope(|scope| {
+        let old = scope.spawn(|| world.ask("waits", b"old"));
+        until("the service was asked", || {
+            waits.service.asked.load(SeqCst) > before
+        });
+        for (round, failed) in ["changed", "again"].into_iter().enumerate() {
+            let file = world.dir.path().join("waits.lnic");
+            std::fs::write(file, source("100ms", failed)).unwrap();
+            until("the image was swapped", || {
+                world.worker.log().matches("swapped").count() > round
+            });
+            assert_eq!(world.ask("waits", b"new"), format!("new/{failed}").as_bytes());
+        }
+        assert!(!old.is_finished(), "the new code came too late for this test");
+        waits.service.silent.store(false, SeqCst);
+        assert_eq!(old.join().unwrap(), b"old/dlo");
+    });
+    assert_eq!(world.ask("waits", b"key"), b"key/yek");
 }
 
 #[test]

@@ -96,7 +96,7 @@ wire! {
     EmptyFragment Dropped "empty_fragment";
     /// A fragment before the last that is not full.
     ShortMiddle Dropped "short_middle";
-    /// The driver refused to change the length of the packet for the reply.
+    /// The driver had no room for the packet, and the ring none for handing it to the agent.
     NoTailroom Dropped "send_failed";
     /// A service's answer that nothing waits for, or not any more.
     AnswerUnasked Dropped "answer_unasked";
@@ -190,8 +190,6 @@ ended! {
     UnsentRoute = 25;
     /// Not sent: the next hop's Ethernet address is not known.
     UnsentNeighbour = 26;
-    /// Not sent: the driver refused to change the length of the packet.
-    UnsentTailroom = 27;
 }
 
 #[cfg(test)]

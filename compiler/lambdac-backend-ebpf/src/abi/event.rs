@@ -5,16 +5,17 @@
 //!
 //! | offset | bytes | field |
 //! | --- | --- | --- |
-//! | 0 | 4 | kind: 1 punt, 2 log, 3 trap |
+//! | 0 | 4 | kind: 1 punt, 2 log, 3 trap, 4 frame |
 //! | 4 | 4 | position of the workload |
-//! | 8 | 4 | lambda, an index of the workload's module; [`NOBODY`] for the match stage |
-//! | 12 | 4 | punt: lambda it is handed to, or [`NOBODY`] for `punt;` · trap: cause · log: 0 |
+//! | 8 | 4 | lambda, an index of the workload's module; [`NOBODY`] for the match stage, and for a frame |
+//! | 12 | 4 | punt: lambda it is handed to, or [`NOBODY`] for `punt;` · trap: cause · log, frame: 0 |
 //! | 16 | 4 | file, an index of the workload's module |
 //! | 20 | 4 | line, from 1; 0 where unknown |
 //! | 24 | 4 | bytes of data |
 //! | 28 | 4 | 0 |
 //!
-//! Data of a punt is the packet from its Ethernet header, untouched; a trap has none; a log line is a row of
+//! Data of a punt is the packet from its Ethernet header, untouched; that of a frame is a packet to be sent by the
+//! interface, as it is, because the driver had no room for it; a trap has none; a log line is a row of
 //! items, padded to 8 bytes each: u32 kind (0 text, 1 unsigned, 2 signed, 3 truth value, 4 bytes), u32 length, then so
 //! many bytes. The length of kinds 1 to 3 is 8.
 
@@ -30,8 +31,10 @@ pub const PUNT: u32 = 1;
 pub const LOG: u32 = 2;
 /// Kind of a trap.
 pub const TRAP: u32 = 3;
-/// Bytes of a punt's record: the header and room for the longest request, in whole words.
-pub const PUNT_BYTES: u32 = (HEADER + packet::MAX_FRAME as u32).next_multiple_of(8);
+/// Kind of a frame that the agent is to send.
+pub const FRAME: u32 = 4;
+/// Bytes of the record of a punt or a frame: the header and room for the longest request or reply, in whole words.
+pub const PACKET_BYTES: u32 = (HEADER + packet::MAX_FRAME as u32).next_multiple_of(8);
 /// Most data bytes of a log line; what is longer is cut off.
 pub const LOG_MAX: u32 = 1024;
 /// Cause of a trap by a check that is there for the verifier alone. Other causes are
@@ -83,6 +86,8 @@ pub enum What<'a> {
         /// Its cause: an index of `TrapCause::ALL`, or [`CAUSE_UNREACHABLE`].
         cause: u32,
     },
+    /// A packet that the driver had no room for: a reply, or a request to a service. The agent sends it.
+    Frame(&'a [u8]),
 }
 
 /// An event.
@@ -114,6 +119,7 @@ impl<'a> Event<'a> {
             },
             LOG => What::Log(log_items(data)?),
             TRAP => What::Trap { cause: word(12) },
+            FRAME => What::Frame(data),
             _ => return None,
         };
         Some(Event {

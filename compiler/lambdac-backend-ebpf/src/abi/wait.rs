@@ -35,10 +35,13 @@ use std::net::SocketAddrV4;
 
 /// Map of the slots, an array that user space may map into its memory. Only in objects with lambdas that await.
 pub const WAITS: &str = "waits";
-/// Map of programs: [`ANSWER`] at 0, then the workloads' continuation programs, by position.
+/// Map of programs: [`ANSWER`] at 0, the one of the image before at [`PREVIOUS`], then the workloads' continuation
+/// programs, by position.
 pub const RESUMES: &str = "resumes";
+/// Index in [`RESUMES`] of the program that gets answers which nothing in this image waits for.
+pub const PREVIOUS: u32 = 1;
 /// Index in [`RESUMES`] of the first workload.
-pub const FIRST_RESUME: u32 = 1;
+pub const FIRST_RESUME: u32 = 2;
 /// Section of the [`Ports`].
 pub const PORTS: &str = ".data.ports";
 /// Name of the program for packets that come to one of the ports.
@@ -127,33 +130,27 @@ pub fn services_section(workload: &str) -> String {
 /// | --- | --- | --- |
 /// | 0 | 2 | first port |
 /// | 2 | 2 | how many: a power of two, or 0: awaits fail |
-/// | 4 | 4 | added to indexes of [`RESUMES`], but not to the one of [`ANSWER`] |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ports {
     /// The first port.
     pub first: u16,
     /// How many.
     pub count: u16,
-    /// Added to the index of a continuation program, so that old ones can stay for what waits.
-    pub resume: u32,
 }
 
 impl Ports {
     /// Bytes of the section.
-    pub const BYTES: usize = 8;
+    pub const BYTES: usize = 4;
     /// Offset of the first port.
     pub const FIRST: u32 = 0;
     /// Offset of the count.
     pub const COUNT: u32 = 2;
-    /// Offset of what is added to indexes.
-    pub const RESUME: u32 = 4;
 
     /// As the section holds it.
     pub fn encode(&self) -> [u8; Ports::BYTES] {
         let mut bytes = [0; Ports::BYTES];
         bytes[..2].copy_from_slice(&self.first.to_le_bytes());
-        bytes[2..4].copy_from_slice(&self.count.to_le_bytes());
-        bytes[4..].copy_from_slice(&self.resume.to_le_bytes());
+        bytes[2..].copy_from_slice(&self.count.to_le_bytes());
         bytes
     }
 }
@@ -236,9 +233,8 @@ mod tests {
         let ports = Ports {
             first: 0x1234,
             count: 64,
-            resume: 7,
         };
-        assert_eq!(ports.encode(), [0x34, 0x12, 64, 0, 7, 0, 0, 0]);
+        assert_eq!(ports.encode(), [0x34, 0x12, 64, 0]);
     }
 
     #[test]

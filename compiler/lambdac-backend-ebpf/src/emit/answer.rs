@@ -69,9 +69,17 @@ impl Emitter<'_> {
         }
     }
 
-    fn bind_refused(&mut self, refused: &Refused) {
+    fn bind_refused(&mut self, ctx: V, refused: &Refused) {
+        self.bind(refused.unasked);
+        // It may be for what began to wait in the image before. Where it comes back from, there is none.
+        let programs = Arg::Wide(Imm64::Map(abi::RESUMES.to_owned()));
+        self.push(Inst::Call {
+            callee: Callee::Helper(Helper::TailCall),
+            args: vec![Arg::Reg(ctx), programs, Arg::Imm(abi::PREVIOUS.cast_signed())],
+            result: None,
+        });
+        self.wire_end(Wire::AnswerUnasked, action::DROP);
         for (mark, why) in [
-            (refused.unasked, Wire::AnswerUnasked),
             (refused.peer, Wire::AnswerWrongPeer),
             (refused.malformed, Wire::AnswerMalformed),
             (refused.key, Wire::AnswerWrongKey),
@@ -117,7 +125,7 @@ impl Emitter<'_> {
         self.bind(fits);
         self.win(slot, word, refused.unasked);
         self.hand_over(ctx, slot, kind);
-        self.bind_refused(&refused);
+        self.bind_refused(ctx, &refused);
         self.end_piece();
     }
 

@@ -186,12 +186,11 @@ impl<'m> Emitter<'m> {
         let complete = self.mark();
         self.branch(Cond::Eq, result, finish::STORE, store);
         self.branch(Cond::Ne, result, finish::NO_ROOM, complete);
-        // The host answers instead, by running it once more, as for a request that comes twice. An answer of a service
-        // is nothing that it could run.
-        if self.ingress.is_some() {
-            self.wire_end(abi::Wire::NoTailroom, action::DROP);
-        } else {
-            self.pass();
+        // What lies in the packet never makes it longer.
+        if let Some(source) = source {
+            let from = self.moved_pointer(source);
+            let size = self.operand_arg(&len);
+            self.post(packet::PAYLOAD.into(), from, size);
         }
         self.bind(complete);
         self.exit_with(result);
@@ -218,24 +217,41 @@ impl<'m> Emitter<'m> {
             return self.copy_pieces((start, packet::PAYLOAD), source, len as u32);
         }
         let done = self.mark();
-        let size = match len {
-            Val::Imm(len) => Arg::Imm(*len as i32),
-            _ => {
-                let reg = self.reg(len);
-                self.branch(Cond::Lt, reg, 1, done);
-                Arg::Reg(reg)
-            }
-        };
-        let (base, off) = source;
-        let from = self.new_reg();
-        self.mov(from, base);
-        if off != 0 {
-            self.alu(AluOp::Add, from, i32::from(off));
+        let size = self.operand_arg(len);
+        if let Arg::Reg(reg) = size {
+            self.branch(Cond::Lt, reg, 1, done);
         }
+        let from = self.moved_pointer(source);
         let offset = Arg::Imm(i32::from(packet::PAYLOAD));
         let args = vec![Arg::Reg(ctx), offset, Arg::Reg(from), size];
         self.call(Helper::XdpStoreBytes, args);
         self.bind(done);
+    }
+
+    fn operand_arg(&mut self, val: &Val) -> Arg {
+        match val {
+            Val::Imm(imm) => Arg::Imm(*imm as i32),
+            _ => Arg::Reg(self.reg(val)),
+        }
+    }
+
+    fn moved_pointer(&mut self, (base, off): (V, i16)) -> V {
+        let to = self.new_reg();
+        self.mov(to, base);
+        if off != 0 {
+            self.alu(AluOp::Add, to, i32::from(off));
+        }
+        to
+    }
+
+    /// Has the agent send a packet that the driver leaves no room for: `headers` bytes of this one, then so many from
+    /// elsewhere.
+    pub(super) fn post(&mut self, headers: i32, from: V, len: Arg) {
+        let ctx = self.ctx();
+        let position = Arg::Imm(self.shared.position.cast_signed());
+        let args = vec![Arg::Reg(ctx), Arg::Imm(headers), Arg::Reg(from), len, position];
+        let result = self.call_func(finish::POST, args);
+        self.exit_with(result);
     }
 
     /// Appends the reply to a chunk and goes on with the next one.

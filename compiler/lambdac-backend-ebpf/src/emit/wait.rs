@@ -146,7 +146,9 @@ impl<'m> Emitter<'m> {
         let from = self.address(&Ref::new(text, 0), 0);
         let ctx = self.ctx();
         let result = self.call_func(wait::ASK, vec![Arg::Reg(ctx), Arg::Reg(index), Arg::Reg(len)]);
+        let post = self.mark();
         self.branch(Cond::Eq, result, 0, sent);
+        self.branch(Cond::Eq, result, crate::finish::NO_ROOM, post);
         let key = Arg::Imm(crate::abi::counter_key(self.shared.position).cast_signed());
         self.call_func(crate::finish::COUNT, vec![key, Arg::Reg(result)]);
         self.packet_again();
@@ -154,6 +156,9 @@ impl<'m> Emitter<'m> {
         self.bind(full);
         self.count(Ended::UnsentSlots);
         self.jump(failed);
+        self.bind(post);
+        self.count(Ended::ServiceSent);
+        self.post(wait::TEXT, from, Arg::Reg(len));
         self.bind(sent);
         let to = Arg::Imm(wait::TEXT);
         self.call(

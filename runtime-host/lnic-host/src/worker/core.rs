@@ -240,7 +240,8 @@ impl Core {
                 self.outlet.error(&origin, Status::Trap)
             }
         };
-        self.count_end(image, workload, started, Ended::Status(status));
+        let target = image.engine.answered_by(&self.scratch);
+        self.count_end(target, image, workload, started, Ended::Status(status));
     }
 
     /// Takes a request that HTTP has handed over, and counted as begun.
@@ -261,7 +262,7 @@ impl Core {
             started,
         };
         if image.info(workload).awaits && self.free.is_empty() {
-            return self.end_by(HOST, request, Ended::Status(Status::Overloaded));
+            return self.refuse(request, Status::Overloaded);
         }
         let outcome = self.step(&request, Entry::Invoke(&packet, &body));
         self.settle(request, outcome, Some(&body), epoll);
@@ -302,7 +303,8 @@ impl Core {
             Ok(body) => self.outlet.reply(&done.origin, body),
             Err(status) => self.outlet.error(&done.origin, *status),
         };
-        self.count_end(&done.image, done.workload, done.started, Ended::Status(status));
+        let ended = Ended::Status(status);
+        self.count_end(HOST, &done.image, done.workload, done.started, ended);
     }
 
     /// Takes what has come to a service client's socket.
@@ -401,8 +403,8 @@ impl Core {
         match outcome {
             Outcome::Reply(len) => self.reply(request, len),
             Outcome::Drop => self.end(request, Ended::Dropped),
-            Outcome::BadRequest => self.refuse(request, Status::BadRequest),
-            Outcome::Refused(status) => self.refuse(request, status),
+            Outcome::BadRequest => self.end(request, Ended::Status(Status::BadRequest)),
+            Outcome::Refused(status) => self.end(request, Ended::Status(status)),
             Outcome::Trap(trap) => {
                 let place = (self.index, Writer::Sole);
                 report_trap(
@@ -413,7 +415,7 @@ impl Core {
                     place,
                     self.now,
                 );
-                self.refuse(request, Status::Trap);
+                self.end(request, Ended::Status(Status::Trap));
             }
             Outcome::Punt => self.punt(request, message),
             Outcome::Await(continuation) => self.wait(request, continuation, epoll),
@@ -501,6 +503,7 @@ impl Core {
             origin,
             started,
         } = request;
+        let target = image.engine.answered_by(&self.scratch);
         let status = match origin {
             Origin::Wire(origin) if in_place => {
                 self.outlet.reply_in_place(&origin, len.min(MAX_FRAGMENT), false)
@@ -508,23 +511,23 @@ impl Core {
             Origin::Wire(origin) => self.outlet.reply(&origin, &self.large_reply[..len]),
             Origin::Http(answer) => {
                 let body = Bytes::copy_from_slice(&self.large_reply[..len]);
-                let target = image.engine.answered_by(&self.scratch);
                 let ended = Ended::Status(Status::Ok);
-                self.count_http_end(target, image, workload, started, ended);
+                // Before the caller hears of it.
+                self.count_end(target, image, workload, started, ended);
                 // The caller may have gone; then nobody wants the answer.
                 _ = answer.send(Answered { ended, body, target });
                 return;
             }
         };
-        self.count_end(image, workload, started, Ended::Status(status));
+        self.count_end(target, image, workload, started, Ended::Status(status));
     }
 
-    /// Answers with an error status.
+    /// Answers with an error status without running anything.
     fn refuse(&mut self, request: Request<'_>, status: Status) {
-        self.end(request, Ended::Status(status));
+        self.end_by(HOST, request, Ended::Status(status));
     }
 
-    /// Ends a request without a payload.
+    /// Ends a request that was run, without a payload.
     fn end(&mut self, request: Request<'_>, ended: Ended) {
         let target = request.image.engine.answered_by(&self.scratch);
         self.end_by(target, request, ended);
@@ -542,7 +545,7 @@ impl Core {
             (Origin::Wire(origin), Ended::Status(status)) => _ = self.outlet.error(&origin, status),
             (Origin::Wire(_), Ended::Dropped) => {}
             (Origin::Http(answer), ended) => {
-                self.count_http_end(target, image, workload, started, ended);
+                self.count_end(target, image, workload, started, ended);
                 _ = answer.send(Answered {
                     ended,
                     body: Bytes::new(),
@@ -551,7 +554,7 @@ impl Core {
                 return;
             }
         }
-        self.count_end(image, workload, started, ended);
+        self.count_end(target, image, workload, started, ended);
     }
 
     #[inline]
@@ -563,20 +566,16 @@ impl Core {
             .start(Writer::Sole);
     }
 
+    /// Counts a request's end. What the NIC has run, by a test run from here, it has counted.
     #[inline]
-    fn count_end(&mut self, image: &Image, workload: usize, started: u64, ended: Ended) {
+    fn count_end(&mut self, target: &str, image: &Image, workload: usize, started: u64, ended: Ended) {
         self.tick();
         let shard = image.metrics(workload).shard(self.index);
-        shard.end(ended, self.now.saturating_sub(started), Writer::Sole);
-    }
-
-    /// Counts a request that came over HTTP, before its caller hears of its end. What the NIC has run it has counted.
-    fn count_http_end(&mut self, target: &str, image: &Image, workload: usize, started: u64, ended: Ended) {
         if target == HOST {
-            return self.count_end(image, workload, started, ended);
+            shard.end(ended, self.now.saturating_sub(started), Writer::Sole);
+        } else {
+            shard.hand_over(Writer::Sole);
         }
-        let shard = image.metrics(workload).shard(self.index);
-        shard.hand_over(Writer::Sole);
     }
 
     #[inline]

@@ -100,10 +100,19 @@ pub fn run(setup: &Setup, report: &mut Report) -> Result<()> {
             "web" => row.with_target(Target::AtMost(2.0)),
             _ => row,
         });
-        let programs = image.programs().values();
-        let instructions: usize = programs.map(|program| program.instructions()).sum();
+        let programs = || image.programs().values();
+        let instructions: usize = programs().map(|program| program.instructions()).sum();
+        let machine_code: u32 = programs()
+            .map(|program| program.jited_bytes())
+            .sum::<Result<_, _>>()?;
         let name = format!("{name} with its dispatcher");
         report.add(Row::value(BENCH, &name, "instructions", &[instructions as f64]));
+        report.add(Row::value(
+            BENCH,
+            &name,
+            "bytes of machine code",
+            &[machine_code.into()],
+        ));
     }
     Ok(())
 }
