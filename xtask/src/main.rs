@@ -10,6 +10,7 @@ mod demo_xdp;
 mod golden;
 mod setup;
 mod shell;
+mod skips;
 mod test;
 mod tidy;
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{setup, shell, tidy};
+use crate::{setup, shell, skips, tidy};
 
 /// How much of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub fn run(scope: Scope) -> Result<()> {
     shell::run("cargo", &["build", "--workspace", "--bins"])?;
     let mut test = shell::command("cargo", &["test", "--workspace", "--no-fail-fast"]);
     test.env("INSTA_UPDATE", "no");
-    shell::run_command(&mut test)
+    skips::run(test)
 }
 
 /// The bounded fuzz run, longer than the one that the tests hold.
