@@ -1,8 +1,8 @@
 //! Translation validation of images: what is linked and optimised together answers as each workload alone does on the
 //! HIR evaluator.
 //!
-//! In a CI run (about a minute of one core): 2,000 random images of 2 to 20 workloads with all passes and 200 with each
-//! pass alone, 20 requests a lambda; the examples as one image with their `test` items and 1,000 requests a lambda, and the
+//! In a CI run (about a minute of one core): 2,000 random images of 2 to 20 workloads with all passes, 200 with each
+//! pass alone and 100 with each pass left out, 20 requests a lambda; the examples as one image with their `test` items and 1,000 requests a lambda, and the
 //! conformance programs in groups with theirs and 250; lambdas that take long get fewer. `LAMBDAC_IMAGES` sets how many
 //! random images are run (a tenth of it for each pass), `LAMBDAC_SEED` where the seeds begin. Programs are compiled and
 //! run on the evaluator once each and drawn into many images, so that the time goes into images.
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lambdac_tests::differential::Mismatch;
 use lambdac_tests::fuzz::dice::Dice;
 use lambdac_tests::generate::program;
-use lambdac_tests::images::{Member, compare, image, linked, run_tests, variant};
+use lambdac_tests::images::{Member, compare, device, image, linked, modules, run_tests, variant};
 
 /// Images of a CI run.
 const IMAGES: usize = 2_000;
@@ -139,6 +139,8 @@ fn random_images_answer_as_their_workloads_alone() {
     for alone in &names {
         let others: Vec<&str> = names.iter().copied().filter(|name| name != alone).collect();
         run(&members, first, count / 10, &others);
+        // And all the others.
+        run(&members, first + count, count / 20, &[alone]);
     }
     // Linked alone, nothing is shared.
     for seed in 0..count / 100 {
@@ -146,6 +148,49 @@ fn random_images_answer_as_their_workloads_alone() {
         linked(&drawn)
             .and_then(|image| compare(image, &drawn))
             .unwrap_or_else(|error| panic!("linked: {error}"));
+    }
+}
+
+/// Images of the relinking test.
+const RELINKED: usize = 60;
+
+#[test]
+fn relinking_after_a_change_gives_the_bytes_of_a_clean_build() {
+    let first = env("LAMBDAC_SEED", 0);
+    let members = members(first as u64 * 1000);
+    let mut linker = lambdac_image::Linker::new(device());
+    let options = lambdac_image::Options {
+        validate: true,
+        ..lambdac_image::Options::default()
+    };
+    let mut same = |drawn: &[&Member]| {
+        let sources: Vec<_> = modules(drawn)
+            .into_iter()
+            .map(|(id, module)| lambdac_image::Source {
+                id,
+                module,
+                on_host: Vec::new(),
+            })
+            .collect();
+        let relinked = linker.run("image", &sources, &options);
+        let (relinked, report) = relinked.expect("names are distinct");
+        let mut clean = linked(drawn).unwrap_or_else(|error| panic!("{error}"));
+        let clean_report = lambdac_image::optimize(&mut clean, &device(), &options);
+        assert_eq!(relinked.module.to_string(), clean.module.to_string());
+        assert!(relinked == clean, "the images differ");
+        assert!(report == clean_report, "the reports differ");
+    };
+    for seed in first..first + RELINKED {
+        let mut drawn = draw(&members, seed as u64);
+        same(&drawn);
+        // One goes, another comes.
+        let mut dice = Dice::new(seed as u64);
+        let at = dice.below(drawn.len());
+        let new = &members[dice.below(members.len())];
+        if drawn.iter().all(|member| member.module.name != new.module.name) {
+            drawn[at] = new;
+        }
+        same(&drawn);
     }
 }
 

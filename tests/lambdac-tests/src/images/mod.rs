@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lambdac_image::{Ending, Image, ImageInterp, Options, Packet};
+use lambdac_mir::Module;
 use lambdac_mir::interp::{Answer, Outcome as MirOutcome};
 use lambdac_target::{Device, builtin};
 
@@ -48,20 +49,24 @@ pub fn image(members: &[&Member], disabled: &[&str]) -> Result<Image, Mismatch> 
     Ok(image)
 }
 
-/// Links members, without any pass.
-///
-/// # Errors
-/// What the linker says, or what is wrong with what it made.
-pub fn linked(members: &[&Member]) -> Result<Image, Mismatch> {
-    let modules: Vec<_> = members
+/// Members' modules with the ids that they have in an image.
+pub fn modules(members: &[&Member]) -> Vec<(u32, Arc<Module>)> {
+    members
         .iter()
         .zip(1u16..)
         .map(|(member, index)| {
             let id = lnic_wire::workload_id(index, &member.module.name).unwrap_or_default();
             (id, Arc::clone(&member.module))
         })
-        .collect();
-    let image = lambdac_image::link("image", &modules).map_err(|e| Mismatch(e.to_string()))?;
+        .collect()
+}
+
+/// Links members, without any pass.
+///
+/// # Errors
+/// What the linker says, or what is wrong with what it made.
+pub fn linked(members: &[&Member]) -> Result<Image, Mismatch> {
+    let image = lambdac_image::link("image", &modules(members)).map_err(|e| Mismatch(e.to_string()))?;
     image
         .validate()
         .map_err(|errors| Mismatch(format!("linking made a broken image: {errors:?}")))?;
