@@ -3,8 +3,9 @@
 //!
 //! A condition is brought into alternatives of facts. A fact is a subject and the set of words that it may be: a
 //! comparison with a constant gives a set of the compared expression, anything else is a bool that must be true (or
-//! false). A rule is covered where each of its alternatives implies one of a single earlier rule; that several
-//! earlier rules cover one together is not seen.
+//! false). A rule is covered where each of its alternatives implies one of an earlier rule, or is taken apart between
+//! several: what one of them leaves of it, others take. `_` after rules that take everything together is no mistake, but
+//! a default.
 
 use lambdac_diag::{Diagnostic, Sink, Span};
 use lambdac_hir::{BinOp, Dispatch, Expr, ExprKind, Rule, Type, UnOp, Workload};
@@ -15,6 +16,10 @@ use crate::same::{constant, same_expr};
 const MAX_COMPARED: usize = 256;
 /// A condition of more alternatives is taken as one bool.
 const MAX_ALTERNATIVES: usize = 64;
+/// Most pieces that an alternative is taken apart into; beyond, it counts as not covered.
+const MAX_PIECES: usize = 2_000;
+/// Earlier rules that are pointed at where several cover one.
+const MAX_SHOWN: usize = 3;
 
 /// Checks the `match`.
 pub fn check(workload: &Workload, sink: &mut Sink) {
@@ -41,7 +46,12 @@ pub fn check(workload: &Workload, sink: &mut Sink) {
                     return;
                 }
             }
-            None => before.push((rule, alternatives)),
+            None => {
+                if let Some(together) = covered_together(workload, &before, rule, &alternatives) {
+                    sink.push(never_left(rule, &together));
+                }
+                before.push((rule, alternatives));
+            }
         }
     }
 }
@@ -55,6 +65,17 @@ fn unreachable_rule(rule: &Rule, earlier: Span) -> Diagnostic {
     )
     .with_label(earlier, "this rule wins")
     .with_help("put the narrower rule first, or take this one away")
+}
+
+fn never_left(rule: &Rule, earlier: &[Span]) -> Diagnostic {
+    let label = "earlier rules take all of this together";
+    let warning = Diagnostic::warning("W0051", "a rule that is never reached", rule.span, label);
+    let shown = earlier.iter().take(MAX_SHOWN);
+    shown
+        .fold(warning, |warning, span| {
+            warning.with_label(*span, "this rule takes a part")
+        })
+        .with_help("put the narrower rule first, or take this one away")
 }
 
 fn never_holds(rule: &Rule) -> Diagnostic {
@@ -277,6 +298,103 @@ fn covers(workload: &Workload, earlier: &Alternatives<'_>, later: &Alternatives<
             .iter()
             .any(|conclusion| conclusion.iter().all(|fact| implied(workload, facts, fact)))
     })
+}
+
+/// The earlier rules that take all of a rule together, in order, if they do.
+fn covered_together<'a>(
+    workload: &Workload,
+    before: &[(&Rule, Alternatives<'a>)],
+    rule: &Rule,
+    alternatives: &Alternatives<'a>,
+) -> Option<Vec<Span>> {
+    rule.cond.as_ref()?;
+    let recent = &before[before.len().saturating_sub(MAX_COMPARED)..];
+    let mut cover = Cover {
+        workload,
+        earlier: recent
+            .iter()
+            .flat_map(|(rule, alternatives)| alternatives.iter().map(|facts| (rule.span, &facts[..])))
+            .collect(),
+        pieces: 0,
+        used: vec![false; recent.iter().map(|(_, alternatives)| alternatives.len()).sum()],
+    };
+    if !alternatives.iter().all(|facts| cover.covers(facts.clone(), 0)) {
+        return None;
+    }
+    let mut spans: Vec<Span> = (cover.earlier.iter().zip(&cover.used))
+        .filter(|(_, used)| **used)
+        .map(|((span, _), _)| *span)
+        .collect();
+    spans.dedup();
+    Some(spans)
+}
+
+/// Takes alternatives apart between earlier ones.
+struct Cover<'w, 'b, 'a> {
+    workload: &'w Workload,
+    earlier: Vec<(Span, &'b [Fact<'a>])>,
+    pieces: usize,
+    /// Which of the earlier ones took something.
+    used: Vec<bool>,
+}
+
+impl<'a> Cover<'_, '_, 'a> {
+    /// Whether the earlier alternatives from a place on take all of a piece. At most [`MAX_PIECES`] deep.
+    fn covers(&mut self, piece: Vec<Fact<'a>>, from: usize) -> bool {
+        self.pieces += 1;
+        if self.pieces > MAX_PIECES {
+            return false;
+        }
+        for at in from..self.earlier.len() {
+            let facts = self.earlier[at].1;
+            if self.apart(&piece, facts) {
+                continue;
+            }
+            // What each fact leaves must be taken by others; the rest is this one's.
+            let mut inside = piece.clone();
+            let open: Vec<&Fact<'a>> = (facts.iter())
+                .filter(|fact| !implied(self.workload, &piece, fact))
+                .collect();
+            if open.iter().any(|fact| self.opposite(fact).is_none()) {
+                continue;
+            }
+            for fact in open {
+                let mut outside = inside.clone();
+                outside.extend(self.opposite(fact));
+                if self.is_possible(&outside, fact.subject) && !self.covers(outside, at + 1) {
+                    return false;
+                }
+                inside.push(fact.clone());
+            }
+            self.used[at] = true;
+            return true;
+        }
+        false
+    }
+
+    /// Whether a piece and an alternative have nothing in common.
+    fn apart(&self, piece: &[Fact<'a>], facts: &[Fact<'a>]) -> bool {
+        let mut both = piece.to_vec();
+        both.extend_from_slice(facts);
+        facts.iter().any(|fact| !self.is_possible(&both, fact.subject))
+    }
+
+    /// Whether facts leave a subject a word.
+    fn is_possible(&self, facts: &[Fact<'a>], subject: &Expr) -> bool {
+        words_of(self.workload, facts, subject).is_none_or(|words| !words.is_empty())
+    }
+
+    /// What holds where a fact does not; none where that is no set of words.
+    fn opposite(&self, fact: &Fact<'a>) -> Option<Fact<'a>> {
+        let FactKind::Is(words) = &fact.kind else {
+            return None;
+        };
+        let max = max_word(self.workload, &fact.subject.ty)?;
+        Some(Fact {
+            subject: fact.subject,
+            kind: FactKind::Is(complement(words, max)),
+        })
+    }
 }
 
 fn implied(workload: &Workload, facts: &[Fact<'_>], conclusion: &Fact<'_>) -> bool {

@@ -110,6 +110,12 @@ fn rules_that_an_earlier_one_covers_are_told() {
         (&["h.sig < 0", "h.sig < 0"], &[1]),
         (&["h.op == 1 && h.op == 2", "h.op == 1"], &[0]),
         (&["h.op in 5..5", "h.op == 1"], &[0]),
+        (&["h.op < 5", "h.op in 5..10", "h.op in 3..8"], &[2]),
+        (&["h.op < 5", "h.op > 5", "h.op in 3..8"], &[]),
+        (&["h.flag", "!h.flag", "h.op == 1"], &[2]),
+        (&["h.flag && h.op == 1", "!h.flag && h.op < 3", "h.op == 1"], &[2]),
+        (&["h.flag && h.op == 1", "!h.flag && h.op < 1", "h.op == 1"], &[]),
+        (&["h.ip & 0xff == 1", "h.ip & 0xff != 1", "h.op == 1"], &[]),
     ] {
         assert_eq!(unreachable(rules), expected, "{rules:?}");
     }
