@@ -1,0 +1,30 @@
+//! Images to P4_16: a v1model program for bmv2, the P4 reference switch.
+//!
+//! [`program`] makes the program of an image as data ([`ast`]); [`print::print`] writes it. No I/O, and the same image
+//! gives the same bytes.
+//!
+//! | MIR | P4 |
+//! | --- | --- |
+//! | a lambda | an action of the table `lambdas` (loops run right in actions only) |
+//! | a function | code where it is called |
+//! | a value | a variable of the action, or a part of the expression that uses it |
+//! | an aggregate, state | registers, one for each scalar of its shape |
+//! | request, reply, constant bytes | registers of words of 256 bits |
+//! | `lru` | registers indexed by a hash of the key; `map` is refused |
+//! | a loop, a block | `for` and `break`; further out by a variable that says where to |
+//! | the match stage | tables with constant entries, and tests |
+//! | await, streams, tables inside lambdas | refused |
+//!
+//! A lambda that has no code here is refused with a code and a reason ([`legal`]), and runs on the host.
+
+#![forbid(unsafe_code)]
+
+pub mod ast;
+pub mod legal;
+mod lower;
+mod names;
+pub mod p4info;
+pub mod print;
+
+pub use legal::Refusal;
+pub use lower::{BY_MATCH, CPU_PORT, Facts, INJECT, Listen, Options, Output, ParamDatum, State, program};

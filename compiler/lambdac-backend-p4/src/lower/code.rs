@@ -1,0 +1,811 @@
+//! Code: a region of MIR as the statements of an action.
+//!
+//! - Values become variables of the action. One that is pure and used once, in the region that defines it, becomes part
+//!   of the expression that uses it.
+//! - Functions become code where they are called: P4 passes neither registers nor views.
+//! - Loops and blocks become `for` loops, which run right in actions (and only there). A block is a loop of one trip.
+//!   P4 can leave the innermost loop only; to go further out, `leave` says where to, and every loop on the way is left
+//!   in turn. Ends of the lambda and returns of functions leave the same way.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use lambdac_mir::{
+    Base, Body, FuncParam, LambdaId, Loc, Op, Operand, Place, Region, ServiceId, Stmt as MirStmt, Term,
+    TrapCause, Value,
+};
+
+use super::fold;
+use super::memory::{Home, Homes, Reach, Tree, constant, variable_type, zero};
+use super::unit::Unit;
+use crate::ast::{Binary, Expr, For, Stmt, Type};
+use crate::legal::{AWAIT, CODE, Refusal};
+use crate::names::Namer;
+
+/// The most statements of an action.
+const MAX_STATEMENTS: usize = 20_000;
+
+/// What control can leave to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// The end of a block or loop of the current frame.
+    Break(lambdac_mir::Label),
+    /// The next trip of a loop.
+    Continue(lambdac_mir::Label),
+    /// The caller.
+    Return,
+    /// The end of the action.
+    End,
+}
+
+/// Where a goal is.
+struct Target {
+    frame: usize,
+    goal: Goal,
+    /// What is set on the way.
+    results: Vec<Expr>,
+    /// How many P4 loops are open inside the one that is left or goes on; none: there is no loop for it.
+    depth: Option<usize>,
+    /// What `leave` is set to.
+    number: u64,
+}
+
+/// A function or lambda whose code is being written.
+pub(super) struct Frame<'m> {
+    pub body: &'m Body,
+    pub values: Vec<Option<Expr>>,
+    /// Values that become part of an expression.
+    folded: Vec<bool>,
+    pub args: Vec<Argument>,
+    pub slots: Vec<Option<Rc<Tree>>>,
+}
+
+/// What a parameter of a function is, inside it.
+#[derive(Clone)]
+pub(super) enum Argument {
+    Scalar,
+    Spot(Spot),
+    Bytes(Bytes),
+}
+
+/// Cells of a place: a tree, and which of its elements.
+#[derive(Clone)]
+pub(super) struct Spot {
+    pub tree: Rc<Tree>,
+    /// 32 bits.
+    pub index: Expr,
+}
+
+/// Bytes of a place.
+#[derive(Clone)]
+pub(super) struct Bytes {
+    pub home: Home,
+    /// First byte in it, 32 bits.
+    pub start: Expr,
+    /// How many, 32 bits.
+    pub len: Expr,
+}
+
+/// How an action ends other than by falling off its end.
+pub(super) trait Ends<'m> {
+    /// A reply.
+    fn reply(&self, code: &mut Code<'_, 'm>, bytes: &Bytes) -> Result<(), Refusal>;
+    /// Anything else, as assignments.
+    fn ended(&self, how: Ended) -> Vec<Stmt>;
+}
+
+/// Ends without a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    Drop,
+    Punt(Option<LambdaId>),
+    Trap(TrapCause),
+}
+
+/// Code of one action.
+pub(super) struct Code<'u, 'm> {
+    pub unit: &'u mut Unit<'m>,
+    ends: Rc<dyn Ends<'m> + 'm>,
+    /// What its registers' names start with.
+    prefix: String,
+    names: Namer,
+    /// Declarations, first of all.
+    locals: Vec<Stmt>,
+    /// What is read once for all, after the declarations.
+    preloaded: Vec<(Expr, u64, Expr)>,
+    pub out: Vec<Stmt>,
+    pub frames: Vec<Frame<'m>>,
+    targets: Vec<Target>,
+    /// By open P4 loop: numbers of targets further out that are left to from inside.
+    open: Vec<BTreeSet<u64>>,
+    leave: Option<Expr>,
+    next_number: u64,
+    written: usize,
+    loc: Loc,
+    /// The first byte of the request in its words, and how many there are.
+    pub request: Bytes,
+}
+
+impl Homes for Code<'_, '_> {
+    fn home(&mut self, name: &str, width: u32, count: u64, reach: Reach) -> Home {
+        match reach {
+            Reach::Single => Home::Var(self.local(name, width)),
+            Reach::Run | Reach::Indexed => {
+                let name = format!("{}_{name}", self.prefix);
+                Home::Register(self.unit.register(&name, width, count))
+            }
+        }
+    }
+}
+
+impl<'u, 'm> Code<'u, 'm> {
+    pub fn new(unit: &'u mut Unit<'m>, prefix: &str, request: Bytes, ends: Rc<dyn Ends<'m> + 'm>) -> Self {
+        Self {
+            unit,
+            ends,
+            prefix: prefix.to_owned(),
+            names: Namer::default(),
+            locals: Vec::new(),
+            preloaded: Vec::new(),
+            out: Vec::new(),
+            frames: Vec::new(),
+            targets: Vec::new(),
+            open: Vec::new(),
+            leave: None,
+            next_number: 1,
+            written: 0,
+            loc: Loc::default(),
+            request,
+        }
+    }
+
+    /// All statements of the action.
+    pub fn finish(self) -> Vec<Stmt> {
+        let reads = self.preloaded.into_iter().map(|(register, index, to)| {
+            Stmt::Call(register.method("read", vec![to, Expr::bits(32, index)]))
+        });
+        self.locals.into_iter().chain(reads).chain(self.out).collect()
+    }
+
+    /// A new variable.
+    pub fn local(&mut self, name: &str, width: u32) -> Expr {
+        self.typed(name, variable_type(width), zero(width))
+    }
+
+    /// A new variable of so many bits, a number even where it is one.
+    pub fn wide(&mut self, name: &str, width: u32) -> Expr {
+        self.typed(name, Type::Bit(width), Expr::bits(width, 0))
+    }
+
+    fn typed(&mut self, name: &str, ty: Type, value: Expr) -> Expr {
+        let mut name = self.names.fresh(name);
+        while self.unit.names.has(&name) {
+            name = self.names.fresh(&name);
+        }
+        self.locals.push(Stmt::Var(ty, name.clone(), Some(value)));
+        Expr::name(name)
+    }
+
+    /// Writes a statement.
+    pub fn push(&mut self, stmt: Stmt) {
+        self.written += 1;
+        self.out.push(stmt);
+    }
+
+    /// `place = value;`
+    pub fn assign(&mut self, place: Expr, value: Expr) {
+        if place != value {
+            self.push(Stmt::Assign(place, value));
+        }
+    }
+
+    /// An element of a register that does not change during the action, read at its start.
+    pub fn preload(&mut self, register: &str, index: u64, width: u32) -> Expr {
+        let name = Expr::name(register);
+        let found = self
+            .preloaded
+            .iter()
+            .find(|(other, at, _)| *other == name && *at == index);
+        if let Some((_, _, to)) = found {
+            return to.clone();
+        }
+        let to = self.wide(&format!("{register}_{index}"), width);
+        self.preloaded.push((name, index, to.clone()));
+        to
+    }
+
+    /// What `f` writes, apart.
+    pub fn apart(&mut self, f: impl FnOnce(&mut Self) -> Result<(), Refusal>) -> Result<Vec<Stmt>, Refusal> {
+        let outer = std::mem::take(&mut self.out);
+        let result = f(self);
+        let inner = std::mem::replace(&mut self.out, outer);
+        result.map(|()| inner)
+    }
+
+    pub fn frame(&self) -> &Frame<'m> {
+        self.frames.last().expect("code has a frame")
+    }
+
+    fn frame_mut(&mut self) -> &mut Frame<'m> {
+        self.frames.last_mut().expect("code has a frame")
+    }
+
+    /// Width of a value.
+    pub fn width(&self, value: Value) -> u32 {
+        self.frame().body.width(value).into()
+    }
+
+    /// A value as an expression.
+    pub fn get(&mut self, value: Value) -> Expr {
+        let width = self.width(value);
+        let found = self.frame().values[value.index()].clone();
+        found.unwrap_or_else(|| constant(width, 0))
+    }
+
+    /// A value as something that can stand twice.
+    pub fn atom(&mut self, value: Value) -> Expr {
+        let width = self.width(value);
+        let expr = self.get(value);
+        self.settled(expr, width)
+    }
+
+    /// An expression as something that can stand twice.
+    pub fn settled(&mut self, expr: Expr, width: u32) -> Expr {
+        if expr.is_atom() {
+            return expr;
+        }
+        let place = self.local("t", width);
+        self.assign(place.clone(), expr);
+        place
+    }
+
+    /// As `settled`, of a number even where it has one bit.
+    pub fn settled_bits(&mut self, expr: Expr, width: u32) -> Expr {
+        if expr.is_atom() {
+            return expr;
+        }
+        let place = self.wide("t", width);
+        self.assign(place.clone(), expr);
+        place
+    }
+
+    /// Sets a value that is defined once.
+    pub fn define(&mut self, value: Value, expr: Expr, pure: bool) {
+        let fold = pure && self.frame().folded[value.index()] && fold::size(&expr) <= fold::MAX_SIZE;
+        // A name is a variable of this action that is set just once.
+        let expr = if expr.number().is_some() || matches!(expr, Expr::Bool(_) | Expr::Name(_)) || fold {
+            expr
+        } else {
+            let place = self.local("v", self.width(value));
+            self.assign(place.clone(), expr);
+            place
+        };
+        self.frame_mut().values[value.index()] = Some(expr);
+    }
+
+    /// A new frame.
+    pub fn enter(&mut self, body: &'m Body, region: &'m Region, args: Vec<Argument>) {
+        self.frames.push(Frame {
+            body,
+            values: vec![None; body.values.len()],
+            folded: fold::folded(body, region),
+            args,
+            slots: vec![None; body.slots.len()],
+        });
+    }
+
+    /// A lambda's or function's region; control goes on after it.
+    pub fn whole(&mut self, goal: Goal, region: &'m Region, results: Vec<Expr>) -> Result<(), Refusal> {
+        let looped = match goal {
+            Goal::End => fold::ends_early(region),
+            _ => fold::leaves_early(region, goal),
+        };
+        self.scope(goal, region, results, looped)
+    }
+
+    /// A function that is an action: it returns or traps.
+    pub fn function(&mut self, region: &'m Region, results: Vec<Expr>) -> Result<(), Refusal> {
+        let looped =
+            fold::leaves_early(region, Goal::Return) || fold::ends_early(region) || fold::may_end(region);
+        let depth = looped.then_some(self.open.len() + 1);
+        let number = self.next_number;
+        self.next_number += 1;
+        self.targets.push(Target {
+            frame: self.frames.len(),
+            goal: Goal::End,
+            results: Vec::new(),
+            depth,
+            number,
+        });
+        let result = self.scope(Goal::Return, region, results, looped);
+        self.targets.pop();
+        result
+    }
+
+    /// A region that is left by a goal of its own, in a loop of one trip if need be.
+    fn scope(
+        &mut self,
+        goal: Goal,
+        region: &'m Region,
+        results: Vec<Expr>,
+        looped: bool,
+    ) -> Result<(), Refusal> {
+        let number = self.next_number;
+        self.next_number += 1;
+        let depth = looped.then_some(self.open.len() + 1);
+        self.targets.push(Target {
+            frame: self.frames.len(),
+            goal,
+            results,
+            depth,
+            number,
+        });
+        if looped {
+            let once = self.local("once", 1);
+            let body = self.looped(|code| code.region(region, Some(goal)))?;
+            self.targets.pop();
+            self.close(For {
+                first: Some(Stmt::Assign(once.clone(), Expr::Bool(true))),
+                cond: once.clone(),
+                step: Some(Stmt::Assign(once, Expr::Bool(false))),
+                body,
+            });
+        } else {
+            self.region(region, Some(goal))?;
+            self.targets.pop();
+        }
+        Ok(())
+    }
+
+    /// The body of a P4 loop.
+    fn looped(&mut self, f: impl FnOnce(&mut Self) -> Result<(), Refusal>) -> Result<Vec<Stmt>, Refusal> {
+        self.open.push(BTreeSet::new());
+        self.apart(f)
+    }
+
+    /// Writes the loop whose body was made by `looped`, and goes on to where it was left to.
+    fn close(&mut self, inner: For) {
+        let passed = self.open.pop().unwrap_or_default();
+        self.push(Stmt::For(Box::new(inner)));
+        let Some(leave) = self.leave.clone() else { return };
+        let here = self.open.len();
+        let mut further = false;
+        for number in passed {
+            let Some(target) = self.targets.iter().find(|target| target.number == number) else {
+                continue;
+            };
+            if target.depth == Some(here) {
+                let go = jump(target.goal);
+                let back = Stmt::Assign(leave.clone(), Expr::bits(16, 0));
+                let is = leave.clone().binary(Binary::Eq, Expr::bits(16, number));
+                self.push(Stmt::If(is, vec![back, go], Vec::new()));
+            } else {
+                further = true;
+                if let Some(outer) = self.open.last_mut() {
+                    outer.insert(number);
+                }
+            }
+        }
+        if further {
+            let is = leave.binary(Binary::Ne, Expr::bits(16, 0));
+            self.push(Stmt::If(is, vec![Stmt::Break], Vec::new()));
+        }
+    }
+
+    /// Leaves to a goal. `tail`: where control goes anyway.
+    pub fn leave(&mut self, goal: Goal, values: Vec<Expr>, tail: Option<Goal>) {
+        let frame = self.frames.len();
+        let own = |target: &&Target| target.goal == goal && (goal == Goal::End || target.frame == frame);
+        let Some(target) = self.targets.iter().rfind(own) else {
+            return;
+        };
+        let (results, depth, number) = (target.results.clone(), target.depth, target.number);
+        self.parallel(results, values);
+        if tail == Some(goal) && self.is_innermost(goal) {
+            return;
+        }
+        let here = self.open.len();
+        if depth == Some(here) {
+            return self.push(jump(goal));
+        }
+        if let Some(innermost) = self.open.last_mut() {
+            innermost.insert(number);
+        }
+        let leave = match &self.leave {
+            Some(leave) => leave.clone(),
+            None => {
+                let leave = self.wide("leave", 16);
+                self.leave.insert(leave).clone()
+            }
+        };
+        self.assign(leave, Expr::bits(16, number));
+        self.push(Stmt::Break);
+    }
+
+    /// Whether the end of the action is what follows here, and not only of an inlined function.
+    fn is_innermost(&self, goal: Goal) -> bool {
+        goal != Goal::End || self.frames.len() == 1
+    }
+
+    /// Assigns all at once.
+    fn parallel(&mut self, places: Vec<Expr>, values: Vec<Expr>) {
+        let mut pairs: Vec<(Expr, Expr)> = places
+            .into_iter()
+            .zip(values)
+            .filter(|(place, value)| place != value)
+            .collect();
+        for index in 1..pairs.len() {
+            let written: Vec<String> = pairs[..index]
+                .iter()
+                .map(|(place, _)| place.to_string())
+                .collect();
+            let mut reads = false;
+            pairs[index]
+                .1
+                .for_each_name(&mut |name| reads |= written.iter().any(|other| other == name));
+            if reads {
+                let kept = self.wide_like(&pairs[index].0.clone());
+                let value = std::mem::replace(&mut pairs[index].1, kept.clone());
+                self.assign(kept, value);
+            }
+        }
+        for (place, value) in pairs {
+            self.assign(place, value);
+        }
+    }
+
+    /// A new variable of another's type.
+    fn wide_like(&mut self, other: &Expr) -> Expr {
+        let found = self.locals.iter().find_map(|local| match local {
+            Stmt::Var(ty, name, value) if Expr::name(name) == *other => Some((ty.clone(), value.clone())),
+            _ => None,
+        });
+        let (ty, value) = found.unwrap_or((Type::Bit(64), None));
+        self.typed("t", ty, value.unwrap_or(Expr::bits(64, 0)))
+    }
+
+    /// The statements of a region and how it ends. `tail`: what follows its end.
+    pub fn region(&mut self, region: &'m Region, tail: Option<Goal>) -> Result<(), Refusal> {
+        for stmt in &region.stmts {
+            let before = self.out.len();
+            let ends = fold::diverges(&stmt.op);
+            self.stmt(stmt, if ends { tail } else { None })
+                .map_err(|refusal| refusal.at(stmt.loc))?;
+            self.comment(before, stmt.loc);
+            if self.written > MAX_STATEMENTS {
+                let reason = format!("its code takes more than {MAX_STATEMENTS} statements");
+                return Err(Refusal::new(CODE, reason));
+            }
+            if ends {
+                return Ok(());
+            }
+        }
+        self.term(&region.term, tail)
+    }
+
+    /// Says which line the statements from `at` on come from, unless that was said last.
+    fn comment(&mut self, at: usize, loc: Loc) {
+        if self.out.len() == at || loc.line == 0 || loc == self.loc {
+            return;
+        }
+        self.loc = loc;
+        let file = self.unit.image.module.files.get(usize::from(loc.file));
+        let file = file.map_or("", |file| &**file);
+        let file = file.rsplit('/').next().unwrap_or_default();
+        self.out.insert(at, Stmt::Comment(format!("{file}:{}", loc.line)));
+    }
+
+    fn term(&mut self, term: &'m Term, tail: Option<Goal>) -> Result<(), Refusal> {
+        match term {
+            Term::Yield(_) => {}
+            Term::Break(label, values) => {
+                let values = self.exprs(values);
+                self.leave(Goal::Break(*label), values, tail);
+            }
+            Term::Continue(label, values) => {
+                let values = self.exprs(values);
+                self.leave(Goal::Continue(*label), values, tail);
+            }
+            Term::Return(values) => {
+                let values = self.exprs(values);
+                self.leave(Goal::Return, values, tail);
+            }
+            Term::Reply(view) => {
+                let bytes = self.view(view)?;
+                let ends = self.ends.clone();
+                ends.reply(self, &bytes)?;
+                self.leave(Goal::End, Vec::new(), tail);
+            }
+            Term::Drop => self.end(Ended::Drop, tail),
+            Term::Punt(to) => self.end(Ended::Punt(*to), tail),
+            Term::Trap(cause, _) => self.end(Ended::Trap(*cause), tail),
+            Term::Await { call, .. } => return Err(self.waits(call.service)),
+            Term::Become { .. } => return Err(Refusal::new(AWAIT, "it waits for a service")),
+        }
+        Ok(())
+    }
+
+    fn waits(&self, service: ServiceId) -> Refusal {
+        let name = &self.unit.image.module.services[service.index()].name;
+        Refusal::new(AWAIT, format!("it waits for the service `{name}`"))
+    }
+
+    /// Ends the invocation without a reply.
+    pub fn end(&mut self, how: Ended, tail: Option<Goal>) {
+        for stmt in self.ends.clone().ended(how) {
+            self.push(stmt);
+        }
+        self.leave(Goal::End, Vec::new(), tail);
+    }
+
+    fn exprs(&mut self, values: &[Value]) -> Vec<Expr> {
+        values.iter().map(|value| self.get(*value)).collect()
+    }
+
+    /// Variables for the results of a statement.
+    fn results(&mut self, stmt: &'m MirStmt) -> Vec<Expr> {
+        let mut places = Vec::new();
+        for value in &stmt.results {
+            let place = self.local("v", self.width(*value));
+            self.frame_mut().values[value.index()] = Some(place.clone());
+            places.push(place);
+        }
+        places
+    }
+
+    fn stmt(&mut self, stmt: &'m MirStmt, tail: Option<Goal>) -> Result<(), Refusal> {
+        match &stmt.op {
+            Op::If(cond, then, other) => {
+                let cond = self.get(*cond);
+                let results = self.results(stmt);
+                let then = self.apart(|code| code.branch(then, &results, tail))?;
+                let other = self.apart(|code| code.branch(other, &results, tail))?;
+                self.push_if(cond, then, other);
+                Ok(())
+            }
+            Op::Switch { on, arms, default } => {
+                let (on, width) = (self.atom(*on), self.width(*on));
+                let results = self.results(stmt);
+                let mut rest = self.apart(|code| code.branch(default, &results, tail))?;
+                for (ranges, region) in arms.iter().rev() {
+                    let holds = ranges
+                        .iter()
+                        .map(|range| super::scalar::in_range(&on, width, range));
+                    let holds = holds
+                        .reduce(|a, b| a.binary(Binary::OrOr, b))
+                        .unwrap_or(Expr::Bool(false));
+                    let then = self.apart(|code| code.branch(region, &results, tail))?;
+                    rest = self.apart(|code| {
+                        code.push_if(holds, then, rest);
+                        Ok(())
+                    })?;
+                }
+                self.out.append(&mut rest);
+                Ok(())
+            }
+            Op::Block(label, region) => {
+                let results = self.results(stmt);
+                let goal = Goal::Break(*label);
+                self.scope(goal, region, results, fold::leaves_early(region, goal))
+            }
+            Op::Loop(inner) => self.loop_op(inner, stmt),
+            Op::Call(func, args) => self.call(func.index(), args, stmt),
+            Op::Check(cond, cause) => {
+                let cond = self.get(*cond).not();
+                let cause = *cause;
+                let trap = self.apart(|code| {
+                    code.end(Ended::Trap(cause), None);
+                    Ok(())
+                })?;
+                self.push_if(cond, trap, Vec::new());
+                Ok(())
+            }
+            Op::Await(call) => Err(self.waits(call.service)),
+            _ => self.op(stmt),
+        }
+    }
+
+    fn push_if(&mut self, cond: Expr, then: Vec<Stmt>, other: Vec<Stmt>) {
+        let empty = |stmts: &[Stmt]| stmts.iter().all(|stmt| matches!(stmt, Stmt::Comment(_)));
+        match (cond, empty(&then), empty(&other)) {
+            (_, true, true) => {}
+            (Expr::Bool(true), ..) => self.out.extend(then),
+            (Expr::Bool(false), ..) => self.out.extend(other),
+            (cond, true, false) => self.push(Stmt::If(cond.not(), other, Vec::new())),
+            (cond, false, true) => self.push(Stmt::If(cond, then, Vec::new())),
+            (cond, false, false) => self.push(Stmt::If(cond, then, other)),
+        }
+    }
+
+    /// A region that may yield.
+    fn branch(&mut self, region: &'m Region, results: &[Expr], tail: Option<Goal>) -> Result<(), Refusal> {
+        self.loc = Loc::default();
+        self.region(region, tail)?;
+        if let Term::Yield(values) = &region.term
+            && !fold::has_divergence(region)
+        {
+            let values = self.exprs(values);
+            self.parallel(results.to_vec(), values);
+        }
+        Ok(())
+    }
+
+    fn loop_op(&mut self, inner: &'m lambdac_mir::Loop, stmt: &'m MirStmt) -> Result<(), Refusal> {
+        let mut params = Vec::new();
+        for ((param, init), result) in inner.params.iter().zip(&stmt.results) {
+            let init = self.get(*init);
+            let place = self.local("v", self.width(*param));
+            self.assign(place.clone(), init);
+            for value in [param, result] {
+                self.frame_mut().values[value.index()] = Some(place.clone());
+            }
+            params.push(place);
+        }
+        let trips = inner.checked.then(|| self.local("trips", 64));
+        if let Some(trips) = &trips {
+            self.assign(trips.clone(), Expr::bits(64, 0));
+        }
+        let head = self.loop_head(inner)?;
+        let first = self.next_number;
+        self.next_number += 2;
+        let depth = Some(self.open.len() + 1);
+        for (goal, number) in [
+            (Goal::Break(inner.label), first),
+            (Goal::Continue(inner.label), first + 1),
+        ] {
+            self.targets.push(Target {
+                frame: self.frames.len(),
+                goal,
+                results: params.clone(),
+                depth,
+                number,
+            });
+        }
+        let body = self.looped(|code| {
+            code.condition(inner, &head.cond)?;
+            if let Some(trips) = trips {
+                let over = trips.clone().binary(Binary::Eq, Expr::bits(64, inner.max));
+                let trap = code.apart(|code| {
+                    code.end(Ended::Trap(TrapCause::LoopMax), None);
+                    Ok(())
+                })?;
+                code.push_if(over, trap, Vec::new());
+                code.assign(trips.clone(), trips.binary(Binary::Add, Expr::bits(64, 1)));
+            }
+            code.loc = Loc::default();
+            code.region(&inner.body, Some(Goal::Continue(inner.label)))
+        });
+        self.targets.truncate(self.targets.len() - 2);
+        self.close(For {
+            first: head.first,
+            cond: head.cond,
+            step: head.step,
+            body: body?,
+        });
+        Ok(())
+    }
+
+    /// The head of a loop; a `while` has a variable that its condition sets.
+    fn loop_head(&mut self, inner: &'m lambdac_mir::Loop) -> Result<For, Refusal> {
+        match &inner.kind {
+            lambdac_mir::LoopKind::For {
+                var,
+                from,
+                to,
+                signed,
+            } => {
+                let width = self.width(*var);
+                let (from, to) = (self.get(*from), self.atom(*to));
+                let place = self.wide("i", width);
+                let numeric = |expr: Expr| match width {
+                    1 => super::scalar::bit_of(expr),
+                    _ => expr,
+                };
+                let shown = match width {
+                    1 => place.clone().binary(Binary::Eq, Expr::bits(1, 1)),
+                    _ => place.clone(),
+                };
+                self.frame_mut().values[var.index()] = Some(shown);
+                let to = numeric(to);
+                let cond = match signed {
+                    true => super::scalar::signed(place.clone(), width)
+                        .binary(Binary::Lt, super::scalar::signed(to, width)),
+                    false => place.clone().binary(Binary::Lt, to),
+                };
+                let next = place.clone().binary(Binary::Add, Expr::bits(width, 1));
+                Ok(For {
+                    first: Some(Stmt::Assign(place.clone(), numeric(from))),
+                    cond,
+                    step: Some(Stmt::Assign(place, next)),
+                    body: Vec::new(),
+                })
+            }
+            lambdac_mir::LoopKind::While(_) => {
+                let again = self.local("again", 1);
+                Ok(For {
+                    first: Some(Stmt::Assign(again.clone(), Expr::Bool(true))),
+                    cond: again,
+                    step: None,
+                    body: Vec::new(),
+                })
+            }
+        }
+    }
+
+    /// The condition of a `while`, at the start of a trip.
+    fn condition(&mut self, inner: &'m lambdac_mir::Loop, again: &Expr) -> Result<(), Refusal> {
+        let lambdac_mir::LoopKind::While(region) = &inner.kind else {
+            return Ok(());
+        };
+        self.branch(region, std::slice::from_ref(again), None)?;
+        self.push(Stmt::If(again.clone().not(), vec![Stmt::Break], Vec::new()));
+        Ok(())
+    }
+
+    fn call(&mut self, func: usize, args: &'m [Operand], stmt: &'m MirStmt) -> Result<(), Refusal> {
+        let image = self.unit.image;
+        let func = &image.module.funcs[func];
+        let mut values = Vec::new();
+        let mut bound = Vec::new();
+        for (param, arg) in func.params.iter().zip(args) {
+            bound.push(match (param, arg) {
+                (FuncParam::Scalar(value), Operand::Value(arg)) => {
+                    values.push((*value, self.atom(*arg)));
+                    Argument::Scalar
+                }
+                (_, Operand::Place(place)) => Argument::Spot(self.spot(place)?),
+                (_, Operand::View(view)) => Argument::Bytes(self.view(view)?),
+                (_, Operand::Value(_)) => Argument::Scalar,
+            });
+        }
+        let results = self.results(stmt);
+        self.enter(&func.body, &func.region, bound);
+        for (value, expr) in values {
+            self.frame_mut().values[value.index()] = Some(expr);
+        }
+        let result = self.whole(Goal::Return, &func.region, results);
+        self.frames.pop();
+        self.loc = Loc::default();
+        result
+    }
+
+    /// The cells of a slot.
+    pub fn slot(&mut self, index: usize) -> Result<Rc<Tree>, Refusal> {
+        if let Some(tree) = &self.frame().slots[index] {
+            return Ok(tree.clone());
+        }
+        let slot = &self.frame().body.slots[index];
+        let tree = Rc::new(Tree::of(&slot.shape, &slot.name, self));
+        self.frame_mut().slots[index] = Some(tree.clone());
+        Ok(tree)
+    }
+
+    /// The spot that a place starts from, if it has cells.
+    pub fn base(&mut self, place: &Place) -> Result<Spot, Refusal> {
+        let tree = match place.base {
+            Base::Slot(slot) => self.slot(slot.index())?,
+            Base::Object(id) => self.unit.object(id)?,
+            Base::Const(id) => self.unit.constant(id)?,
+            Base::Param(id) => self.unit.param(id)?,
+            Base::Arg(arg) => match &self.frame().args[arg as usize] {
+                Argument::Spot(spot) => return Ok(spot.clone()),
+                Argument::Scalar | Argument::Bytes(_) => {
+                    return Err(Refusal::new(CODE, "a reference to bytes that have no cells"));
+                }
+            },
+            Base::Request => return Err(Refusal::new(CODE, "a reference to the request")),
+        };
+        Ok(Spot {
+            tree,
+            index: Expr::bits(32, 0),
+        })
+    }
+}
+
+/// What goes to a goal from inside its loop.
+fn jump(goal: Goal) -> Stmt {
+    match goal {
+        Goal::Continue(_) => Stmt::Continue,
+        Goal::Break(_) | Goal::Return | Goal::End => Stmt::Break,
+    }
+}

@@ -1,0 +1,22 @@
+//! An image to a program.
+
+mod bytes;
+mod code;
+mod fold;
+mod headers;
+mod keyed;
+mod lambda;
+mod memory;
+mod op;
+mod parser;
+mod program;
+mod scalar;
+mod stage;
+mod state;
+mod unit;
+mod wire;
+
+pub use program::{BY_MATCH, CPU_PORT, Facts, INJECT, Options, Output, program};
+pub use state::State;
+pub use unit::ParamDatum;
+pub use wire::Listen;

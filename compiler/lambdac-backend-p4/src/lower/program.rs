@@ -1,0 +1,600 @@
+//! The whole program: parser, ingress, deparser, and what they share.
+//!
+//! What is not answered leaves as it came, since all that was parsed is put together again.
+
+use lambdac_image::Image;
+use lambdac_mir::{Data, ParamId};
+
+use super::headers::{bit, head, metadata, padded};
+use super::lambda::{self, MAX_PAYLOAD, REPLY, REQUEST, set, verdict};
+use super::memory::WORD;
+use super::parser::parser;
+use super::stage::{self, Lowered};
+use super::state::State;
+use super::unit::{self, ParamDatum, Params, Unit};
+use super::wire::{self, Listen, TAILS};
+use crate::ast::{
+    Action, Binary, Control, Direction, Entry, Expr, Item, Key, Local, MatchKind, Param, Program, Stmt,
+    Table, Type,
+};
+use crate::legal::Refusal;
+
+/// The register of a test's dice.
+pub(super) const DICE: &str = "dice_state";
+/// The port of the control plane: `--cpu-port` of simple_switch_grpc.
+pub const CPU_PORT: u16 = 510;
+/// In `packet_out.port`: the packet is a request that came in.
+pub const INJECT: u16 = 0xffff;
+/// In a test's header: the lambda is picked by the match.
+pub const BY_MATCH: u16 = 0xffff;
+
+/// What changes a program.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// For `test` items: the facts of a call, clock and dice come in a header of their own, and so may the lambda.
+    pub test: bool,
+    /// Addresses that stand in the program; none: the control plane says.
+    pub listen: Option<Listen>,
+    /// Whether entries of tables stand in the program; else the control plane adds them.
+    pub constant_entries: bool,
+    /// Values of parameters, by number; those that have none keep their defaults.
+    pub params: Vec<Option<Data>>,
+}
+
+/// A program, and what its users must know of it.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The program.
+    pub program: Program,
+    /// By entry of the image: why its lambda does not run here; none if it does.
+    pub refused: Vec<Option<Refusal>>,
+    /// What parameters are made of, in the order of their data.
+    pub params: Vec<ParamDatum>,
+    values: Params,
+    /// Entries of tables that the control plane adds, with the table's name.
+    pub entries: Vec<(String, Entry)>,
+    /// Where state lies.
+    pub state: State,
+}
+
+/// The facts of a call that a test's header carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The entry whose lambda is meant, or [`BY_MATCH`].
+    pub entry: u16,
+    /// `pkt.src_ip`
+    pub src_ip: u32,
+    /// `pkt.src_port`
+    pub src_port: u16,
+    /// `pkt.dst_port`
+    pub dst_port: u16,
+    /// `pkt.port`
+    pub port: u16,
+    /// The clock, nanoseconds.
+    pub now: u64,
+    /// What every `random` gives; none: the next number of the stream.
+    pub random: Option<u32>,
+    /// Where the stream starts anew.
+    pub seed: Option<u64>,
+}
+
+impl Output {
+    /// The header that stands in front of a test's payload. `values` are those of parameters, by number.
+    pub fn test_header(&self, facts: &Facts, values: &[Option<Data>]) -> Vec<u8> {
+        let mut bytes = facts.entry.to_be_bytes().to_vec();
+        bytes.extend(facts.src_ip.to_be_bytes());
+        bytes.extend(facts.src_port.to_be_bytes());
+        bytes.extend(facts.dst_port.to_be_bytes());
+        bytes.extend(facts.port.to_be_bytes());
+        bytes.extend(facts.now.to_be_bytes());
+        bytes.push(facts.random.is_some().into());
+        bytes.extend(facts.random.unwrap_or(0).to_be_bytes());
+        bytes.push(facts.seed.is_some().into());
+        bytes.extend(facts.seed.unwrap_or(0).to_be_bytes());
+        let value = |id: ParamId| values.get(id.index()).cloned().flatten();
+        for (datum, value) in self.params.iter().zip(self.values.values(&value)) {
+            let mut whole = vec![0; padded(datum.width) as usize / 8];
+            if let Expr::Bits(bits) = value {
+                let start = whole.len() - bits.bytes.len();
+                whole[start..].copy_from_slice(&bits.bytes);
+            }
+            bytes.extend(whole);
+        }
+        bytes
+    }
+}
+
+/// Makes the program of an image. An entry whose `on_host` says so is the host's; of the others, those that can't run
+/// here too.
+///
+/// # Errors
+/// If what stands around the lambdas has no code: the match stage.
+pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
+    let mut unit = Unit::new(image, options.test);
+    for name in [
+        "listen",
+        "trusted",
+        "martians",
+        "lambdas",
+        "answer",
+        "to_host",
+        "here",
+        "prepare",
+        "deployed",
+        "set_params",
+        "initialise",
+        "take_request",
+        "ready",
+        "run",
+        "leave_to_host",
+        "drop_request",
+        "punt",
+        "refuse",
+        "look_further",
+        "NoAction",
+        "frame",
+        "rest",
+        "tail",
+        "above",
+        "node",
+        "entry",
+        "broadcast",
+    ] {
+        unit.names.fresh(name);
+    }
+    unit.register(DICE, 64, 1);
+    unit.word_register(REQUEST, MAX_PAYLOAD.into());
+    unit.word_register(REPLY, MAX_PAYLOAD.into());
+    let (actions, refused) = lambdas(&mut unit);
+    let native: Vec<bool> = refused.iter().map(Option::is_none).collect();
+    let stage = stage::lower(&mut unit, &native, options.constant_entries)?;
+    let bound = bindings(&mut unit, &native)?;
+    let value = |id: ParamId| {
+        let given = options.params.get(id.index()).cloned().flatten();
+        given.or_else(|| image.module.params[id.index()].default.clone())
+    };
+    let values = unit.param_places().values(&value);
+    let entries = if options.constant_entries {
+        Vec::new()
+    } else {
+        stage_entries(&stage)
+    };
+    let mut items = head(image, options, &unit.params);
+    items.push(metadata(&unit));
+    items.push(Item::Parser(parser(options)));
+    items.push(Item::Control(verify()));
+    items.push(Item::Control(ingress(
+        &unit, options, stage, actions, bound, values,
+    )));
+    items.extend(tail());
+    Ok(Output {
+        program: Program { items },
+        refused,
+        state: unit.state(),
+        values: unit.param_places(),
+        params: unit.params,
+        entries,
+    })
+}
+
+/// The action of each entry's lambda, or why there is none.
+type Lambdas = (Vec<(usize, Action)>, Vec<Option<Refusal>>);
+
+fn lambdas(unit: &mut Unit<'_>) -> Lambdas {
+    let image = unit.image;
+    let mut actions: Vec<(usize, Action)> = Vec::new();
+    let mut refused = Vec::new();
+    for (index, entry) in image.entries.iter().enumerate() {
+        if let Some(why) = &entry.on_host {
+            refused.push(Some(Refusal::new(crate::legal::ASKED, &**why)));
+            continue;
+        }
+        let lambda = &image.module.lambdas[entry.lambda.index()];
+        let same = image.entries[..index]
+            .iter()
+            .position(|other| other.lambda == entry.lambda);
+        if let Some(first) = same.and_then(|first| actions.iter().find(|(at, _)| *at == first)) {
+            let action = first.1.clone();
+            actions.push((index, action));
+            refused.push(None);
+            continue;
+        }
+        // What a refused lambda has declared goes with it.
+        let before = unit.clone();
+        let name = unit.names.fresh(&image.entry_name(index));
+        match lambda::action(unit, lambda, &name) {
+            Ok(action) => {
+                actions.push((index, action));
+                refused.push(None);
+            }
+            Err(refusal) => {
+                *unit = before;
+                refused.push(Some(refusal));
+            }
+        }
+    }
+    (actions, refused)
+}
+
+/// What sets parameters of shared code: an action for each entry that has some.
+fn bindings(unit: &mut Unit<'_>, native: &[bool]) -> Result<Vec<(usize, Action)>, Refusal> {
+    let image = unit.image;
+    let mut actions = Vec::new();
+    for index in 0..image.entries.len() {
+        if !native[index] || image.entries[index].bindings.is_empty() {
+            continue;
+        }
+        let body = unit.bind(index)?;
+        let name = unit.names.fresh(&format!("bind_{}", image.entry_name(index)));
+        actions.push((
+            index,
+            Action {
+                name,
+                params: Vec::new(),
+                body,
+            },
+        ));
+    }
+    Ok(actions)
+}
+
+fn stage_entries(stage: &Lowered) -> Vec<(String, Entry)> {
+    let mut entries: Vec<(String, Entry)> = wire::prefixes(&wire::PRIVATE)
+        .into_iter()
+        .map(|entry| ("trusted".to_owned(), entry))
+        .collect();
+    entries.extend(stage.runtime.iter().cloned());
+    entries
+}
+
+pub(super) fn standard() -> Param {
+    Param::new(Direction::InOut, Type::named("standard_metadata_t"), "std")
+}
+
+fn control(name: &str, std: bool, locals: Vec<Local>, apply: Vec<Stmt>) -> Control {
+    let mut params = vec![
+        Param::new(Direction::InOut, Type::named("headers_t"), "hdr"),
+        Param::new(Direction::InOut, Type::named("metadata_t"), "meta"),
+    ];
+    params.extend(std.then(standard));
+    Control {
+        name: name.to_owned(),
+        params,
+        locals,
+        apply,
+    }
+}
+
+/// The fields of IPv4's header that its checksum covers.
+fn covered() -> Expr {
+    let names = [
+        "version",
+        "header_words",
+        "tos",
+        "total_length",
+        "identification",
+        "flags",
+        "more_fragments",
+        "fragment",
+        "ttl",
+        "protocol",
+        "src",
+        "dst",
+    ];
+    Expr::List(
+        names
+            .iter()
+            .map(|name| Expr::path("hdr.ipv4").member(*name))
+            .collect(),
+    )
+}
+
+fn checksum(function: &str, cond: Expr) -> Stmt {
+    let args = vec![
+        cond,
+        covered(),
+        Expr::path("hdr.ipv4.checksum"),
+        Expr::path("HashAlgorithm.csum16"),
+    ];
+    Stmt::Call(Expr::name(function).call(args))
+}
+
+fn verify() -> Control {
+    let whole = Expr::path("hdr.udp.isValid").call(Vec::new());
+    control(
+        "Verify",
+        false,
+        Vec::new(),
+        vec![checksum("verify_checksum", whole)],
+    )
+}
+
+fn tail() -> Vec<Item> {
+    let replied = Expr::path("meta.verdict").binary(Binary::Eq, Expr::name(verdict::REPLY));
+    let mut emitted: Vec<String> = ["packet_in", "ethernet", "ipv4", "udp", "lambda", "payload"]
+        .iter()
+        .map(|name| format!("hdr.{name}"))
+        .collect();
+    emitted.extend(TAILS.iter().map(|bytes| format!("hdr.tail_{bytes}")));
+    let emit = |header: &String| Stmt::Call(Expr::path("packet.emit").call(vec![Expr::path(header)]));
+    let deparser = Control {
+        name: "Deparse".to_owned(),
+        params: vec![
+            Param::new(Direction::None, Type::named("packet_out"), "packet"),
+            Param::new(Direction::In, Type::named("headers_t"), "hdr"),
+        ],
+        locals: Vec::new(),
+        apply: emitted.iter().map(emit).collect(),
+    };
+    let parts = ["Parse", "Verify", "Ingress", "Egress", "Update", "Deparse"];
+    vec![
+        Item::Control(control("Egress", true, Vec::new(), Vec::new())),
+        Item::Control(control(
+            "Update",
+            false,
+            Vec::new(),
+            vec![checksum("update_checksum", replied)],
+        )),
+        Item::Control(deparser),
+        Item::Package {
+            ty: "V1Switch".to_owned(),
+            parts: parts.iter().map(|part| (*part).to_owned()).collect(),
+            name: "main".to_owned(),
+        },
+    ]
+}
+
+/// The action that every request starts with: clock, length, dice of a test.
+fn prepare(options: &Options, params: Vec<Stmt>) -> Action {
+    let path = Expr::path;
+    let mut body = vec![set("length", path("hdr.lambda.length").cast(bit(32)))];
+    if options.test {
+        body.push(set("now", path("hdr.test.now")));
+        let seed = unit::write(DICE, Expr::bits(32, 0), path("hdr.test.seed"));
+        let seeded = path("hdr.test.seeded").binary(Binary::Ne, Expr::bits(8, 0));
+        body.push(Stmt::If(seeded, vec![seed], Vec::new()));
+        body.extend(params);
+    } else {
+        let micros = path("std.ingress_global_timestamp").cast(bit(64));
+        body.push(set("now", micros.binary(Binary::Mul, Expr::bits(64, 1000))));
+    }
+    body.push(unit::read("ready", path("meta.ready"), Expr::bits(32, 0)));
+    Action {
+        name: "prepare".to_owned(),
+        params: Vec::new(),
+        body,
+    }
+}
+
+fn call(action: &str) -> Stmt {
+    Stmt::Call(Expr::name(action).call(Vec::new()))
+}
+
+fn by_entry(name: &str, actions: &[(usize, Action)]) -> Table {
+    let mut names: Vec<String> = Vec::new();
+    for (_, action) in actions {
+        if !names.contains(&action.name) {
+            names.push(action.name.clone());
+        }
+    }
+    names.push("NoAction".to_owned());
+    Table {
+        name: name.to_owned(),
+        keys: vec![Key {
+            expr: Expr::path("meta.entry"),
+            kind: MatchKind::Exact,
+            name: "entry".to_owned(),
+            width: 16,
+        }],
+        actions: names,
+        default: ("NoAction".to_owned(), Vec::new()),
+        const_default: true,
+        entries: actions
+            .iter()
+            .map(|(index, action)| Entry {
+                keys: vec![Expr::bits(16, *index as u64)],
+                action: action.name.clone(),
+                args: Vec::new(),
+            })
+            .collect(),
+        size: None,
+    }
+}
+
+fn ingress(
+    unit: &Unit<'_>,
+    options: &Options,
+    stage: Lowered,
+    lambdas: Vec<(usize, Action)>,
+    bound: Vec<(usize, Action)>,
+    values: Vec<Expr>,
+) -> Control {
+    let mut request = Vec::new();
+    let mut locals = Vec::new();
+    let mut names = std::collections::BTreeSet::new();
+    let mut unique = |actions: &[(usize, Action)]| -> Vec<Local> {
+        let new = actions
+            .iter()
+            .filter(|(_, action)| names.insert(action.name.clone()));
+        new.map(|(_, action)| Local::Action(action.clone())).collect()
+    };
+    let in_test = |datum: &ParamDatum| {
+        let field = Expr::path("hdr.test").member(datum.name.clone());
+        super::scalar::resized(field, padded(datum.width), datum.width)
+    };
+    locals.push(Local::Action(prepare(options, unit.set_params(&in_test))));
+    request.push(call("prepare"));
+    let fresh = Expr::path("meta.ready").binary(Binary::Eq, Expr::bits(1, 0));
+    let mut initial = unit.initial.clone();
+    initial.push(unit::write("ready", Expr::bits(32, 0), Expr::bits(1, 1)));
+    locals.push(Local::Action(plain("initialise", initial)));
+    request.push(Stmt::If(fresh, vec![call("initialise")], Vec::new()));
+    if !options.test && !unit.params.is_empty() {
+        locals.extend(deployed(unit, values));
+        request.push(Stmt::Call(Expr::path("deployed.apply").call(Vec::new())));
+    }
+    locals.push(Local::Action(plain("take_request", take(&stage))));
+    request.push(call("take_request"));
+    locals.extend(stage.locals);
+    let picked = Expr::path("hdr.test.entry").binary(Binary::Ne, Expr::bits(16, BY_MATCH.into()));
+    let given = vec![
+        set("entry", Expr::path("hdr.test.entry")),
+        set("verdict", Expr::name(verdict::RUN)),
+    ];
+    if options.test {
+        request.push(Stmt::If(picked, given, stage.apply));
+    } else {
+        request.extend(stage.apply);
+    }
+    if !lambdas.is_empty() {
+        locals.extend(unique(&lambdas));
+        locals.push(Local::Table(by_entry("lambdas", &lambdas)));
+        let mut run = Vec::new();
+        if !bound.is_empty() {
+            locals.extend(unique(&bound));
+            locals.push(Local::Table(by_entry("bindings", &bound)));
+            run.push(Stmt::Call(Expr::path("bindings.apply").call(Vec::new())));
+        }
+        run.push(Stmt::Call(Expr::path("lambdas.apply").call(Vec::new())));
+        let runs = Expr::path("meta.verdict").binary(Binary::Eq, Expr::name(verdict::RUN));
+        request.push(Stmt::If(runs, run, Vec::new()));
+    }
+    let around = around(options);
+    let mut all = registers(unit, options, &locals);
+    all.extend(around);
+    all.extend(locals);
+    control("Ingress", true, all, apply(request))
+}
+
+fn apply(request: Vec<Stmt>) -> Vec<Stmt> {
+    let sent = Expr::path("hdr.packet_out.isValid").call(Vec::new());
+    let as_it_is = Expr::path("hdr.packet_out.port").binary(Binary::Ne, Expr::name("INJECT"));
+    let port = Expr::path("hdr.packet_out.port").cast(bit(9));
+    let mut rest = vec![wire::rules(request)];
+    rest.extend(wire::ends());
+    vec![Stmt::If(
+        sent.binary(Binary::AndAnd, as_it_is),
+        vec![Stmt::Assign(Expr::path("std.egress_spec"), port)],
+        rest,
+    )]
+}
+
+fn plain(name: &str, body: Vec<Stmt>) -> Action {
+    Action {
+        name: name.to_owned(),
+        params: Vec::new(),
+        body,
+    }
+}
+
+/// The request into its register, and the stage's fields out of it.
+fn take(stage: &Lowered) -> Vec<Stmt> {
+    let mut stmts = wire::take_request();
+    let word = |index: u64| Expr::name(format!("word_{index}"));
+    let mut read = std::collections::BTreeSet::new();
+    for (_, (bit, width)) in &stage.fields {
+        read.extend(u64::from(bit / WORD)..=u64::from((bit + width - 1) / WORD));
+    }
+    for index in read {
+        stmts.push(Stmt::Var(
+            bit(WORD),
+            format!("word_{index}"),
+            Some(Expr::bits(WORD, 0)),
+        ));
+        stmts.push(unit::read(REQUEST, word(index), Expr::bits(32, index)));
+    }
+    for (field, run) in &stage.fields {
+        stmts.push(Stmt::Assign(field.clone(), stage::words_at(&word, *run)));
+    }
+    stmts
+}
+
+/// The table without a key whose default action holds the parameters.
+fn deployed(unit: &Unit<'_>, values: Vec<Expr>) -> Vec<Local> {
+    let data = |datum: &ParamDatum| Expr::name(datum.name.clone());
+    let action = Action {
+        name: "set_params".to_owned(),
+        params: unit
+            .params
+            .iter()
+            .map(|datum| Param::new(Direction::None, bit(datum.width), &datum.name))
+            .collect(),
+        body: unit.set_params(&data),
+    };
+    let table = Table {
+        name: "deployed".to_owned(),
+        keys: Vec::new(),
+        actions: vec!["set_params".to_owned()],
+        default: ("set_params".to_owned(), values),
+        const_default: false,
+        entries: Vec::new(),
+        size: None,
+    };
+    vec![Local::Action(action), Local::Table(table)]
+}
+
+/// Actions and tables of the wire.
+fn around(options: &Options) -> Vec<Local> {
+    let listen = options.listen.iter().map(wire::listen_entry).collect();
+    let trusted = if options.constant_entries {
+        wire::prefixes(&wire::PRIVATE)
+    } else {
+        Vec::new()
+    };
+    vec![
+        Local::Action(wire::here()),
+        Local::Table(wire::listen(listen)),
+        Local::Table(wire::martians()),
+        Local::Table(wire::trusted(trusted)),
+        Local::Action(wire::to_host()),
+        Local::Action(wire::answer()),
+    ]
+}
+
+/// Registers that something touches, in order.
+fn registers(unit: &Unit<'_>, options: &Options, locals: &[Local]) -> Vec<Local> {
+    let mut used = std::collections::BTreeSet::from([REPLY.to_owned(), REQUEST.to_owned()]);
+    for local in locals {
+        if let Local::Action(action) = local {
+            names_of(&action.body, &mut |name| {
+                used.insert(name.to_owned());
+            });
+        }
+    }
+    let register = |name: &str, width: u32, size: u64| Local::Instance {
+        ty: Type::Generic("register".to_owned(), vec![bit(width)]),
+        args: vec![Expr::Number(size)],
+        name: name.to_owned(),
+    };
+    let mut all = vec![register("ready", 1, 1)];
+    let wanted = |name: &str| used.contains(name) && (options.test || name != DICE);
+    let found = unit.registers.iter().filter(|found| wanted(&found.name));
+    all.extend(found.map(|found| register(&found.name, found.width, found.size)));
+    all
+}
+
+/// Calls `f` with every name in statements.
+fn names_of(stmts: &[Stmt], f: &mut dyn FnMut(&str)) {
+    for stmt in stmts {
+        match stmt {
+            Stmt::Var(_, _, value) => value.iter().for_each(|value| value.for_each_name(f)),
+            Stmt::Assign(place, value) => {
+                place.for_each_name(f);
+                value.for_each_name(f);
+            }
+            Stmt::Call(call) => call.for_each_name(f),
+            Stmt::If(cond, then, other) => {
+                cond.for_each_name(f);
+                names_of(then, f);
+                names_of(other, f);
+            }
+            Stmt::For(inner) => {
+                inner.cond.for_each_name(f);
+                let parts = inner.first.iter().chain(&inner.step);
+                names_of(&parts.cloned().collect::<Vec<_>>(), f);
+                names_of(&inner.body, f);
+            }
+            Stmt::Break | Stmt::Continue | Stmt::Comment(_) => {}
+        }
+    }
+}

@@ -1,0 +1,572 @@
+//! The match stage: tables with one key, tests, and where they lead.
+//!
+//! The stage is a graph without cycles whose edges lead to lower numbers. A node with one way in stands where that way
+//! leads; any other stands by itself, after all that lead to it, and `meta.node` says that it is next. So the program is
+//! as long as the graph, whatever is shared. Fields that the stage looks at are taken out of the request before.
+
+use std::collections::BTreeMap;
+
+use lambdac_image::{Key as StageKey, Leaf, Node, NodeId};
+use lambdac_mir::{
+    CmpOp, Cond, Data, EntryKey, Field, Func, KeyField, KeyPart, ObjectId, ObjectKind, TableKind,
+};
+
+use super::lambda::{self, fail, reason, set, status, verdict};
+use super::memory::WORD;
+use super::scalar::signed;
+use super::unit::Unit;
+use crate::ast::{
+    Action, Binary, Bits, Direction, Entry, Expr, Key, Local, MatchKind, Param, Stmt, Table, Type,
+};
+use crate::legal::{CODE, Refusal};
+
+/// Bits of a request: first and how many.
+type Run = (u32, u32);
+
+/// The stage as statements of `apply`.
+pub(super) struct Stage<'u, 'm> {
+    unit: &'u mut Unit<'m>,
+    /// Whether an entry runs here.
+    native: &'u [bool],
+    /// By what they are taken from: fields in the metadata.
+    fields: BTreeMap<Run, Expr>,
+    /// Actions that entries of the stage's tables name.
+    actions: BTreeMap<&'static str, Action>,
+    /// Nodes that stand by themselves.
+    apart: Vec<bool>,
+    tables: Vec<Local>,
+    entries: bool,
+    runtime: Vec<(String, Entry)>,
+}
+
+/// What the stage comes to.
+pub(super) struct Lowered {
+    /// What takes the fields out of the request: metadata, first bit, width.
+    pub fields: Vec<(Expr, Run)>,
+    /// Its actions and tables.
+    pub locals: Vec<Local>,
+    /// What is applied.
+    pub apply: Vec<Stmt>,
+    /// Entries that the control plane adds, with their table.
+    pub runtime: Vec<(String, Entry)>,
+}
+
+/// Writes an image's stage. `entries`: those of tables stand in the program.
+pub(super) fn lower(unit: &mut Unit<'_>, native: &[bool], entries: bool) -> Result<Lowered, Refusal> {
+    let image = unit.image;
+    let nodes = &image.stage.nodes;
+    let mut ways = vec![0_usize; nodes.len()];
+    let mut by_table = vec![false; nodes.len()];
+    for node in nodes {
+        for to in node.successors() {
+            ways[to.index()] += 1;
+            by_table[to.index()] |= matches!(node, Node::Table { .. });
+        }
+    }
+    let leaf = |index: usize| matches!(nodes[index], Node::Leaf(_));
+    let apart = (0..nodes.len()).map(|index| !leaf(index) && (ways[index] > 1 || by_table[index]));
+    let mut stage = Stage {
+        native,
+        fields: BTreeMap::new(),
+        actions: BTreeMap::new(),
+        apart: apart.collect(),
+        tables: Vec::new(),
+        entries,
+        runtime: Vec::new(),
+        unit,
+    };
+    let root = image.stage.root;
+    let mut apply = stage.node(root)?;
+    for index in (0..root.index()).rev() {
+        if stage.apart[index] {
+            let body = stage.node(NodeId(index as u32))?;
+            let next = Expr::path("meta.node").binary(Binary::Eq, number(index));
+            apply.push(Stmt::If(next, body, Vec::new()));
+        }
+    }
+    let actions = stage.actions.into_values().map(Local::Action);
+    Ok(Lowered {
+        fields: stage
+            .fields
+            .into_iter()
+            .map(|(run, field)| (field, run))
+            .collect(),
+        locals: actions.chain(stage.tables).collect(),
+        apply,
+        runtime: stage.runtime,
+    })
+}
+
+fn number(index: usize) -> Expr {
+    Expr::bits(16, index as u64 + 1)
+}
+
+impl<'m> Stage<'_, 'm> {
+    /// What leads to a node.
+    fn way(&mut self, to: NodeId) -> Result<Vec<Stmt>, Refusal> {
+        if self.apart[to.index()] {
+            return Ok(vec![set("node", number(to.index()))]);
+        }
+        self.node(to)
+    }
+
+    fn node(&mut self, at: NodeId) -> Result<Vec<Stmt>, Refusal> {
+        let image = self.unit.image;
+        match &image.stage.nodes[at.index()] {
+            Node::Leaf(leaf) => Ok(self.leaf(*leaf)),
+            Node::Workload { id, then, other } => {
+                let is = Expr::path("hdr.lambda.workload").binary(Binary::Eq, Expr::bits(32, (*id).into()));
+                self.branch(Vec::new(), is, *then, *other)
+            }
+            Node::Length { min, then, other } => {
+                let is = Expr::path("meta.length").binary(Binary::Ge, Expr::bits(32, (*min).into()));
+                self.branch(Vec::new(), is, *then, *other)
+            }
+            Node::Test { cond, then, other } => {
+                let cond = image.cond(*cond);
+                let (before, holds) = self.cond(cond)?;
+                let traps = evaluates(cond);
+                let mut stmts = self.branch(before, holds, *then, *other)?;
+                if traps && let Some(test) = stmts.pop() {
+                    let on = Expr::path("meta.verdict").binary(Binary::Ne, Expr::name(verdict::REPLY));
+                    stmts.push(Stmt::If(on, vec![test], Vec::new()));
+                }
+                Ok(stmts)
+            }
+            Node::Table { key, entries, miss } => self.table(at, *key, entries, *miss),
+        }
+    }
+
+    fn branch(
+        &mut self,
+        mut before: Vec<Stmt>,
+        cond: Expr,
+        then: NodeId,
+        other: NodeId,
+    ) -> Result<Vec<Stmt>, Refusal> {
+        let (then, other) = (self.way(then)?, self.way(other)?);
+        before.push(match (then.is_empty(), &cond) {
+            (true, _) if !other.is_empty() => Stmt::If(cond.not(), other, Vec::new()),
+            _ => Stmt::If(cond, then, other),
+        });
+        Ok(before)
+    }
+
+    /// What a leaf sets. A packet is the host's unless something else is said.
+    fn leaf(&mut self, leaf: Leaf) -> Vec<Stmt> {
+        match leaf {
+            Leaf::Run(entry) if self.native[entry] => vec![
+                set("entry", Expr::bits(16, entry as u64)),
+                set("verdict", Expr::name(verdict::RUN)),
+            ],
+            Leaf::Run(_) => vec![set("reason", Expr::name(reason::ON_HOST))],
+            Leaf::Drop => vec![set("verdict", Expr::name(verdict::DROP))],
+            Leaf::Punt(_) => vec![set("reason", Expr::name(reason::PUNTED))],
+            Leaf::BadRequest => fail(status::BAD_REQUEST),
+            Leaf::HandUp => vec![set("reason", Expr::name(reason::ON_HOST))],
+            Leaf::NoWorkload => Vec::new(),
+        }
+    }
+
+    /// The action of a table's entry that leads to a node, and its data.
+    fn entry(&mut self, to: NodeId) -> (String, Vec<Expr>) {
+        let image = self.unit.image;
+        let (name, param, data) = match &image.stage.nodes[to.index()] {
+            Node::Leaf(Leaf::Run(entry)) if self.native[*entry] => {
+                ("run", Some("entry"), Some(Expr::bits(16, *entry as u64)))
+            }
+            Node::Leaf(Leaf::Run(_) | Leaf::HandUp) => ("leave_to_host", None, None),
+            Node::Leaf(Leaf::Drop) => ("drop_request", None, None),
+            Node::Leaf(Leaf::Punt(_)) => ("punt", None, None),
+            Node::Leaf(Leaf::BadRequest) => ("refuse", None, None),
+            Node::Leaf(Leaf::NoWorkload) => return ("NoAction".to_owned(), Vec::new()),
+            _ => ("look_further", Some("node"), Some(number(to.index()))),
+        };
+        let body = match (&image.stage.nodes[to.index()], param) {
+            (_, Some("node")) => vec![set("node", Expr::name("node"))],
+            (_, Some(_)) => vec![
+                set("entry", Expr::name("entry")),
+                set("verdict", Expr::name(verdict::RUN)),
+            ],
+            (Node::Leaf(leaf), None) => self.leaf(*leaf),
+            _ => Vec::new(),
+        };
+        self.actions.entry(name).or_insert_with(|| Action {
+            name: name.to_owned(),
+            params: param
+                .iter()
+                .map(|name| Param::new(Direction::None, Type::Bit(16), name))
+                .collect(),
+            body,
+        });
+        (name.to_owned(), data.into_iter().collect())
+    }
+
+    fn table(
+        &mut self,
+        at: NodeId,
+        key: StageKey,
+        entries: &[(u64, NodeId)],
+        miss: NodeId,
+    ) -> Result<Vec<Stmt>, Refusal> {
+        let (expr, name, width) = match key {
+            StageKey::Workload => (Expr::path("hdr.lambda.workload"), "workload".to_owned(), 32),
+            StageKey::Field(field) => {
+                let expr = self.field(field);
+                (expr, "field".to_owned(), field.width().into())
+            }
+        };
+        let wanted = match key {
+            StageKey::Workload => "workloads".to_owned(),
+            StageKey::Field(_) => format!("stage_{}", at.0),
+        };
+        let table = self.unit.names.fresh(&wanted);
+        let default = self.entry(miss);
+        let mut actions = vec![default.0.clone()];
+        let mut lines = Vec::new();
+        for (value, to) in entries {
+            let (action, args) = self.entry(*to);
+            if !actions.contains(&action) {
+                actions.push(action.clone());
+            }
+            lines.push(Entry {
+                keys: vec![Expr::bits(width, *value)],
+                action,
+                args,
+            });
+        }
+        self.tables.push(Local::Table(Table {
+            name: table.clone(),
+            keys: vec![Key {
+                expr,
+                kind: MatchKind::Exact,
+                name,
+                width,
+            }],
+            actions,
+            default,
+            const_default: true,
+            entries: lines,
+            size: None,
+        }));
+        Ok(vec![Stmt::Call(Expr::name(table).method("apply", Vec::new()))])
+    }
+
+    /// An integer of the packet, as a number even where it is one bit.
+    fn field(&mut self, field: Field) -> Expr {
+        match field {
+            Field::Bits { bit, width } => self.run(bit, width.into()),
+            Field::Pkt(fact) => self.unit.pkt(fact),
+            Field::Rest { offset, max } => {
+                let (len, offset) = (Expr::path("meta.length"), Expr::bits(32, offset.into()));
+                let most = Expr::bits(32, max.into());
+                let rest = len.clone().binary(Binary::Sub, offset.clone());
+                let over = rest.clone().binary(Binary::Gt, most.clone());
+                let none = len.binary(Binary::Lt, offset);
+                none.select(Expr::bits(32, 0), over.select(most, rest))
+            }
+        }
+    }
+
+    /// Bits of the request.
+    fn run(&mut self, bit: u32, width: u32) -> Expr {
+        if let Some(field) = self.fields.get(&(bit, width)) {
+            return field.clone();
+        }
+        let field = self
+            .unit
+            .meta(&format!("request_{bit}_{width}"), Type::Bit(width));
+        self.fields.insert((bit, width), field.clone());
+        field
+    }
+
+    /// What comes before a condition, and the condition.
+    fn cond(&mut self, cond: &'m Cond) -> Result<(Vec<Stmt>, Expr), Refusal> {
+        let simple = |expr| Ok((Vec::new(), expr));
+        match cond {
+            Cond::True => simple(Expr::Bool(true)),
+            Cond::Not(inner) => {
+                let (before, expr) = self.cond(inner)?;
+                Ok((before, expr.not()))
+            }
+            Cond::All(items) => self.several(items, true),
+            Cond::Any(items) => self.several(items, false),
+            Cond::Cmp {
+                field,
+                op,
+                swapped,
+                value,
+            } => {
+                let width = u32::from(field.width());
+                let (field, value) = (self.field(*field), Expr::bits(width, *value));
+                let (a, b) = if *swapped { (value, field) } else { (field, value) };
+                simple(compare(*op, width, a, b))
+            }
+            Cond::Range { field, lo, hi } => {
+                let width = u32::from(field.width());
+                let field = self.field(*field);
+                let from = field.clone().binary(Binary::Ge, Expr::bits(width, *lo));
+                // The end may be past the largest number.
+                let past = Bits::new(width + 1, &hi.to_be_bytes());
+                let below = field
+                    .cast(Type::Bit(width + 1))
+                    .binary(Binary::Lt, Expr::Bits(past));
+                simple(from.binary(Binary::AndAnd, below))
+            }
+            Cond::Masked { field, mask, value } => {
+                let width = u32::from(field.width());
+                let kept = self.field(*field).binary(Binary::And, Expr::bits(width, *mask));
+                simple(kept.binary(Binary::Eq, Expr::bits(width, *value)))
+            }
+            Cond::Has { table, key } => {
+                let name = self.lookup(*table, key)?;
+                simple(Expr::name(name).method("apply", Vec::new()).member("hit"))
+            }
+            Cond::Eval(func) => self.evaluate(func),
+        }
+    }
+
+    /// Conditions of which all or any hold, in order, and no further than needed.
+    fn several(&mut self, items: &'m [Cond], all: bool) -> Result<(Vec<Stmt>, Expr), Refusal> {
+        let op = if all { Binary::AndAnd } else { Binary::OrOr };
+        if items.iter().all(is_simple) {
+            let mut joined: Option<Expr> = None;
+            for item in items {
+                let (_, expr) = self.cond(item)?;
+                joined = Some(match joined {
+                    None => expr,
+                    Some(before) => before.binary(op, expr),
+                });
+            }
+            return Ok((Vec::new(), joined.unwrap_or(Expr::Bool(all))));
+        }
+        let holds = self.unit.meta("holds", Type::Bool);
+        let mut parts = Vec::new();
+        for item in items {
+            parts.push(self.cond(item)?);
+        }
+        let mut stmts: Vec<Stmt> = Vec::new();
+        for (mut before, expr) in parts.into_iter().rev() {
+            before.push(Stmt::Assign(holds.clone(), expr));
+            if !stmts.is_empty() {
+                let on = if all { holds.clone() } else { holds.clone().not() };
+                before.push(Stmt::If(on, stmts, Vec::new()));
+            }
+            stmts = before;
+        }
+        Ok((stmts, holds))
+    }
+
+    fn evaluate(&mut self, func: &'m Func) -> Result<(Vec<Stmt>, Expr), Refusal> {
+        let holds = self.unit.meta("holds", Type::Bool);
+        let name = self.unit.names.fresh(&format!("decide_{}", func.name));
+        let action = lambda::condition(self.unit, func, &name, holds.clone())?;
+        self.tables.push(Local::Action(action));
+        let call = Stmt::Call(Expr::name(name).call(Vec::new()));
+        Ok((vec![call], holds))
+    }
+
+    /// A table with a key of fields; applied in one place, as p4c wants it.
+    fn lookup(&mut self, id: ObjectId, key: &'m [KeyField]) -> Result<String, Refusal> {
+        let image = self.unit.image;
+        let object = &image.module.objects[id.index()];
+        let ObjectKind::Table {
+            kind,
+            key: parts,
+            capacity,
+            entries,
+            ..
+        } = &object.kind
+        else {
+            return Err(Refusal::new(CODE, format!("`{}` is no table", object.name)));
+        };
+        let mut exprs = Vec::new();
+        for (field, part) in key.iter().zip(parts) {
+            exprs.push((self.key_field(field, *part), part_bits(*part)));
+        }
+        let match_kind = match kind {
+            TableKind::Exact => MatchKind::Exact,
+            TableKind::Lpm => MatchKind::Lpm,
+            TableKind::Ternary => MatchKind::Ternary,
+        };
+        let name = self.unit.names.fresh(&object.name);
+        let joined = *kind == TableKind::Lpm && exprs.len() > 1;
+        let keys = if joined { vec![self.joined(exprs)] } else { exprs };
+        let lines = entries.iter().map(|entry| Entry {
+            keys: patterns(&entry.key, parts, joined),
+            action: "NoAction".to_owned(),
+            args: Vec::new(),
+        });
+        let lines: Vec<Entry> = lines.collect();
+        if !self.entries {
+            self.runtime
+                .extend(lines.iter().map(|line| (name.clone(), line.clone())));
+        }
+        self.tables.push(Local::Table(Table {
+            name: name.clone(),
+            keys: keys
+                .into_iter()
+                .enumerate()
+                .map(|(index, (expr, width))| Key {
+                    expr,
+                    kind: match_kind,
+                    name: format!("key_{index}"),
+                    width,
+                })
+                .collect(),
+            actions: vec!["NoAction".to_owned()],
+            default: ("NoAction".to_owned(), Vec::new()),
+            const_default: true,
+            entries: if self.entries { lines } else { Vec::new() },
+            size: (!self.entries || entries.is_empty()).then_some(*capacity),
+        }));
+        Ok(name)
+    }
+
+    fn key_field(&mut self, field: &KeyField, part: KeyPart) -> Expr {
+        match field {
+            KeyField::Field(field) => self.field(*field),
+            KeyField::Const(value) => Expr::bits(part_bits(part), *value),
+            KeyField::Bytes { offset, len } => self.run(offset * 8, len * 8),
+        }
+    }
+
+    /// All parts of a key as one.
+    fn joined(&mut self, exprs: Vec<(Expr, u32)>) -> (Expr, u32) {
+        let width = exprs.iter().map(|(_, width)| width).sum();
+        let all = exprs.into_iter().map(|(expr, _)| expr);
+        let all = all.reduce(|a, b| a.binary(Binary::Concat, b));
+        (all.unwrap_or(Expr::bits(8, 0)), width)
+    }
+}
+
+fn part_bits(part: KeyPart) -> u32 {
+    match part {
+        KeyPart::Scalar(width) => width.into(),
+        KeyPart::Bytes(len) => len * 8,
+    }
+}
+
+/// A condition without tables and functions.
+fn is_simple(cond: &Cond) -> bool {
+    match cond {
+        Cond::Not(inner) => is_simple(inner),
+        Cond::All(items) | Cond::Any(items) => items.iter().all(is_simple),
+        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } => true,
+        Cond::Has { .. } | Cond::Eval(_) => false,
+    }
+}
+
+/// Whether a condition evaluates a function, which may trap.
+fn evaluates(cond: &Cond) -> bool {
+    match cond {
+        Cond::Not(inner) => evaluates(inner),
+        Cond::All(items) | Cond::Any(items) => items.iter().any(evaluates),
+        Cond::Eval(_) => true,
+        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } | Cond::Has { .. } => false,
+    }
+}
+
+/// A comparison of numbers, those of one bit included.
+fn compare(op: CmpOp, width: u32, a: Expr, b: Expr) -> Expr {
+    let (op, sign) = match op {
+        CmpOp::Eq => (Binary::Eq, false),
+        CmpOp::Ne => (Binary::Ne, false),
+        CmpOp::Ult => (Binary::Lt, false),
+        CmpOp::Ule => (Binary::Le, false),
+        CmpOp::Slt => (Binary::Lt, true),
+        CmpOp::Sle => (Binary::Le, true),
+    };
+    if sign {
+        return signed(a, width).binary(op, signed(b, width));
+    }
+    a.binary(op, b)
+}
+
+/// The bytes of a key's parts.
+fn part_value(data: &Data, part: KeyPart) -> Expr {
+    let width = part_bits(part);
+    match data {
+        Data::Int(value) => Expr::bits(width, *value),
+        Data::Bytes(bytes) => Expr::Bits(Bits::new(width, bytes)),
+        Data::List(_) => Expr::bits(width, 0),
+    }
+}
+
+/// What an entry matches.
+fn patterns(key: &EntryKey, parts: &[KeyPart], joined: bool) -> Vec<Expr> {
+    let values = |data: &[Data]| -> Vec<Expr> {
+        data.iter()
+            .zip(parts)
+            .map(|(data, part)| part_value(data, *part))
+            .collect()
+    };
+    match key {
+        EntryKey::Exact(data) => values(data),
+        EntryKey::Masked(data, masks) => values(data)
+            .into_iter()
+            .zip(values(masks))
+            .map(|(value, mask)| Expr::Masked(Box::new(value), Box::new(mask)))
+            .collect(),
+        EntryKey::Any => {
+            let count = if joined { 1 } else { parts.len() };
+            vec![Expr::Any; count]
+        }
+        EntryKey::Prefix(data, len) => {
+            let width: u32 = parts.iter().map(|part| part_bits(*part)).sum();
+            let value = concatenated(&values(data), width);
+            let mask = prefix_mask(width, *len);
+            vec![Expr::Masked(Box::new(value), Box::new(mask))]
+        }
+    }
+}
+
+/// Numbers one after the other as one number.
+fn concatenated(values: &[Expr], width: u32) -> Expr {
+    let mut bits = Vec::new();
+    for value in values {
+        if let Expr::Bits(value) = value {
+            bits.extend((0..value.width).rev().map(|at| bit_at(value, at)));
+        }
+    }
+    Expr::Bits(from_bits(width, &bits))
+}
+
+/// A bit of a number, counted from the lowest.
+fn bit_at(bits: &Bits, at: u32) -> bool {
+    let byte = bits.bytes.len().checked_sub(1 + at as usize / 8);
+    byte.is_some_and(|byte| bits.bytes[byte] >> (at % 8) & 1 == 1)
+}
+
+/// A number of bits, the highest first.
+fn from_bits(width: u32, bits: &[bool]) -> Bits {
+    let mut bytes = vec![0_u8; bits.len().div_ceil(8)];
+    let last = bytes.len() * 8;
+    for (index, _) in bits.iter().enumerate().filter(|(_, bit)| **bit) {
+        let at = last - bits.len() + index;
+        bytes[at / 8] |= 0x80 >> (at % 8);
+    }
+    Bits::new(width, &bytes)
+}
+
+/// So many ones, then zeros.
+fn prefix_mask(width: u32, len: u32) -> Expr {
+    let bits: Vec<bool> = (0..width).map(|at| at < len).collect();
+    Expr::Bits(from_bits(width, &bits))
+}
+
+/// Bits of the request's words, of any number.
+pub(super) fn words_at(word: &dyn Fn(u64) -> Expr, (bit, width): Run) -> Expr {
+    let mut parts = Vec::new();
+    let (mut at, mut left) = (bit, width);
+    while left > 0 {
+        let within = at % WORD;
+        let here = left.min(WORD - within);
+        let part = word(u64::from(at / WORD));
+        parts.push(part.slice(WORD - 1 - within, WORD - within - here));
+        at += here;
+        left -= here;
+    }
+    let joined = parts.into_iter().reduce(|a, b| a.binary(Binary::Concat, b));
+    joined.unwrap_or(Expr::bits(8, 0))
+}

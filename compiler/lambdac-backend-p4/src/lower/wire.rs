@@ -1,0 +1,474 @@
+//! What stands around the lambdas: the rules of the λ wire, what sends a reply, what hands a packet to the host.
+//!
+//! The rules are those of the design's "What a NIC may answer" and "Malformed", in the order of the other targets, so
+//! that a packet has the same end everywhere. Who the switch is (Ethernet and IPv4 address, UDP port) is an entry of
+//! `listen`; whom it may send more than three times what they sent is in `trusted`.
+
+use super::lambda::{self, MAX_PAYLOAD, REPLY, fail, reason, set, status, verdict};
+use super::memory::{WORD, WORD_BYTES};
+use super::unit;
+use crate::ast::{Action, Binary, Bits, Direction, Entry, Expr, Key, MatchKind, Param, Stmt, Table, Type};
+
+/// Bytes of Ethernet, IPv4, UDP and λ headers.
+pub(super) const ETHERNET: u64 = 14;
+const IPV4: u64 = 20;
+const UDP: u64 = 8;
+const LAMBDA: u64 = 24;
+/// Bytes of the header in front of what goes to the host.
+pub(super) const PACKET_IN: u64 = 8;
+/// A reply to a caller that is not trusted is at most so many times the request.
+const AMPLIFICATION: u64 = 3;
+/// Time to live of what is sent (RFC 1700).
+const TTL: u64 = 64;
+/// Words of a payload.
+pub(super) const PAYLOAD_WORDS: u32 = MAX_PAYLOAD / WORD_BYTES;
+/// Bytes of the pieces that the last part of a payload is taken in.
+pub(super) const TAILS: [u32; 5] = [16, 8, 4, 2, 1];
+
+/// Sources that no honest packet has: 0/8, 127/8, 224/4 (multicast) and the broadcast address.
+const MARTIANS: [(u32, u32); 4] = [(0, 8), (0x7f00_0000, 8), (0xe000_0000, 4), (0xffff_ffff, 32)];
+/// Sources that are trusted unless the worker's configuration says otherwise: the private ranges (RFC 1918).
+pub(crate) const PRIVATE: [(u32, u32); 3] = [(0x0a00_0000, 8), (0xac10_0000, 12), (0xc0a8_0000, 16)];
+
+fn path(path: &str) -> Expr {
+    Expr::path(path)
+}
+
+fn assign(place: &str, value: Expr) -> Stmt {
+    Stmt::Assign(path(place), value)
+}
+
+/// A number of 32 bits.
+fn long(value: u64) -> Expr {
+    Expr::bits(32, value)
+}
+
+/// A field at 32 bits.
+fn widened(place: &str) -> Expr {
+    path(place).cast(Type::Bit(32))
+}
+
+fn is(place: &str, op: Binary, value: Expr) -> Expr {
+    path(place).binary(op, value)
+}
+
+/// The rules, one after the other; then what is done with a request.
+pub(super) fn rules(request: Vec<Stmt>) -> Stmt {
+    let drop = || vec![set("verdict", Expr::name(verdict::DROP))];
+    let not = |place: &str| path(place).method("isValid", Vec::new()).not();
+    let hit = |table: &str| path(table).method("apply", Vec::new()).member("hit");
+    let apart = |a: Expr, b: Expr| a.binary(Binary::Ne, b);
+    let frame = long(ETHERNET).binary(Binary::Add, widened("hdr.ipv4.total_length"));
+    let datagram = path("hdr.udp.length").binary(Binary::Add, Expr::bits(16, IPV4));
+    let room = path("hdr.udp.length").binary(Binary::Sub, Expr::bits(16, UDP + LAMBDA));
+    let several = is("hdr.lambda.fragments", Binary::Ne, Expr::bits(16, 1));
+    let empty = is("hdr.lambda.length", Binary::Eq, Expr::bits(16, 0));
+    let rules: Vec<(&str, Expr, Vec<Stmt>)> = vec![
+        (
+            "not UDP over IPv4, with options, or a fragment",
+            not("hdr.udp"),
+            Vec::new(),
+        ),
+        ("not to us", hit("listen").not(), Vec::new()),
+        (
+            "a frame that ends before its packet",
+            is("std.packet_length", Binary::Lt, frame),
+            Vec::new(),
+        ),
+        (
+            "lengths that disagree",
+            apart(path("hdr.ipv4.total_length"), datagram),
+            Vec::new(),
+        ),
+        (
+            "a wrong checksum of the header",
+            is("std.checksum_error", Binary::Eq, Expr::bits(1, 1)),
+            Vec::new(),
+        ),
+        (
+            "a source that is ourselves",
+            path("hdr.ipv4.src").binary(Binary::Eq, path("hdr.ipv4.dst")),
+            drop(),
+        ),
+        (
+            "a source that is our network's broadcast address",
+            path("hdr.ipv4.src").binary(Binary::Eq, path("meta.broadcast")),
+            drop(),
+        ),
+        ("a source that no honest packet has", hit("martians"), drop()),
+        ("too short for the header", not("hdr.lambda"), drop()),
+        (
+            "wrong magic, version or kind",
+            is("hdr.lambda.magic", Binary::Ne, Expr::name("MAGIC"))
+                .binary(
+                    Binary::OrOr,
+                    is("hdr.lambda.version", Binary::Ne, Expr::name("VERSION")),
+                )
+                .binary(
+                    Binary::OrOr,
+                    is("hdr.lambda.kind", Binary::Ne, Expr::name("REQUEST")),
+                ),
+            drop(),
+        ),
+        (
+            "an unknown flag",
+            is("hdr.lambda.flags", Binary::Ne, Expr::bits(8, 0)),
+            drop(),
+        ),
+        (
+            "no fragments, or past the last",
+            path("hdr.lambda.fragment").binary(Binary::Ge, path("hdr.lambda.fragments")),
+            drop(),
+        ),
+        (
+            "a length beyond the datagram",
+            is("hdr.lambda.length", Binary::Gt, room),
+            drop(),
+        ),
+        (
+            "a length beyond a packet",
+            is("hdr.lambda.length", Binary::Gt, Expr::name("MAX_PAYLOAD")),
+            drop(),
+        ),
+        (
+            "an empty fragment of several",
+            several.clone().binary(Binary::AndAnd, empty),
+            drop(),
+        ),
+        (
+            "a message of several packets",
+            several,
+            vec![set("reason", Expr::name(reason::ON_HOST))],
+        ),
+    ];
+    let mut rest = request;
+    for (what, cond, mut then) in rules.into_iter().rev() {
+        then.insert(0, Stmt::Comment(what.to_owned()));
+        rest = vec![Stmt::If(cond, then, rest)];
+    }
+    rest.pop().unwrap_or(Stmt::Break)
+}
+
+/// What becomes of the packet in the end.
+pub(super) fn ends() -> Vec<Stmt> {
+    let reply = vec![
+        Stmt::Comment(
+            "No reflector: at most three times the request, but to those who are trusted.".to_owned(),
+        ),
+        Stmt::If(
+            too_large(),
+            vec![Stmt::If(
+                path("trusted").method("apply", Vec::new()).member("hit").not(),
+                fail(status::TOO_LARGE),
+                Vec::new(),
+            )],
+            Vec::new(),
+        ),
+        Stmt::Call(path("answer").call(Vec::new())),
+    ];
+    let on = |name: &str| is("meta.verdict", Binary::Eq, Expr::name(name));
+    let drop = vec![Stmt::Call(path("mark_to_drop").call(vec![path("std")]))];
+    let host = vec![Stmt::Call(path("to_host").call(Vec::new()))];
+    vec![Stmt::If(
+        on(verdict::REPLY),
+        reply,
+        vec![Stmt::If(on(verdict::DROP), drop, host)],
+    )]
+}
+
+fn too_large() -> Expr {
+    let request = widened("hdr.udp.length").binary(Binary::Sub, long(UDP));
+    let most = request.binary(Binary::Mul, long(AMPLIFICATION));
+    widened("meta.reply_length")
+        .binary(Binary::Add, long(LAMBDA))
+        .binary(Binary::Gt, most)
+}
+
+/// The reply's headers and payload, in place of the request's.
+pub(super) fn answer() -> Action {
+    let swapped = |a: &str, b: &str, width: u32| {
+        vec![
+            Stmt::Var(
+                Type::Bit(width),
+                format!("{}_before", a.replace('.', "_")),
+                Some(path(a)),
+            ),
+            assign(a, path(b)),
+            assign(b, Expr::name(format!("{}_before", a.replace('.', "_")))),
+        ]
+    };
+    let mut body = swapped("hdr.ethernet.dst", "hdr.ethernet.src", 48);
+    body.extend(swapped("hdr.ipv4.dst", "hdr.ipv4.src", 32));
+    body.extend(swapped("hdr.udp.dst", "hdr.udp.src", 16));
+    let length = |more: u64| path("meta.reply_length").binary(Binary::Add, Expr::bits(16, more));
+    body.extend([
+        assign("hdr.ipv4.tos", Expr::bits(8, 0)),
+        assign("hdr.ipv4.total_length", length(IPV4 + UDP + LAMBDA)),
+        assign("hdr.ipv4.identification", Expr::bits(16, 0)),
+        Stmt::Comment("Don't fragment.".to_owned()),
+        assign("hdr.ipv4.flags", Expr::bits(2, 1)),
+        assign("hdr.ipv4.ttl", Expr::bits(8, TTL)),
+        assign("hdr.udp.length", length(UDP + LAMBDA)),
+        Stmt::Comment("RFC 768: 0 means \"no checksum\".".to_owned()),
+        assign("hdr.udp.checksum", Expr::bits(16, 0)),
+        assign("hdr.lambda.kind", Expr::name("REPLIED_KIND")),
+        assign("hdr.lambda.length", path("meta.reply_length")),
+        assign("hdr.lambda.status", path("meta.status")),
+        Stmt::If(
+            is("meta.status", Binary::Ne, Expr::bits(8, 0)),
+            vec![
+                assign("hdr.lambda.fragment", Expr::bits(16, 0)),
+                assign("hdr.lambda.fragments", Expr::bits(16, 1)),
+            ],
+            Vec::new(),
+        ),
+    ]);
+    body.extend(payload());
+    let sent = widened("meta.reply_length").binary(Binary::Add, long(ETHERNET + IPV4 + UDP + LAMBDA));
+    body.extend([
+        Stmt::Comment("What the parser left of the request goes.".to_owned()),
+        Stmt::Var(Type::Bit(32), "frame".to_owned(), Some(sent)),
+        Stmt::If(
+            is("std.ingress_port", Binary::Eq, Expr::name("CPU_PORT")),
+            vec![
+                set("reason", Expr::name(reason::REPLIED)),
+                Stmt::Call(path("hdr.packet_in.setValid").call(Vec::new())),
+                assign("hdr.packet_in.port", path("std.ingress_port").cast(Type::Bit(16))),
+                assign("hdr.packet_in.reason", path("meta.reason")),
+                assign("hdr.packet_in.workload", Expr::bits(16, 0)),
+                assign("hdr.packet_in.lambda", Expr::bits(16, 0)),
+                assign("frame", Expr::name("frame").binary(Binary::Add, long(PACKET_IN))),
+            ],
+            Vec::new(),
+        ),
+        Stmt::Call(path("truncate").call(vec![Expr::name("frame")])),
+        assign("std.egress_spec", path("std.ingress_port")),
+    ]);
+    action("answer", body)
+}
+
+fn action(name: &str, body: Vec<Stmt>) -> Action {
+    Action {
+        name: name.to_owned(),
+        params: Vec::new(),
+        body,
+    }
+}
+
+fn valid(header: Expr, yes: bool) -> Stmt {
+    let method = if yes { "setValid" } else { "setInvalid" };
+    Stmt::Call(header.method(method, Vec::new()))
+}
+
+/// The payload out of the reply's words.
+fn payload() -> Vec<Stmt> {
+    let mut stmts = Vec::new();
+    for index in 0..PAYLOAD_WORDS {
+        let header = path("hdr.payload").index(index.into());
+        let needed = u64::from((index + 1) * WORD_BYTES);
+        stmts.push(Stmt::If(
+            is("meta.reply_length", Binary::Ge, Expr::bits(16, needed)),
+            vec![
+                valid(header.clone(), true),
+                unit::read(REPLY, header.clone().member("bytes"), long(index.into())),
+            ],
+            vec![valid(header, false)],
+        ));
+    }
+    let last = is("meta.reply_length", Binary::Shr, Expr::Number(5)).cast(Type::Bit(32));
+    stmts.push(Stmt::Var(
+        Type::Bit(WORD),
+        "rest".to_owned(),
+        Some(Expr::bits(WORD, 0)),
+    ));
+    stmts.push(unit::read(REPLY, Expr::name("rest"), last));
+    for bytes in TAILS {
+        let header = path(&format!("hdr.tail_{bytes}"));
+        let bit = bytes.trailing_zeros();
+        let rest = Expr::name("rest");
+        stmts.push(Stmt::If(
+            path("meta.reply_length")
+                .slice(bit, bit)
+                .binary(Binary::Eq, Expr::bits(1, 1)),
+            vec![
+                valid(header.clone(), true),
+                Stmt::Assign(
+                    header.clone().member("bytes"),
+                    rest.clone().slice(WORD - 1, WORD - bytes * 8),
+                ),
+                Stmt::Assign(
+                    rest.clone(),
+                    rest.binary(Binary::Shl, Expr::Number((bytes * 8).into())),
+                ),
+            ],
+            vec![valid(header, false)],
+        ));
+    }
+    stmts
+}
+
+/// The request's payload into its words.
+pub(super) fn take_request() -> Vec<Stmt> {
+    let mut stmts = Vec::new();
+    for index in 0..PAYLOAD_WORDS {
+        let header = path("hdr.payload").index(index.into());
+        let write = unit::write(
+            lambda::REQUEST,
+            long(index.into()),
+            header.clone().member("bytes"),
+        );
+        stmts.push(Stmt::If(
+            header.method("isValid", Vec::new()),
+            vec![write],
+            Vec::new(),
+        ));
+    }
+    stmts.push(Stmt::Var(
+        Type::Bit(WORD),
+        "tail".to_owned(),
+        Some(Expr::bits(WORD, 0)),
+    ));
+    stmts.push(Stmt::Var(
+        Type::Bit(8),
+        "above".to_owned(),
+        Some(Expr::bits(8, 0)),
+    ));
+    for bytes in TAILS {
+        let header = path(&format!("hdr.tail_{bytes}"));
+        let bits = bytes * 8;
+        // First at the top of the word, then below what is there.
+        let top = header
+            .clone()
+            .member("bytes")
+            .binary(Binary::Concat, Expr::Bits(Bits::new(WORD - bits, &[])));
+        let placed = top.binary(Binary::Shr, Expr::name("above"));
+        stmts.push(Stmt::If(
+            header.method("isValid", Vec::new()),
+            vec![
+                assign("tail", Expr::name("tail").binary(Binary::Or, placed)),
+                assign(
+                    "above",
+                    Expr::name("above").binary(Binary::Add, Expr::bits(8, bits.into())),
+                ),
+            ],
+            Vec::new(),
+        ));
+    }
+    let last = is("hdr.lambda.length", Binary::Shr, Expr::Number(5)).cast(Type::Bit(32));
+    stmts.push(unit::write(lambda::REQUEST, last, Expr::name("tail")));
+    stmts
+}
+
+/// Hands the packet to the host as it came.
+pub(super) fn to_host() -> Action {
+    action(
+        "to_host",
+        vec![
+            valid(path("hdr.packet_in"), true),
+            assign("hdr.packet_in.port", path("std.ingress_port").cast(Type::Bit(16))),
+            assign("hdr.packet_in.reason", path("meta.reason")),
+            assign("hdr.packet_in.workload", path("meta.workload")),
+            assign("hdr.packet_in.lambda", path("meta.lambda")),
+            assign("std.egress_spec", Expr::name("CPU_PORT")),
+        ],
+    )
+}
+
+/// Where the switch is for its callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Its Ethernet address.
+    pub mac: [u8; 6],
+    /// Its IPv4 address.
+    pub address: u32,
+    /// The UDP port.
+    pub port: u16,
+    /// The broadcast address of its network.
+    pub broadcast: u32,
+}
+
+/// The action that an entry of `listen` has.
+pub(super) fn here() -> Action {
+    Action {
+        name: "here".to_owned(),
+        params: vec![Param::new(Direction::None, Type::Bit(32), "broadcast")],
+        body: vec![set("broadcast", Expr::name("broadcast"))],
+    }
+}
+
+fn key(expr: &str, name: &str, width: u32, kind: MatchKind) -> Key {
+    Key {
+        expr: path(expr),
+        kind,
+        name: name.to_owned(),
+        width,
+    }
+}
+
+/// An entry of `listen`.
+pub(crate) fn listen_entry(listen: &Listen) -> Entry {
+    Entry {
+        keys: vec![
+            Expr::Bits(Bits::new(48, &listen.mac)),
+            long(listen.address.into()),
+            Expr::bits(16, listen.port.into()),
+        ],
+        action: "here".to_owned(),
+        args: vec![long(listen.broadcast.into())],
+    }
+}
+
+/// The table of addresses that are ours.
+pub(super) fn listen(entries: Vec<Entry>) -> Table {
+    Table {
+        name: "listen".to_owned(),
+        keys: vec![
+            key("hdr.ethernet.dst", "mac", 48, MatchKind::Exact),
+            key("hdr.ipv4.dst", "address", 32, MatchKind::Exact),
+            key("hdr.udp.dst", "port", 16, MatchKind::Exact),
+        ],
+        actions: vec!["here".to_owned(), "NoAction".to_owned()],
+        default: ("NoAction".to_owned(), Vec::new()),
+        const_default: true,
+        size: entries.is_empty().then_some(16),
+        entries,
+    }
+}
+
+/// Entries for prefixes.
+pub(crate) fn prefixes(prefixes: &[(u32, u32)]) -> Vec<Entry> {
+    let entry = |(address, len): &(u32, u32)| {
+        let mask = u32::MAX.checked_shl(32 - len).unwrap_or(0);
+        Entry {
+            keys: vec![Expr::Masked(
+                Box::new(long((*address).into())),
+                Box::new(long(mask.into())),
+            )],
+            action: "NoAction".to_owned(),
+            args: Vec::new(),
+        }
+    };
+    prefixes.iter().map(entry).collect()
+}
+
+fn sources(name: &str, entries: Vec<Entry>) -> Table {
+    Table {
+        name: name.to_owned(),
+        keys: vec![key("hdr.ipv4.src", "source", 32, MatchKind::Lpm)],
+        actions: vec!["NoAction".to_owned()],
+        default: ("NoAction".to_owned(), Vec::new()),
+        const_default: true,
+        size: entries.is_empty().then_some(256),
+        entries,
+    }
+}
+
+/// The table of sources that are dropped.
+pub(super) fn martians() -> Table {
+    sources("martians", prefixes(&MARTIANS))
+}
+
+/// The table of sources that are trusted.
+pub(super) fn trusted(entries: Vec<Entry>) -> Table {
+    sources("trusted", entries)
+}

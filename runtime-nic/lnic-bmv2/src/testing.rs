@@ -1,0 +1,436 @@
+//! `test` items on the P4 reference switch.
+//!
+//! Each workload is compiled once, by p4c too; each test has a switch of its own. After a request come two packets that
+//! must come out again behind whatever became of it, one on the caller's port and one on the host's: a switch hands out
+//! the packets of a port in order, so nobody has to wait to see that a request was dropped.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lambdac_backend_p4::{self as p4, BY_MATCH, CPU_PORT, Facts, Listen, Options, Output};
+use lambdac_driver::CheckedWorkload;
+use lambdac_driver::nic::Places;
+use lambdac_driver::testing::values::{answer, meta, param_values, read_place};
+use lambdac_driver::testing::{Failure, HostInstance, HostOutcome, TestResult, TestTarget, TestTargets};
+use lambdac_hir::{CallStep, Callee, StatePlace, Test, Value, Workload};
+use lambdac_image::Image;
+use lambdac_interp::{CallResult, Env, Givens, Target, run_test};
+use lambdac_mir::{Data, LambdaId, Module, ObjectId, ObjectKind};
+use lnic_engine::control::StateDump;
+use lnic_engine::{Call, Meta};
+use lnic_wire::{DEFAULT_PORT, HEADER_LEN, Header, MAX_FRAGMENT, Status};
+use tempfile::TempDir;
+
+use crate::frame::{self, Endpoint};
+use crate::switch::Switch;
+use crate::tools::Tools;
+
+/// The name of the target.
+pub const NAME: &str = "bmv2";
+/// The only workload of an image has the first dense index.
+const INDEX: u16 = 1;
+const WORKER: Endpoint = Endpoint {
+    mac: [2, 0, 0, 0, 0, 2],
+    address: 0x0a00_0002,
+    port: DEFAULT_PORT,
+};
+const CALLER: Endpoint = Endpoint {
+    mac: [2, 0, 0, 0, 0, 1],
+    address: 0x0a00_0001,
+    port: 40_000,
+};
+/// The port that callers are behind.
+const PORT: u16 = 1;
+/// An EtherType for experiments (IEEE 802, local experimental 1): what follows a request.
+const AFTER: [u8; 2] = [0x88, 0xb5];
+/// Bytes in front of what goes to the host: port, reason, workload, lambda.
+const PACKET_IN: usize = 8;
+/// Reasons why a packet goes to the host.
+const PUNTED: u16 = 2;
+const PUNTED_TO: u16 = 3;
+
+/// The target that this crate adds to a test run.
+#[derive(Clone, Copy, Debug)]
+pub struct Bmv2Tests;
+
+impl TestTargets for Bmv2Tests {
+    fn load(
+        &self,
+        target: &str,
+        checked: &CheckedWorkload,
+        module: &Arc<Module>,
+    ) -> Option<Box<dyn TestTarget>> {
+        (target == NAME).then(|| -> Box<dyn TestTarget> { Box::new(Loaded::new(checked, module)) })
+    }
+}
+
+/// A workload for the switch, or why not.
+enum Loaded {
+    Ready(Box<OnSwitch>),
+    Missing(String),
+    Failed(String),
+}
+
+impl Loaded {
+    fn new(checked: &CheckedWorkload, module: &Arc<Module>) -> Self {
+        match Tools::find() {
+            Err(missing) => Self::Missing(missing),
+            Ok(tools) => match OnSwitch::new(tools, checked, module) {
+                Ok(ready) => Self::Ready(Box::new(ready)),
+                Err(reason) => Self::Failed(reason),
+            },
+        }
+    }
+}
+
+impl TestTarget for Loaded {
+    fn run(&mut self, test: &Test) -> TestResult {
+        match self {
+            Self::Ready(ready) => {
+                (ready.left, ready.answered) = (None, false);
+                let hir = ready.hir.clone();
+                let result = run_test(&hir, test, &mut **ready);
+                match (&ready.left, ready.answered) {
+                    (Some(code), false) => TestResult::Skipped(format!("host ({code})")),
+                    _ => result,
+                }
+            }
+            Self::Missing(reason) => TestResult::Skipped(reason.clone()),
+            Self::Failed(reason) => TestResult::Failed(vec![Failure {
+                span: test.span,
+                expected: "a program that p4c takes".to_owned(),
+                got: reason.clone(),
+            }]),
+        }
+    }
+}
+
+/// A program, and the places of its lambdas.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The program and what is known of it.
+    pub output: Output,
+    /// Where the lambdas are.
+    pub places: Places,
+    /// The workload's id.
+    pub id: u32,
+}
+
+/// Makes a test program of a workload.
+///
+/// # Errors
+/// If its match stage has no code.
+pub fn compile(checked: &CheckedWorkload, module: &Arc<Module>) -> Result<Compiled, String> {
+    let id = lnic_wire::workload_id(INDEX, &module.name).ok_or("the workload has no id")?;
+    let mut image =
+        lambdac_image::link(&module.name, &[(id, module.clone())]).map_err(|error| error.to_string())?;
+    let options = Options {
+        test: true,
+        listen: Some(Listen {
+            mac: WORKER.mac,
+            address: WORKER.address,
+            port: WORKER.port,
+            broadcast: WORKER.address | 0xff,
+        }),
+        constant_entries: true,
+        params: Vec::new(),
+    };
+    let first = p4::program(&image, &options).map_err(|refusal| refusal.to_string())?;
+    let judge = |id: LambdaId| {
+        let refusal = first.refused.get(id.index()).cloned().flatten()?;
+        Some((refusal.code, refusal.reason, refusal.loc))
+    };
+    let places = Places::judged(checked, module, NAME, &judge);
+    keep(&mut image, &places);
+    let output = p4::program(&image, &options).map_err(|refusal| refusal.to_string())?;
+    Ok(Compiled { output, places, id })
+}
+
+/// Tells an image which lambdas are the host's.
+fn keep(image: &mut Image, places: &Places) {
+    for (entry, native) in image.entries.iter_mut().zip(places.native()) {
+        if !native {
+            entry.on_host = Some("it runs on the host".into());
+        }
+    }
+}
+
+/// A compiled workload and the switch of the test that runs.
+struct OnSwitch {
+    tools: Tools,
+    hir: Arc<Workload>,
+    module: Arc<Module>,
+    compiled: Compiled,
+    json: PathBuf,
+    folder: TempDir,
+    host: HostInstance,
+    switch: Option<Switch>,
+    /// Where the dice start, until a packet has said so.
+    seed: Option<u64>,
+    /// The test asked for a lambda that is the host's: the code of why.
+    left: Option<String>,
+    /// The switch ended some call of the test.
+    answered: bool,
+}
+
+impl OnSwitch {
+    fn new(tools: Tools, checked: &CheckedWorkload, module: &Arc<Module>) -> Result<Self, String> {
+        let compiled = compile(checked, module)?;
+        let folder = TempDir::new().map_err(|error| error.to_string())?;
+        let text = p4::print::print(&compiled.output.program);
+        let json = tools
+            .compile(&text, folder.path())
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
+            tools,
+            hir: Arc::new(checked.0.clone()),
+            module: module.clone(),
+            compiled,
+            json,
+            folder,
+            host: HostInstance::new(module, 0).map_err(|error| error.to_string())?,
+            switch: None,
+            seed: None,
+            left: None,
+            answered: false,
+        })
+    }
+
+    fn on_host(&mut self, lambda: Option<LambdaId>, call: &Asked<'_>, givens: &mut Givens) -> CallResult {
+        let params = match self.host.params(call.params) {
+            Ok(params) => params,
+            Err(error) => return CallResult::Error(error.to_string()),
+        };
+        let meta = Meta {
+            params: Some(&params),
+            ..call.meta
+        };
+        let mut services = |call: &Call<'_>| answer(call, givens);
+        match self.host.call(lambda, &meta, call.request, &mut services) {
+            HostOutcome::Reply(bytes) => CallResult::Reply(bytes),
+            HostOutcome::Drop => CallResult::Drop,
+            HostOutcome::Punt => CallResult::Punt,
+            HostOutcome::BadRequest => CallResult::BadRequest,
+            HostOutcome::Trap(trap) => {
+                CallResult::Trap(format!("{} at line {}", trap.cause.name(), trap.line))
+            }
+        }
+    }
+
+    /// One packet through the switch, and what came of it.
+    fn ask(&mut self, entry: u16, call: &Asked<'_>, request: &[u8]) -> io::Result<Answer> {
+        let facts = Facts {
+            entry,
+            src_ip: call.meta.src_ip,
+            src_port: call.meta.src_port,
+            dst_port: call.meta.dst_port,
+            port: call.meta.port,
+            now: call.meta.now,
+            random: call.meta.random,
+            seed: self.seed.take(),
+        };
+        let params = self.module.params.iter().map(|param| {
+            let given = call.params.iter().find(|(name, _)| *name == &*param.name);
+            given
+                .map(|(_, data)| data.clone())
+                .or_else(|| param.default.clone())
+        });
+        let params: Vec<Option<Data>> = params.collect();
+        let between = self.compiled.output.test_header(&facts, &params);
+        let id = self.compiled.id;
+        let header = Header::request(id, call.meta.request_id, 0, 1, request.len() as u16);
+        let sent = frame::request(CALLER, WORKER, &header, &between, request);
+        let switch = self.switch.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let packets = switch.packets();
+        packets.send(PORT, &sent)?;
+        let mut after = vec![0; 60];
+        after[12..14].copy_from_slice(&AFTER);
+        packets.send(PORT, &after)?;
+        let mut back = PORT.to_be_bytes().to_vec();
+        back.extend_from_slice(&after);
+        packets.send(CPU_PORT, &back)?;
+        let mut found = Answer::Nothing;
+        let mut marks = 0;
+        while marks < 2 {
+            let (port, frame) = packets.receive()?;
+            let inner = match port {
+                CPU_PORT => frame.get(PACKET_IN..).unwrap_or_default(),
+                _ => &frame[..],
+            };
+            if inner == after {
+                marks += 1;
+                continue;
+            }
+            found = match (port, found) {
+                (CPU_PORT, Answer::Nothing) if inner == without(&sent, between.len()) => to_host(&frame),
+                (CPU_PORT, Answer::Nothing) => Answer::Wrong("the packet to the host was changed".to_owned()),
+                (PORT, Answer::Nothing) => match frame::reply(CALLER, WORKER, &header, &frame) {
+                    Ok((status, payload)) => Answer::Reply(status, payload.to_vec()),
+                    Err(reason) => Answer::Wrong(reason),
+                },
+                _ => Answer::Wrong(format!("one packet too many, on port {port}")),
+            };
+        }
+        Ok(found)
+    }
+
+    /// A whole message through the switch.
+    fn on_switch(&mut self, callee: Option<LambdaId>, call: &Asked<'_>, givens: &mut Givens) -> CallResult {
+        // As a worker does it with a message of several packets that nobody reads.
+        let any = self.compiled.places.takes_any_length() && call.request.len() > MAX_FRAGMENT;
+        let request = if any { &[] } else { call.request };
+        if request.len() > MAX_FRAGMENT {
+            return self.on_host(callee, call, givens);
+        }
+        let entry = callee.map_or(BY_MATCH, |id| id.0 as u16);
+        match self.ask(entry, call, request) {
+            Err(error) => CallResult::Error(format!("the switch: {error}")),
+            Ok(Answer::ToHost(PUNTED_TO, lambda)) => {
+                self.answered = true;
+                self.on_host(Some(LambdaId(lambda.into())), call, givens)
+            }
+            Ok(Answer::ToHost(PUNTED, _)) => {
+                self.answered = true;
+                CallResult::Punt
+            }
+            Ok(Answer::ToHost(..)) => {
+                let codes =
+                    (0..self.module.lambdas.len()).filter_map(|id| self.compiled.places.host_code(id));
+                let code = codes.map(str::to_owned).next();
+                self.left = self.left.take().or(code);
+                self.on_host(callee, call, givens)
+            }
+            Ok(answer) => {
+                self.answered = true;
+                answer.result()
+            }
+        }
+    }
+
+    fn dump(&self, name: &str) -> Result<StateDump, String> {
+        let found = self
+            .module
+            .objects
+            .iter()
+            .position(|object| *object.name == *name);
+        let index = found.ok_or_else(|| format!("there is no object `{name}`"))?;
+        if !self.compiled.places.on_nic(name) {
+            let host = self.host.workload().state(0);
+            let found = host.into_iter().find(|(other, _)| other == name);
+            return found
+                .map(|(_, dump)| dump)
+                .ok_or_else(|| format!("the host has no object `{name}`"));
+        }
+        let switch = self.switch.as_ref().ok_or("no switch runs")?;
+        let read = |name: &str| switch.register(name).map_err(|error| error.to_string());
+        let (state, id) = (&self.compiled.output.state, ObjectId(index as u32));
+        match &self.module.objects[index].kind {
+            ObjectKind::Counter { count, .. } => Ok(StateDump::Counters(match state.counter(id) {
+                Some(register) => read(register)?,
+                None => vec![0; *count as usize],
+            })),
+            ObjectKind::Value { init, .. } => {
+                let mut contents = BTreeMap::new();
+                for name in state.registers(id) {
+                    contents.insert(name, read(name)?);
+                }
+                let ready = read("ready")?;
+                let element = |name: &str, at: u64| {
+                    let elements = contents.get(name);
+                    elements
+                        .and_then(|elements| elements.get(at as usize))
+                        .copied()
+                        .unwrap_or(0)
+                };
+                // What it starts with is written when the first request comes.
+                let value = state.value(id, &element).filter(|_| ready != [0]);
+                Ok(StateDump::Value(value.unwrap_or_else(|| init.clone())))
+            }
+            _ => Err(format!("`{name}` holds no value")),
+        }
+    }
+}
+
+/// What a call asks.
+struct Asked<'a> {
+    meta: Meta<'a>,
+    params: &'a [(&'a str, Data)],
+    request: &'a [u8],
+}
+
+/// What came of a packet.
+enum Answer {
+    Nothing,
+    Reply(Status, Vec<u8>),
+    /// With the reason, and a lambda.
+    ToHost(u16, u16),
+    Wrong(String),
+}
+
+impl Answer {
+    fn result(self) -> CallResult {
+        match self {
+            Self::Nothing => CallResult::Drop,
+            Self::Reply(Status::Ok, bytes) => CallResult::Reply(bytes),
+            Self::Reply(Status::BadRequest, _) => CallResult::BadRequest,
+            Self::Reply(Status::Trap, _) => CallResult::Trap(String::new()),
+            Self::Reply(status, _) => CallResult::Error(format!("status {status:?}")),
+            Self::ToHost(reason, _) => CallResult::Error(format!("to the host for {reason}")),
+            Self::Wrong(reason) => CallResult::Error(reason),
+        }
+    }
+}
+
+/// A frame without a test's header, which does not leave the switch.
+fn without(frame: &[u8], between: usize) -> Vec<u8> {
+    let at = frame::HEADERS + HEADER_LEN;
+    [&frame[..at], &frame[at + between..]].concat()
+}
+
+/// Reason and lambda of a packet to the host.
+fn to_host(frame: &[u8]) -> Answer {
+    let number = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+    Answer::ToHost(number(2), number(6))
+}
+
+impl Target for OnSwitch {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn begin(&mut self, _: &Test, seed: u64) -> Result<(), String> {
+        let text = |error: io::Error| format!("the switch: {error}");
+        self.switch = None;
+        self.host = self.host.fresh(seed).map_err(|error| error.to_string())?;
+        self.switch = Some(Switch::start(&self.tools, &self.json, self.folder.path()).map_err(text)?);
+        self.seed = Some(seed);
+        Ok(())
+    }
+
+    fn call(&mut self, step: &CallStep, env: &Env, givens: &mut Givens) -> CallResult {
+        let module = self.module.clone();
+        let params = param_values(&module, env);
+        let call = Asked {
+            meta: meta(env),
+            params: &params,
+            request: &step.request,
+        };
+        let callee = match step.callee {
+            Callee::Lambda(id) => Some(LambdaId(id.0)),
+            Callee::Workload => None,
+        };
+        let left = callee.and_then(|id| self.compiled.places.host_code(id.index()).map(str::to_owned));
+        if left.is_some() {
+            self.left = left;
+            return self.on_host(callee, &call, givens);
+        }
+        self.on_switch(callee, &call, givens)
+    }
+
+    fn read(&mut self, place: &StatePlace) -> Result<Value, String> {
+        let hir = self.hir.clone();
+        read_place(&hir, place, &mut |name| self.dump(name))
+    }
+}
