@@ -27,7 +27,7 @@ mod walk;
 
 pub use image::Shape;
 pub use model::{CodeCost, LineCost, Model, ModuleCost};
-pub use placement::{Placement, object_bytes};
+pub use placement::{Placement, field_of, fields, object_bytes};
 
 /// Most bytes of one memory command: 32 transfer registers of 4 bytes.
 pub const BURST: u64 = 128;

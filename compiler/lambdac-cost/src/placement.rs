@@ -1,6 +1,8 @@
 //! Which memory an object lies in.
 
-use lambdac_mir::{ConstId, KeyPart, Module, ObjectId, ObjectKind};
+use std::collections::BTreeMap;
+
+use lambdac_mir::{ConstId, KeyPart, Module, ObjectId, ObjectKind, Shape, Step};
 use lambdac_target::{Device, Memory, Sharing};
 
 /// The memory of each object and constant of a module, as indexes into [`Device::memory`].
@@ -10,6 +12,9 @@ pub struct Placement {
     pub objects: Vec<usize>,
     /// By [`ConstId`].
     pub consts: Vec<usize>,
+    /// Values that are divided: the memory of each field of the structure, or of the array's elements. A field lies in one
+    /// piece. Whoever does not divide them finds room for the whole where `objects` says.
+    pub fields: BTreeMap<ObjectId, Vec<usize>>,
 }
 
 impl Placement {
@@ -23,7 +28,17 @@ impl Placement {
         Self {
             objects: vec![far; module.objects.len()],
             consts: vec![far; module.consts.len()],
+            fields: BTreeMap::new(),
         }
+    }
+
+    /// The memory that a place of an object lies in: that of the field which it leads into, where the object is divided;
+    /// none where it is all of a divided object, or of an element.
+    pub fn place<'d>(&self, device: &'d Device, id: ObjectId, path: &[Step]) -> Option<&'d Memory> {
+        let Some(fields) = self.fields.get(&id) else {
+            return self.object(device, id);
+        };
+        device.memory.get(*fields.get(field_of(path)?)?)
     }
 
     /// The memory of an object.
@@ -34,6 +49,29 @@ impl Placement {
     /// The memory of a constant.
     pub fn constant<'d>(&self, device: &'d Device, id: ConstId) -> Option<&'d Memory> {
         device.memory.get(*self.consts.get(id.index())?)
+    }
+}
+
+/// The field of a divided object that a path leads into.
+pub fn field_of(path: &[Step]) -> Option<usize> {
+    path.iter().find_map(|step| match step {
+        Step::Field(field) => Some(*field as usize),
+        Step::Index(_) => None,
+    })
+}
+
+/// The fields that an object can be divided into, and how many elements have them: a structure, or an array of structures.
+pub fn fields(kind: &ObjectKind) -> Option<(&[Shape], u64)> {
+    let ObjectKind::Value { shape, .. } = kind else {
+        return None;
+    };
+    let (shape, count) = match shape {
+        Shape::Array(element, count) => (&**element, u64::from(*count)),
+        shape => (shape, 1),
+    };
+    match shape {
+        Shape::Struct(fields) if fields.len() > 1 => Some((fields, count)),
+        _ => None,
     }
 }
 

@@ -11,7 +11,7 @@ use lambdac_mir::{
 use crate::access::Home;
 use crate::model::line_of;
 use crate::ops::{Known, Price};
-use crate::{CodeCost, LineCost, Model, Placement};
+use crate::{CodeCost, LineCost, Model, Placement, field_of, fields};
 
 /// What all walks of a module share.
 #[derive(Clone, Copy)]
@@ -168,13 +168,13 @@ impl<'a, 'd> Walk<'a, 'd> {
             Op::Select(..) => model.price(ops.branch_bit).then(model.alu(width).times(2)),
             Op::Load(place) => self.scalar(place, width, false),
             Op::Store(place, value) => self.scalar(place, self.width(*value), true),
-            Op::Zero(place) => model.fixed(&[self.home(place)], self.size(place)),
-            Op::Copy { dst, src } => {
-                let homes = [self.home(dst), self.home(src)];
-                model
-                    .fixed(&homes, self.size(dst).min(self.size(src)))
-                    .then(self.indexes(dst))
-            }
+            Op::Zero(place) => match self.parts(place) {
+                Some(parts) => parts.iter().fold(Price::default(), |sum, (home, size)| {
+                    sum.then(model.fixed(&[*home], *size))
+                }),
+                None => model.fixed(&[self.home(place)], self.size(place)),
+            },
+            Op::Copy { dst, src } => self.copy(dst, src).then(self.indexes(dst)),
             Op::Len(place) => self.scalar(
                 &Place {
                     base: place.base,
@@ -418,13 +418,54 @@ impl<'a, 'd> Walk<'a, 'd> {
                 Some(FuncParam::Ref { shape, .. }) => self.model.slot_home(shape),
                 _ => Home::Packet,
             },
-            Base::Object(object) => self.object_home(object),
+            Base::Object(object) => (self.placement)
+                .place(self.model.device, object, &place.path)
+                .map_or_else(|| self.object_home(object), Home::Memory),
             Base::Const(id) => self
                 .placement
                 .constant(self.model.device, id)
                 .map_or(Home::Local, Home::Memory),
             Base::Param(_) => Home::Local,
             Base::Request => Home::Packet,
+        }
+    }
+
+    /// The memories and bytes of all fields, where a place is all of a divided object, or of an element.
+    fn parts(&self, place: &Place) -> Option<Vec<(Home<'d>, u64)>> {
+        let Base::Object(id) = place.base else { return None };
+        let memories = self.placement.fields.get(&id)?;
+        let (shapes, count) = fields(&self.module.objects[id.index()].kind)?;
+        if field_of(&place.path).is_some() {
+            return None;
+        }
+        let count = if place.path.is_empty() { count } else { 1 };
+        let part = |(memory, shape): (&usize, &Shape)| {
+            let home = self
+                .model
+                .device
+                .memory
+                .get(*memory)
+                .map_or(Home::Local, Home::Memory);
+            (home, shape.packed_size().saturating_mul(count))
+        };
+        Some(memories.iter().zip(shapes).map(part).collect())
+    }
+
+    /// Copying an aggregate; one that is divided, part by part.
+    fn copy(&self, dst: &Place, src: &Place) -> Price {
+        let (to, from) = (self.parts(dst), self.parts(src));
+        let fixed = |to: Home<'d>, from: Home<'d>, size: u64| self.model.fixed(&[to, from], size);
+        match (to, from) {
+            (None, None) => fixed(self.home(dst), self.home(src), self.size(dst).min(self.size(src))),
+            (Some(parts), None) => (parts.iter()).fold(Price::default(), |sum, (to, size)| {
+                sum.then(fixed(*to, self.home(src), *size))
+            }),
+            (None, Some(parts)) => (parts.iter()).fold(Price::default(), |sum, (from, size)| {
+                sum.then(fixed(self.home(dst), *from, *size))
+            }),
+            (Some(to), Some(from)) => (to.iter().zip(&from)).fold(Price::default(), |sum, (to, from)| {
+                sum.then(fixed(to.0, from.0, to.1))
+            }),
         }
     }
 

@@ -7,12 +7,13 @@
 mod page;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lambdac_analysis::Placement;
 use lambdac_cost::object_bytes;
 use lambdac_image::{ImageCost, LinkError, Linker, Report, Source};
+use lambdac_mir::ObjectId;
 use lambdac_target::Device;
 use serde::{Deserialize, Serialize};
 
@@ -160,7 +161,7 @@ pub struct ObjectSize {
     pub name: String,
     /// Its bytes.
     pub bytes: u64,
-    /// Where it lies.
+    /// Where it lies; where its fields lie apart, all of them with `+` between.
     pub memory: String,
 }
 
@@ -351,10 +352,18 @@ fn objects(device: &Device, image: &lambdac_image::Image) -> Vec<ObjectSize> {
             .to_owned()
     };
     let objects = image.module.objects.iter().zip(&placement.objects);
-    let objects = objects.map(|(object, at)| ObjectSize {
+    // One that is divided lies in several.
+    let divided = |id: u32, at: usize| match placement.fields.get(&ObjectId(id)) {
+        Some(fields) => {
+            let all: BTreeSet<usize> = fields.iter().copied().collect();
+            all.into_iter().map(memory).collect::<Vec<_>>().join("+")
+        }
+        None => memory(at),
+    };
+    let objects = (0u32..).zip(objects).map(|(id, (object, at))| ObjectSize {
         name: object.name.to_string(),
         bytes: object_bytes(&object.kind),
-        memory: memory(*at),
+        memory: divided(id, *at),
     });
     let consts = image.module.consts.iter().zip(&placement.consts);
     let consts = consts.map(|(item, at)| ObjectSize {

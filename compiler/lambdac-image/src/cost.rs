@@ -15,8 +15,8 @@
 
 use std::collections::BTreeSet;
 
-use lambdac_cost::{Model, ModuleCost, Placement, Shape, object_bytes};
-use lambdac_mir::{Cond, KeyField, Object, ObjectKind, Rule};
+use lambdac_cost::{Model, ModuleCost, Placement, Shape, fields, object_bytes};
+use lambdac_mir::{Cond, KeyField, Object, ObjectId, ObjectKind, Rule};
 use lambdac_target::Device;
 
 use crate::image::{Call, Image, Leaf, Node, Role, Stage};
@@ -152,19 +152,27 @@ fn memory(image: &Image, device: &Device, items: BTreeSet<Item>) -> Vec<u64> {
     let module = &image.module;
     let placement = image.placement(device);
     let mut bytes = vec![0u64; device.memory.len()];
+    let mut add = |memory: usize, size: u64| {
+        if let Some(sum) = bytes.get_mut(memory) {
+            *sum = sum.saturating_add(size);
+        }
+    };
     for item in items {
-        let (region, size) = match item {
-            Item::Object(id) => (
-                placement.objects[id as usize],
-                object_bytes(&module.objects[id as usize].kind),
-            ),
-            Item::Const(id) => (
+        match item {
+            Item::Object(id) => {
+                let kind = &module.objects[id as usize].kind;
+                match (placement.fields.get(&ObjectId(id)), fields(kind)) {
+                    (Some(memories), Some((shapes, count))) => (memories.iter().zip(shapes))
+                        .for_each(|(memory, shape)| add(*memory, shape.packed_size().saturating_mul(count))),
+                    _ => add(placement.objects[id as usize], object_bytes(kind)),
+                }
+            }
+            Item::Const(id) => add(
                 placement.consts[id as usize],
                 module.consts[id as usize].shape.packed_size(),
             ),
-        };
-        if let Some(sum) = bytes.get_mut(region) {
-            *sum = sum.saturating_add(size);
+            // A part of an object.
+            Item::Field(..) => {}
         }
     }
     bytes

@@ -266,6 +266,7 @@ fn cost(image: &Image, by: (&Device, &lambdac_cost::Model<'_>), units: &[Unit<'_
 fn item_of(item: Item, rename: &Rename) -> Item {
     match item {
         Item::Object(id) => Item::Object(rename.object(lambdac_mir::ObjectId(id)).0),
+        Item::Field(id, field) => Item::Field(rename.object(lambdac_mir::ObjectId(id)).0, field),
         Item::Const(id) => Item::Const(rename.constant(lambdac_mir::ConstId(id)).0),
     }
 }

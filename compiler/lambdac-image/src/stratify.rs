@@ -10,14 +10,21 @@
 //!   each memory's own capacity;
 //! - what `@memory` says holds, or is refused with the reason, and then the item is placed like the others.
 //!
+//! A structure, or an array of structures, that did not get its nearest memory is divided where that makes the sum
+//! smaller: its hot fields lie near, each field in one piece, and the cold ones far ([`Placement::fields`]). It stays one
+//! object under its name. What goes over all of it waits for each part, which is counted.
+//!
 //! Up to [`EXACT`] items are placed by branch and bound, which is exact; more greedily by waits saved a byte, and the
 //! distance to a lower bound (every item in its nearest memory, capacities ignored) is reported.
 //!
 //! **Why nothing changes.** A memory changes when a value arrives, not what it is: the model of state is the same in each
-//! memory that the rules allow, as constants are equal in all copies and everything else has one copy.
+//! memory that the rules allow, as constants are equal in all copies and everything else has one copy. A field, and so
+//! each scalar that an operation changes at once, lies in one piece, divided or not.
 
-use lambdac_cost::{Placement, object_bytes};
-use lambdac_mir::MemoryRegion;
+use std::collections::BTreeMap;
+
+use lambdac_cost::{Placement, fields, object_bytes};
+use lambdac_mir::{MemoryRegion, ObjectId};
 use lambdac_target::{Device, Sharing};
 
 use crate::image::{Call, Image};
@@ -39,6 +46,7 @@ const EXACT: usize = 18;
 const MAX_STEPS: u64 = 200_000;
 
 /// What is placed.
+#[derive(Clone)]
 struct Placed {
     item: Item,
     bytes: u64,
@@ -46,6 +54,8 @@ struct Placed {
     waits: f64,
     /// Memories that it may lie in, nearest first.
     allowed: Vec<usize>,
+    /// Whether its author said where.
+    asked: bool,
 }
 
 fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
@@ -59,24 +69,23 @@ pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     let mut notes = Vec::new();
     let mut items: Vec<Placed> = Vec::new();
     for (item, waits) in &waits {
-        items.push(candidate(image, device, *item, *waits, &mut notes));
+        if !matches!(item, Item::Field(..)) {
+            items.push(candidate(image, device, *item, *waits, &mut notes));
+        }
     }
-    // The dearest first: early choices bound the rest best.
-    items.sort_by(|a, b| (b.waits / b.bytes.max(1) as f64).total_cmp(&(a.waits / a.bytes.max(1) as f64)));
-    let greedy = greedily(&items, device);
-    let bound: f64 = items.iter().map(|item| nearest(item, device)).sum();
-    let (chosen, exact) = if items.len() <= EXACT {
-        exactly(&items, device, greedy)
-    } else {
-        (greedy, false)
-    };
     let mut placement = Placement::far(&image.module, device);
     let far = sum(&items, device, |item| match item.item {
-        Item::Object(id) => placement.objects[id as usize],
+        Item::Object(id) | Item::Field(id, _) => placement.objects[id as usize],
         Item::Const(id) => placement.consts[id as usize],
     });
-    for (item, memory) in items.iter().zip(&chosen) {
-        let Some(memory) = memory else {
+    let count = items.len();
+    let mut solved = Solved::of(items, device);
+    if let Some(better) = divided(image, device, &solved, &waits) {
+        notes.extend(better.told(image, device, solved.sum(device) - better.sum(device)));
+        solved = better;
+    }
+    for (item, memory) in solved.items.iter().zip(&solved.chosen) {
+        let Some(memory) = *memory else {
             notes.push(format!(
                 "{} fits no memory that it may lie in",
                 describe(image, item.item)
@@ -84,32 +93,143 @@ pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
             continue;
         };
         match item.item {
-            Item::Object(id) => placement.objects[id as usize] = *memory,
-            Item::Const(id) => placement.consts[id as usize] = *memory,
+            Item::Object(id) => placement.objects[id as usize] = memory,
+            Item::Const(id) => placement.consts[id as usize] = memory,
+            Item::Field(..) => {}
         }
     }
-    let mut numbers = chosen.iter();
-    let now = sum(&items, device, |_| {
-        numbers.next().copied().flatten().unwrap_or_default()
-    });
-    if !items.is_empty() {
+    for (id, memories) in solved.fields() {
+        // Whoever does not divide it has it where its cold fields are.
+        let cold = memories
+            .iter()
+            .copied()
+            .max_by_key(|memory| device.memory[*memory].latency);
+        placement.objects[id as usize] = cold.unwrap_or_default();
+        if memories.iter().any(|memory| *memory != memories[0]) {
+            placement.fields.insert(ObjectId(id), memories);
+        }
+    }
+    if count > 0 {
+        let now = solved.sum(device);
+        let bound: f64 = solved.items.iter().map(|item| nearest(item, device)).sum();
         let gap = if bound > 0.0 {
             (now - bound) / bound * 100.0
         } else {
             0.0
         };
-        let how = if exact {
+        let how = if solved.exact {
             "the best there is".to_owned()
         } else {
             format!("at most {gap:.0} % over the best")
         };
         notes.push(format!(
-            "{} objects and constants placed: {far:.0} cycles of waiting became {now:.0}, {how}",
-            items.len()
+            "{count} objects and constants placed: {far:.0} cycles of waiting became {now:.0}, {how}"
         ));
     }
     image.placed = Some(placement);
     notes
+}
+
+/// Items with a memory for each.
+struct Solved {
+    items: Vec<Placed>,
+    chosen: Vec<Option<usize>>,
+    exact: bool,
+}
+
+impl Solved {
+    fn of(mut items: Vec<Placed>, device: &Device) -> Self {
+        // The dearest first: early choices bound the rest best.
+        items.sort_by(|a, b| (b.waits / b.bytes.max(1) as f64).total_cmp(&(a.waits / a.bytes.max(1) as f64)));
+        let greedy = greedily(&items, device);
+        let (chosen, exact) = if items.len() <= EXACT {
+            exactly(&items, device, greedy)
+        } else {
+            (greedy, false)
+        };
+        Self { items, chosen, exact }
+    }
+
+    /// Cycles of waiting.
+    fn sum(&self, device: &Device) -> f64 {
+        let mut chosen = self.chosen.iter();
+        sum(&self.items, device, |_| {
+            chosen.next().copied().flatten().unwrap_or_default()
+        })
+    }
+
+    /// By object whose fields are items: the memory of each.
+    fn fields(&self) -> BTreeMap<u32, Vec<usize>> {
+        let mut fields: BTreeMap<u32, BTreeMap<u32, usize>> = BTreeMap::new();
+        for (item, memory) in self.items.iter().zip(&self.chosen) {
+            if let (Item::Field(id, field), Some(memory)) = (item.item, memory) {
+                fields.entry(id).or_default().insert(field, *memory);
+            }
+        }
+        let list = |(id, fields): (u32, BTreeMap<u32, usize>)| (id, fields.into_values().collect());
+        fields.into_iter().map(list).collect()
+    }
+
+    /// What was divided, a line each, and what all of it saves.
+    fn told(&self, image: &Image, device: &Device, saved: f64) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (id, memories) in self.fields() {
+            let mut by_memory: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+            for (field, memory) in memories.iter().enumerate() {
+                by_memory.entry(*memory).or_default().push(field.to_string());
+            }
+            if by_memory.len() > 1 {
+                let parts = by_memory.iter().map(|(memory, fields)| {
+                    let word = if fields.len() == 1 { "field" } else { "fields" };
+                    format!("{word} {} in {}", fields.join(", "), device.memory[*memory].name)
+                });
+                let parts: Vec<String> = parts.collect();
+                lines.push(format!(
+                    "{} is divided: {}",
+                    describe(image, Item::Object(id)),
+                    parts.join(", ")
+                ));
+            }
+        }
+        lines.push(format!("dividing saves {saved:.0} cycles of waiting"));
+        lines
+    }
+}
+
+/// The items with objects divided that did not get their nearest memory, if that makes the waiting shorter.
+fn divided(image: &Image, device: &Device, whole: &Solved, waits: &Touched) -> Option<Solved> {
+    let mut items = Vec::new();
+    let mut any = false;
+    for (item, chosen) in whole.items.iter().zip(&whole.chosen) {
+        let parts = match item.item {
+            Item::Object(id) if !item.asked && item.allowed.first() != chosen.as_ref() => {
+                fields(&image.module.objects[id as usize].kind).map(|parts| (id, parts))
+            }
+            _ => None,
+        };
+        let Some((id, (shapes, count))) = parts else {
+            items.push(item.clone());
+            continue;
+        };
+        any = true;
+        items.extend((0u32..).zip(shapes).map(|(field, shape)| {
+            let part = Item::Field(id, field);
+            Placed {
+                item: part,
+                bytes: shape.packed_size().saturating_mul(count),
+                waits: waits.get(&part).copied().unwrap_or(0.0),
+                allowed: item.allowed.clone(),
+                asked: false,
+            }
+        }));
+    }
+    if !any {
+        return None;
+    }
+    let parts = Solved::of(items, device);
+    let placed = |solved: &Solved| solved.chosen.iter().all(Option::is_some);
+    let better = !placed(whole) || parts.sum(device) < whole.sum(device);
+    (placed(&parts) && better).then_some(parts)
 }
 
 /// Expected waits of everything that lambdas on the NIC touch, by the rates of their workloads.
@@ -138,7 +258,7 @@ fn expected(image: &Image, code: &Code, rates: &[f64]) -> Touched {
 fn candidate(image: &Image, device: &Device, item: Item, waits: f64, notes: &mut Vec<String>) -> Placed {
     let module = &image.module;
     let (bytes, asked, everywhere) = match item {
-        Item::Object(id) => {
+        Item::Object(id) | Item::Field(id, _) => {
             let object = &module.objects[id as usize];
             (object_bytes(&object.kind), object.memory, false)
         }
@@ -180,6 +300,7 @@ fn candidate(image: &Image, device: &Device, item: Item, waits: f64, notes: &mut
         bytes,
         waits,
         allowed,
+        asked: asked.is_some(),
     }
 }
 
@@ -196,7 +317,7 @@ fn region_name(region: MemoryRegion) -> &'static str {
 
 fn describe(image: &Image, item: Item) -> String {
     match item {
-        Item::Object(id) => format!("`{}`", image.module.objects[id as usize].name),
+        Item::Object(id) | Item::Field(id, _) => format!("`{}`", image.module.objects[id as usize].name),
         Item::Const(id) => format!("constant `{}`", image.module.consts[id as usize].name),
     }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use lambdac_cost::BURST;
-use lambdac_mir::{Base, Func, Lambda, LoopKind, Module, ObjectKind, Op, Operand, Region, Shape, Use, Value};
+use lambdac_cost::{BURST, field_of, fields};
+use lambdac_mir::{
+    Base, Func, Lambda, LoopKind, Module, ObjectId, ObjectKind, Op, Operand, Place, Region, Shape, Use, Value,
+};
 
 /// Something in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,6 +14,8 @@ pub(crate) enum Item {
     Object(u32),
     /// A constant, by id.
     Const(u32),
+    /// A field of an object that could be divided, by the object's id: what is waited for it if it is.
+    Field(u32, u32),
 }
 
 /// Expected waits for memory by item: reads, and writes that wait.
@@ -128,6 +132,9 @@ impl<'m> Walk<'m> {
                 let whole = place.path.is_empty();
                 let bursts = if whole { self.bursts(place.base) } else { 1.0 };
                 self.base(place.base, times * bursts);
+                if let Base::Object(id) = place.base {
+                    self.fields(id, place, times);
+                }
             }
             Use::View(view) => {
                 let bursts = match self.constants.get(&view.len) {
@@ -135,8 +142,27 @@ impl<'m> Walk<'m> {
                     None => self.bursts(view.place.base),
                 };
                 self.base(view.place.base, times * bursts);
+                if let (Base::Object(id), Some(field)) = (view.place.base, field_of(&view.place.path)) {
+                    self.add(Item::Field(id.0, field as u32), times * bursts);
+                }
             }
             Use::Value(_) | Use::Slot(_) => {}
+        }
+    }
+
+    /// What a place touches of an object's fields.
+    fn fields(&mut self, id: ObjectId, place: &Place, times: f64) {
+        let Some((shapes, count)) = fields(&self.module.objects[id.index()].kind) else {
+            return;
+        };
+        if let Some(field) = field_of(&place.path) {
+            self.add(Item::Field(id.0, field as u32), times);
+            return;
+        }
+        let count = if place.path.is_empty() { count } else { 1 };
+        for (field, shape) in (0u32..).zip(shapes) {
+            let bursts = shape.packed_size().saturating_mul(count).div_ceil(BURST).max(1);
+            self.add(Item::Field(id.0, field), times * bursts as f64);
         }
     }
 

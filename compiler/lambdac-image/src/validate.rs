@@ -36,6 +36,13 @@ impl Image {
         {
             wrong.push("the placement is of another module".to_owned());
         }
+        for (id, memories) in self.placed.iter().flat_map(|placed| &placed.fields) {
+            let object = self.module.objects.get(id.index());
+            let parts = object.and_then(|object| lambdac_cost::fields(&object.kind));
+            if parts.is_none_or(|(shapes, _)| shapes.len() != memories.len()) {
+                wrong.push(format!("{id} is divided into what it does not have"));
+            }
+        }
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 
