@@ -20,6 +20,7 @@ mod http_load;
 mod jit;
 mod process;
 mod programs;
+mod relink;
 mod report;
 mod size;
 mod twin;

@@ -1,7 +1,8 @@
 //! `size`: instruction words of images, by the cost model and the passes of `lambdac size`.
 //!
-//! λ-NIC's unoptimised program, as linked and as optimised; 64 generated workloads that share helpers, likewise; and how
-//! long 1,000 workloads take to link. Ratios are of an image after all passes to the same image as linked.
+//! λ-NIC's unoptimised program, as linked and as optimised; 64 generated workloads that share helpers, likewise; how many
+//! of these fit a core; and how long 1,000 workloads take to link, at first and after one changed. Ratios are of an image
+//! after all passes to the same image as linked.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::report::{Report, Row, Target};
-use crate::{RUNS, Setup};
+use crate::{RUNS, Setup, relink};
 
 /// Workloads that share helpers.
 const SHARING: usize = 64;
@@ -56,6 +57,19 @@ pub fn run(setup: &Setup, report: &mut Report) -> Result<()> {
     let sizes = self::sizes(setup, &sharing, &WHOLE)?;
     let [linked, end] = ends(&sizes)?;
     words(report, "64 workloads that share helpers", linked, end, 0.40)?;
+    let cut = self::sizes(setup, &sharing, &[])?;
+    let on_nic = cut["lambdas"].as_array().into_iter().flatten();
+    let on_nic = on_nic.filter(|lambda| lambda["runs_on"] == "nic").count();
+    ensure!(cut["store"]["fits"] == true, "what is left does not fit");
+    report.add(Row::value(
+        "size",
+        &format!(
+            "lambdas of {} that fit a core, the others on the host",
+            SHARING * 3
+        ),
+        "",
+        &[on_nic as f64],
+    ));
     let many = setup.scratch.path().join("many");
     write_sharing(&many, MANY)?;
     let seconds: Result<Vec<f64>> = (0..RUNS)
@@ -71,7 +85,16 @@ pub fn run(setup: &Setup, report: &mut Report) -> Result<()> {
         "s",
         &seconds?,
     ));
-    Ok(())
+    // The helpers stand in each file, where they are compiled from memory.
+    let helpers = HELPERS.replace("library helpers;", "");
+    relink::run(report, MANY, &|index, variant| {
+        let workload = sharing_with(index, index * 7919 + 13 + variant);
+        let workload = workload.replace("use helpers;\n", "").replace("helpers::", "");
+        format!(
+            "{workload}\n{}",
+            helpers.replace("//! What many workloads do alike.", "")
+        )
+    })
 }
 
 fn name_of(stage: &Value) -> Option<String> {
@@ -154,7 +177,10 @@ fn framed(code: u8, value: u32) -> bytes<16> {
 ";
 
 fn sharing(index: usize) -> String {
-    let salt = index * 7919 + 13;
+    sharing_with(index, index * 7919 + 13)
+}
+
+fn sharing_with(index: usize, salt: usize) -> String {
     format!(
         "//! Generated workload {index}.
 workload s{index:04};
