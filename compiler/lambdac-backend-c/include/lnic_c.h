@@ -34,6 +34,7 @@
 #define LNIC_EMEM
 #define LNIC_ALIGNED(n) __attribute__((aligned(n)))
 #define LNIC_SUPPORT static __attribute__((unused))
+#define LNIC_ONCE static __attribute__((noinline))
 #define LNIC_STATE uint8_t *
 #define LNIC_NOTHING 0
 

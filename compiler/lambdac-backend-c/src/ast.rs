@@ -166,6 +166,27 @@ impl Expr {
         }
     }
 
+    /// Calls `f` for the name of each function that it calls.
+    pub fn for_each_callee(&self, f: &mut dyn FnMut(&Name)) {
+        match self {
+            Self::Int(..) | Self::Text(_) | Self::Var(_) => {}
+            Self::Not(a) | Self::Cast(_, a) | Self::Field(a, _) => a.for_each_callee(f),
+            Self::Binary(_, a, b) | Self::Index(a, b) => {
+                a.for_each_callee(f);
+                b.for_each_callee(f);
+            }
+            Self::Cond(c, a, b) => {
+                c.for_each_callee(f);
+                a.for_each_callee(f);
+                b.for_each_callee(f);
+            }
+            Self::Call(name, args) => {
+                f(name);
+                args.iter().for_each(|arg| arg.for_each_callee(f));
+            }
+        }
+    }
+
     /// How many operators and leaves it has.
     pub fn size(&self) -> usize {
         1 + match self {
@@ -174,6 +195,39 @@ impl Expr {
             Self::Binary(_, a, b) | Self::Index(a, b) => a.size() + b.size(),
             Self::Cond(c, a, b) => c.size() + a.size() + b.size(),
             Self::Call(_, args) => args.iter().map(Self::size).sum(),
+        }
+    }
+}
+
+impl Stmt {
+    /// Calls `f` for each expression in it, nested statements included.
+    pub fn for_each_expr(&self, f: &mut dyn FnMut(&Expr)) {
+        let mut all = |stmts: &[Stmt]| stmts.iter().for_each(|stmt| stmt.for_each_expr(f));
+        match self {
+            Self::Comment(_) | Self::Break | Self::Continue | Self::Return(None) => {}
+            Self::Expr(expr) | Self::Return(Some(expr)) => f(expr),
+            Self::Assign(place, value) => {
+                f(place);
+                f(value);
+            }
+            Self::If(cond, then, other) => {
+                all(then);
+                all(other);
+                f(cond);
+            }
+            Self::For { cond, step, body } => {
+                all(body);
+                cond.iter().for_each(&mut *f);
+                if let Some((place, value)) = step {
+                    f(place);
+                    f(value);
+                }
+            }
+            Self::Once(body) => all(body),
+            Self::Switch(on, cases) => {
+                cases.iter().for_each(|case| all(&case.body));
+                f(on);
+            }
         }
     }
 }
@@ -244,6 +298,8 @@ pub struct Func {
     pub comment: String,
     /// Whether other units see it.
     pub exported: bool,
+    /// Whether there is to be one copy of it, called by all.
+    pub once: bool,
     /// What it gives.
     pub result: Type,
     /// Its name.

@@ -247,7 +247,11 @@ impl Printer {
         } else {
             params.join(", ")
         };
-        let linkage = if func.exported { "" } else { "static " };
+        let linkage = match (func.exported, func.once) {
+            (true, _) => "",
+            (false, false) => "static ",
+            (false, true) => "LNIC_ONCE ",
+        };
         let result = self.type_name(func.result);
         self.line(0, &format!("{linkage}{result}{}({params})", func.name));
         self.line(0, "{");

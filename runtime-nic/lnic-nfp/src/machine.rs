@@ -76,12 +76,12 @@ impl Code {
         Ok(to)
     }
 
-    /// Bytes of code and constants that the unit takes when compiled for size.
+    /// Bytes of code and constants that the unit takes in a build.
     ///
     /// # Errors
     /// What the compiler says, or that it made something odd.
-    pub fn sizes(&self, toolchain: &Toolchain) -> Result<Sizes> {
-        let object = self.compile(toolchain, &Build::Small)?;
+    pub fn sizes(&self, toolchain: &Toolchain, build: &Build) -> Result<Sizes> {
+        let object = self.compile(toolchain, build)?;
         let bytes = std::fs::read(object).map_err(io("reading an object"))?;
         elf::sizes(&bytes).ok_or_else(|| Error::Compiler {
             compiler: toolchain.name().to_owned(),

@@ -24,12 +24,14 @@ pub struct Toolchain {
 }
 
 /// How to compile.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Build {
     /// To run under the address and undefined-behaviour sanitizers.
     Checked,
     /// For size.
     Small,
+    /// For size, without gcc's folding of functions that are alike, which does a linker's part of what coalescing does.
+    Unfolded,
 }
 
 impl Toolchain {
@@ -93,6 +95,7 @@ impl Toolchain {
                 "-fno-sanitize-recover=all",
             ]),
             Build::Small => command.arg("-Os"),
+            Build::Unfolded => command.args(["-Os", "-fno-ipa-icf"]),
         };
         command
     }

@@ -23,6 +23,7 @@ mod programs;
 mod relink;
 mod report;
 mod size;
+mod size_c;
 mod twin;
 mod udp;
 mod udp_load;
@@ -129,6 +130,9 @@ fn run(bench: Bench, setup: &Setup, report: &mut Report) -> Result<()> {
         Bench::Check => check::run(setup, report),
         Bench::Baseline => baseline::run(setup, report),
         Bench::Xdp => xdp::run(setup, report),
-        Bench::Size => size::run(setup, report),
+        Bench::Size => {
+            size_c::run(report)?;
+            size::run(setup, report)
+        }
     }
 }

@@ -74,3 +74,23 @@ fn the_examples_in_c_answer_as_on_the_evaluator() {
 fn the_conformance_programs_in_c_answer_as_on_the_evaluator() {
     both("conformance", &folder("lang-spec/conformance", REQUESTS));
 }
+
+#[test]
+fn the_optimised_image_of_lambda_nic_is_smaller_in_c_too() {
+    let members = folder("examples/lambda-nic-original", REQUESTS);
+    let members: Vec<&Member> = members.iter().collect();
+    let [naive, optimised] = [linked(&members), image(&members, &[])].map(|image| {
+        let image = image.expect("it links");
+        Code::new(&image, &Options::new(Dialect::Host)).expect("it can be said in C")
+    });
+    for compiler in compilers() {
+        let [before, after] =
+            [&naive, &optimised].map(|code| code.sizes(&compiler, &Build::Small).expect("it compiles"));
+        assert!(before.text > 0 && before.rodata > 0, "{before:?}");
+        assert!(
+            after.total() * 4 <= before.total() * 3,
+            "{}: {before:?}, {after:?}",
+            compiler.name()
+        );
+    }
+}

@@ -51,6 +51,7 @@ impl<'a> Lowerer<'a> {
         ast::Func {
             comment: func.name.to_string(),
             exported: false,
+            once: false,
             result,
             name: signature.name.clone(),
             params,
@@ -119,42 +120,13 @@ fn unused(code: &mut Code<'_, '_>, params: &[(Name, Type)]) -> Vec<Stmt> {
 /// All variables that statements mention.
 pub(super) fn read_vars(stmts: &[Stmt]) -> std::collections::BTreeSet<Name> {
     let mut found = std::collections::BTreeSet::new();
-    let mut note = |expr: &Expr| {
-        expr.for_each_var(&mut |name| {
-            found.insert(name.clone());
+    for stmt in stmts {
+        stmt.for_each_expr(&mut |expr| {
+            expr.for_each_var(&mut |name| {
+                found.insert(name.clone());
+            });
         });
-    };
-    fn walk(stmts: &[Stmt], note: &mut dyn FnMut(&Expr)) {
-        for stmt in stmts {
-            match stmt {
-                Stmt::Comment(_) | Stmt::Break | Stmt::Continue | Stmt::Return(None) => {}
-                Stmt::Expr(expr) | Stmt::Return(Some(expr)) => note(expr),
-                Stmt::Assign(place, value) => {
-                    note(place);
-                    note(value);
-                }
-                Stmt::If(cond, then, other) => {
-                    note(cond);
-                    walk(then, note);
-                    walk(other, note);
-                }
-                Stmt::For { cond, step, body } => {
-                    cond.iter().for_each(&mut *note);
-                    if let Some((place, value)) = step {
-                        note(place);
-                        note(value);
-                    }
-                    walk(body, note);
-                }
-                Stmt::Once(body) => walk(body, note),
-                Stmt::Switch(on, cases) => {
-                    note(on);
-                    cases.iter().for_each(|case| walk(&case.body, note));
-                }
-            }
-        }
     }
-    walk(stmts, &mut note);
     found
 }
 

@@ -60,6 +60,7 @@ impl Lowerer<'_> {
         self.helpers.push(ast::Func {
             comment: String::new(),
             exported: false,
+            once: false,
             result: Type::U32,
             name: name.clone(),
             params: Vec::new(),

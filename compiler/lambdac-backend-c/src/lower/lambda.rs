@@ -108,6 +108,7 @@ impl<'a> Lowerer<'a> {
         ast::Func {
             comment,
             exported: false,
+            once: false,
             result: Type::U32,
             name: parts[part.index()].clone(),
             params,

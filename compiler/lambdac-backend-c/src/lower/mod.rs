@@ -392,16 +392,33 @@ impl<'a> Lowerer<'a> {
         }
         items.append(&mut self.items);
         items.append(&mut self.threads);
-        let funcs = self
-            .helpers
-            .into_iter()
-            .chain(self.funcs.into_values())
-            .chain(self.code);
-        items.extend(funcs.map(Item::Func));
+        let funcs = self.helpers.into_iter().chain(self.funcs.into_values());
+        let mut funcs: Vec<ast::Func> = funcs.chain(self.code).collect();
+        share(&mut funcs);
+        items.extend(funcs.into_iter().map(Item::Func));
         Ok(Lowered {
             unit: Unit { items },
             symbols: self.symbols,
             saved_bytes: self.saved,
         })
+    }
+}
+
+/// Statements of a function from which a copy for each caller is more than a call.
+const SHARED_STATEMENTS: usize = 3;
+
+/// Says of functions with several callers that there is to be one copy of them.
+fn share(funcs: &mut [ast::Func]) {
+    let mut calls: BTreeMap<Name, u32> = BTreeMap::new();
+    for func in &*funcs {
+        for stmt in &func.body {
+            stmt.for_each_expr(&mut |expr| {
+                expr.for_each_callee(&mut |name| *calls.entry(name.clone()).or_default() += 1);
+            });
+        }
+    }
+    for func in funcs {
+        let several = calls.get(&func.name).is_some_and(|count| *count > 1);
+        func.once = several && func.body.len() >= SHARED_STATEMENTS;
     }
 }

@@ -40,6 +40,7 @@ fn func(name: Name, comment: String, locals: Vec<Local>, body: Vec<Stmt>) -> ast
     ast::Func {
         comment,
         exported: false,
+        once: false,
         result: Type::U32,
         name,
         params: Vec::new(),
@@ -224,25 +225,24 @@ impl<'a> Lowerer<'a> {
 
     /// Answers with an error that no lambda gave.
     fn refusal(&mut self, with: &str, walk: &mut Walk) -> Stmt {
+        let plumbing = &self.image.plumbing;
         let name = match &walk.refuse {
             Some(name) => name.clone(),
+            // What is everybody's is this one's too.
+            None if plumbing.replies.len() == 1 && plumbing.routes.len() == 1 => self.end_of(0, 0, walk),
             None => {
                 let name = self.names.fresh("refuse");
                 let mut body = reply_headers();
                 body.push(Stmt::Assign(packet_field("egress"), packet_field("ingress")));
                 body.push(status("status"));
-                let mut refuse = func(
-                    name.clone(),
-                    "An error that no lambda gave.".to_owned(),
-                    swap(),
-                    body,
-                );
+                let comment = "An error that no lambda gave.".to_owned();
+                let mut refuse = func(name.clone(), comment, swap(), body);
                 refuse.params = vec![("status".into(), Type::U32)];
                 self.code.push(refuse);
-                walk.refuse = Some(name.clone());
                 name
             }
         };
+        walk.refuse = Some(name.clone());
         Stmt::Return(Some(Expr::Call(name, vec![Expr::var(with)])))
     }
 
@@ -258,7 +258,7 @@ impl<'a> Lowerer<'a> {
         let end = self.end(entry, walk);
         let name = self.names.fresh(&format!("run_{}", image.entry_name(entry)));
         let mut body = Vec::new();
-        if self.waits(this.lambda) {
+        if self.waits(this.lambda) && self.tells_apart() {
             body.push(Stmt::Assign(call_field("entry"), Expr::int(entry as u32)));
         }
         body.extend(bind.map(|bind| Stmt::Expr(Expr::Call(bind, Vec::new()))));
@@ -268,6 +268,20 @@ impl<'a> Lowerer<'a> {
             .push(func(name.clone(), image.entry_name(entry), Vec::new(), body));
         walk.runs.insert(entry, name.clone());
         name
+    }
+
+    /// Whether what goes on after a wait depends on the entry.
+    fn tells_apart(&self) -> bool {
+        let plumbing = &self.image.plumbing;
+        let waiting = self.image.entries.iter().enumerate();
+        let mut ways = waiting
+            .filter(|(_, entry)| self.waits(entry.lambda))
+            .map(|(index, entry)| {
+                let ends = (plumbing.reply_of[index], plumbing.route_of[index]);
+                (ends, entry.bindings.is_empty())
+            });
+        let first = ways.next();
+        first.is_some_and(|(ends, plain)| !plain || ways.any(|other| other != (ends, true)))
     }
 
     fn waits(&self, lambda: LambdaId) -> bool {
@@ -322,20 +336,23 @@ impl<'a> Lowerer<'a> {
     /// The function that ends an entry's invocations: given a status, it makes the reply and sends packets out.
     fn end(&mut self, entry: usize, walk: &mut Walk) -> Name {
         let plumbing = &self.image.plumbing;
-        let (reply, route) = (plumbing.reply_of[entry], plumbing.route_of[entry]);
+        self.end_of(plumbing.reply_of[entry], plumbing.route_of[entry], walk)
+    }
+
+    fn end_of(&mut self, reply: usize, route: usize, walk: &mut Walk) -> Name {
         if let Some(name) = walk.ends.get(&(reply, route)) {
             return name.clone();
         }
         let replies = self.reply(reply, walk);
         let routes = self.route(route, walk);
-        let name = self.names.fresh(&format!("end_{}", self.image.entry_name(entry)));
-        let route = |way: Expr| Stmt::Expr(Expr::Call(routes.clone(), vec![way]));
+        let name = self.names.fresh(&format!("end{}", walk.ends.len()));
+        let send = |way: Expr| Stmt::Expr(Expr::Call(routes.clone(), vec![way]));
         let ended = Expr::var("status");
         let sent = ended.clone().binary(Binary::Eq, Expr::var("LNIC_WAIT"));
         let answered = Expr::call("lnic_answered", vec![ended.clone()]).binary(Binary::Ne, Expr::int(0));
         let answer = vec![
             Stmt::Expr(Expr::Call(replies, vec![ended.clone()])),
-            route(Expr::int(0)),
+            send(Expr::int(0)),
         ];
         let mut body = Vec::new();
         let service = call_field("service").binary(Binary::Add, Expr::int(1));
@@ -343,14 +360,13 @@ impl<'a> Lowerer<'a> {
         if self.image.module.services.is_empty() {
             body.extend(other);
         } else {
-            body.push(Stmt::If(sent, vec![route(service)], other));
+            body.push(Stmt::If(sent, vec![send(service)], other));
         }
         body.push(Stmt::Return(Some(ended)));
         let mut end = func(name.clone(), String::new(), Vec::new(), body);
         end.params = vec![("status".into(), Type::U32)];
         self.code.push(end);
-        walk.ends
-            .insert((plumbing.reply_of[entry], plumbing.route_of[entry]), name.clone());
+        walk.ends.insert((reply, route), name.clone());
         name
     }
 
@@ -378,7 +394,25 @@ impl<'a> Lowerer<'a> {
         let name = self.names.fresh(route.map_or("route", |route| &route.name));
         let back = Stmt::Assign(packet_field("egress"), packet_field("ingress"));
         let mut chain = vec![back.clone()];
-        for way in route.into_iter().flat_map(|route| &route.entries).rev() {
+        let services = self.image.module.services.len();
+        let all = route.is_some_and(|route| {
+            let known = |service| {
+                route
+                    .entries
+                    .contains(&Way::Service(lambdac_mir::ServiceId(service)))
+            };
+            services > 0 && (0..services as u32).all(known)
+        });
+        if all {
+            // Every way but the caller's is a service's.
+            let service = Expr::var("way").binary(Binary::Sub, Expr::int(1));
+            let port = Expr::call("lnic_service_port", vec![service]);
+            let leave = Stmt::Assign(packet_field("egress"), port);
+            let asked = Expr::var("way").binary(Binary::Ne, Expr::int(0));
+            chain = vec![Stmt::If(asked, vec![leave], chain)];
+        }
+        let one_by_one = route.into_iter().flat_map(|route| &route.entries).rev();
+        for way in one_by_one.filter(|_| !all) {
             let (number, leave) = match way {
                 Way::Reply => (0, back.clone()),
                 Way::Service(service) => {

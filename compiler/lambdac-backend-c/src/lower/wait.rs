@@ -119,6 +119,7 @@ impl Code<'_, '_> {
         self.unit.code.push(ast::Func {
             comment: String::new(),
             exported: false,
+            once: false,
             result: Type::U32,
             name,
             params: Vec::new(),
