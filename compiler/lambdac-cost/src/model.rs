@@ -17,6 +17,7 @@ pub struct Model<'d> {
     pub(crate) ops: &'d Ops,
     items: &'d Items,
     pub(crate) lines: bool,
+    pub(crate) shared_requests: bool,
 }
 
 /// What a source line takes.
@@ -74,6 +75,7 @@ impl<'d> Model<'d> {
             ops: device.ops.as_ref()?,
             items: device.items.as_ref()?,
             lines: true,
+            shared_requests: false,
         })
     }
 
@@ -81,6 +83,15 @@ impl<'d> Model<'d> {
     #[must_use]
     pub fn without_lines(self) -> Self {
         Self { lines: false, ..self }
+    }
+
+    /// A model of images where one piece of code builds all requests to services, which lambdas call.
+    #[must_use]
+    pub fn with_shared_requests(self, shared_requests: bool) -> Self {
+        Self {
+            shared_requests,
+            ..self
+        }
     }
 
     /// Words of the parts of an image around its lambdas.

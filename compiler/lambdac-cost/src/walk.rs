@@ -294,11 +294,27 @@ impl<'a, 'd> Walk<'a, 'd> {
         }
     }
 
-    /// Turning the request into a service's.
-    fn await_request(&self, value: bool) -> Price {
+    /// Turning the request into a service's: a frame, and another for a value.
+    fn await_request(&mut self, value: bool) -> Price {
         let model = self.model;
         let frame = model.fixed(&[Home::Packet], 32);
-        if value { frame.then(frame) } else { frame }
+        let frames = if value { frame.then(frame) } else { frame };
+        if !model.shared_requests {
+            return frames;
+        }
+        // One piece of code, which asks whether there is a value. It gets the operation, the key and the value.
+        let asked = model.price(model.ops.branch_bit);
+        let all = frame.then(frame).then(asked).words + model.ops.jump.words;
+        self.once.insert("service request", all);
+        let run = Price {
+            words: 0,
+            ..frames.then(asked)
+        };
+        let passed = if value { 5 } else { 3 };
+        model
+            .price(model.ops.call)
+            .then(model.alu(32).times(passed))
+            .then(run)
     }
 
     fn moves(&self, values: impl Iterator<Item = Value>) -> Price {

@@ -241,6 +241,8 @@ pub struct Plumbing {
     pub routes: Vec<Route>,
     /// By entry: its part of `routes`.
     pub route_of: Vec<usize>,
+    /// Whether one piece of code builds all requests to services, which lambdas call; else each builds its own.
+    pub shared_requests: bool,
 }
 
 /// A header, or metadata.

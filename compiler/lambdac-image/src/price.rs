@@ -214,6 +214,7 @@ impl Code {
     pub fn of(image: &Image, device: &Device, model: &Model<'_>) -> Self {
         let module = &image.module;
         let placement = image.placement(device);
+        let model = &model.with_shared_requests(image.plumbing.shared_requests);
         let rules: Vec<&Rule> = image.pool().iter().collect();
         let funcs = touch::of_funcs(module);
         let lambdas = module.lambdas.iter();
@@ -232,6 +233,7 @@ impl Code {
     /// Functions and lambdas are as they were; conditions and places may be new.
     pub fn update(&mut self, image: &Image, device: &Device, model: &Model<'_>) {
         let placement = image.placement(device);
+        let model = &model.with_shared_requests(image.plumbing.shared_requests);
         let rules: Vec<&Rule> = image.pool().iter().collect();
         if placement == self.placement {
             self.priced.rules(&image.module, &rules, model, &placement);

@@ -3,11 +3,12 @@
 //! 1. **Constants** with one value are one.
 //! 2. **Functions**, callees before callers: those that are equal but for names, source positions and values of constants
 //!    form a group. Equal ones become one. For the rest, the constants that differ become parameters where the model says
-//!    that it pays ([`near`]).
+//!    that it pays ([`functions`]).
 //! 3. **Lambdas** likewise; there the differing constants, and deploy-time parameters, become parameters of the image,
-//!    which the way into the lambda sets ([`crate::Binding`]).
+//!    which the way into the lambda sets ([`crate::Binding`]). Those that differ in state stay, but are looked at once.
 //! 4. **Sequences** of statements that lambdas have in common (what stands at their start, checks, reply building) become
 //!    functions where calls take fewer words ([`outline`]).
+//! 5. **Requests to services** are built by one piece of code that all lambdas call, where that takes fewer words.
 //!
 //! A device whose store the image fills by less than a sixteenth declines: there is nothing to win.
 //!
@@ -20,7 +21,8 @@
 //! and a loop's `max` and `checked` are equal in the group. Factors, divisors and shift amounts are left as they are, as
 //! they are cheaper when known. (3) An entry's bindings are set before the code runs and stand still while it does; a
 //! parameter of a workload is constant for the instance. Lambdas that punt to others, or are punted to, stay, as a punt
-//! sets no bindings. (4) See [`outline`]. Positions in traps that differ between merged pieces become unknown.
+//! sets no bindings. (4) See [`outline`]. (5) A request is made of its operation, key and value, which the code gets.
+//! Positions of statements and traps on which merged pieces do not agree become unknown.
 
 mod form;
 mod functions;
@@ -31,14 +33,16 @@ mod units;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lambdac_mir::{Data, Dispatch, MemoryRegion, Module, Shape};
+use lambdac_mir::{Data, Dispatch, Lambda, MemoryRegion, Module, Shape, Term};
 use lambdac_opt::{FUNC_DCE, run_pass};
 
 use self::units::Units;
 use crate::canon::for_each_func_mut;
+use crate::cost::sharers;
 use crate::facts::{Facts, Shapes, Unit};
 use crate::image::Image;
 use crate::pass::{Context, Pass};
+use crate::price::Code;
 use crate::rename::Rename;
 
 /// The pass.
@@ -117,7 +121,43 @@ pub(crate) fn coalesce(image: &mut Image, context: &Context<'_>, mut units: Vec<
     lambdas.build(image, &units, &mut codes);
     run_pass(&FUNC_DCE, &mut image.module);
     crate::reduce::share_pool(image);
+    notes.extend(share_requests(image, context));
     notes
+}
+
+/// One piece of code builds all requests to services, where calls of it take fewer words than the copies.
+fn share_requests(image: &mut Image, context: &Context<'_>) -> Option<String> {
+    let lambdas = image.module.lambdas.iter().zip(sharers(image));
+    let asks = |lambda: &Lambda| {
+        let mut asks = 0;
+        for part in &lambda.parts {
+            part.region
+                .walk_regions(&mut |region| asks += usize::from(matches!(region.term, Term::Await { .. })));
+        }
+        asks
+    };
+    let count: usize = lambdas
+        .filter(|(_, count)| *count > 0)
+        .map(|(lambda, _)| asks(lambda))
+        .sum();
+    if count < 2 {
+        return None;
+    }
+    let words = |image: &Image| {
+        let code = Code::of(image, context.device, &context.model);
+        code.priced.words(image, &context.model)
+    };
+    let apart = words(image);
+    image.plumbing.shared_requests = true;
+    let shared = words(image);
+    if shared >= apart {
+        image.plumbing.shared_requests = false;
+        return None;
+    }
+    Some(format!(
+        "requests to services that one piece of code builds: {count}, {} words fewer",
+        apart - shared
+    ))
 }
 
 /// By constant: the first of its value, and how many are not the first. (The others go with the dead code.)

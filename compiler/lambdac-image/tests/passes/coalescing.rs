@@ -163,3 +163,42 @@ fn a_store_that_is_hardly_filled_needs_no_coalescing() {
     assert_eq!(cost(&image).lambdas, 2);
     assert!(notes[0].starts_with("declined"), "{notes:?}");
 }
+
+/// A lambda that asks a service of its own for a part of the request, which is so many bytes.
+fn asking(index: u32) -> String {
+    format!(
+        "module \"w{index}\"
+
+service svc0 \"cache\" = memcached \"127.0.0.1:11211\" timeout 1000
+
+lambda l0 \"go\" request \"bytes<64>\" 32..64 reply \"bytes<64>\" 0..64 {{
+  slot s0 \"value\": bytes<64>
+  part0() {{
+    v0: i32 = const 0
+    v1: i32 = const {}
+    await get svc0 key req[v0 +: v1] -> s0 then part1()
+  }}
+  part1(v2: i1, v3: i1) live (s0) {{
+    v4: i32 = const 0
+    v5: i32 = len s0
+    reply s0[v4 +: v5]
+  }}
+}}
+
+dispatch only l0
+",
+        index + 4
+    )
+}
+
+#[test]
+fn one_piece_of_code_builds_requests_to_services_where_many_ask() {
+    for (count, shared) in [(2, false), (6, true)] {
+        let texts: Vec<String> = (0..count).map(asking).collect();
+        let (image, notes) = coalesced(&texts);
+        assert_eq!(image.plumbing.shared_requests, shared, "{count}: {notes:?}");
+    }
+    let texts: Vec<String> = (0..6).map(asking).collect();
+    let (_, notes) = coalesced(&texts);
+    assert_snapshot!(notes.join("\n"), @"requests to services that one piece of code builds: 6, 10 words fewer");
+}
