@@ -46,8 +46,10 @@ impl Ids {
                         }
                     }
                 }
+                // Its name to the controller is another.
                 Item::Header {
-                    controller: Some(name),
+                    controller: Some(_),
+                    name,
                     ..
                 } => add(CONTROLLER_HEADER, name.clone()),
                 _ => {}
@@ -282,15 +284,15 @@ fn width(ty: &Type) -> u32 {
 fn controller(text: &mut Text, ids: &Ids, item: &Item) {
     let Item::Header {
         controller: Some(name),
+        name: declared,
         fields,
-        ..
     } = item
     else {
         return;
     };
     text.message("controller_packet_metadata", |text| {
         let annotation = format!("@controller_header(\"{name}\")");
-        text.preamble(ids.get(CONTROLLER_HEADER, name), name, name, &[annotation]);
+        text.preamble(ids.get(CONTROLLER_HEADER, declared), name, name, &[annotation]);
         for ((ty, name), id) in fields.iter().zip(1_u32..) {
             text.message("metadata", |text| {
                 text.number("id", id);
@@ -408,8 +410,11 @@ mod tests {
 
     #[test]
     fn the_hash_gives_the_ids_that_p4c_gives() {
-        // As p4c prints them for every v1model program and for the header of packets to the controller.
+        // As p4c prints them: for every v1model program, and for a controller's header that is declared so.
         assert_eq!(0x0100_0000 | one_at_a_time("NoAction") & 0x00ff_ffff, 21_257_015);
-        assert_eq!(0x0400_0000 | one_at_a_time("packet_in") & 0x00ff_ffff, 81_826_293);
+        assert_eq!(
+            0x0400_0000 | one_at_a_time("packet_in_header_t") & 0x00ff_ffff,
+            81_826_293
+        );
     }
 }

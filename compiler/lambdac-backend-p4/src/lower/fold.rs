@@ -3,7 +3,7 @@
 
 use lambdac_mir::{Body, Op, Region, Term, Value};
 
-use super::code::Goal;
+use super::control::Goal;
 use crate::ast::Expr;
 
 /// The largest expression that is put into another.

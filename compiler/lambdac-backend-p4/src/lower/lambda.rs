@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use lambdac_mir::{Func, Lambda};
 
-use super::code::{Bytes, Code, Ended, Ends, Goal};
+use super::code::{Bytes, Code, Ended, Ends};
+use super::control::Goal;
 use super::memory::{Home, WORD, WORD_BYTES};
 use super::op::sum;
 use super::unit::{self, Unit};

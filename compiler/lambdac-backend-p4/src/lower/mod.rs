@@ -2,6 +2,7 @@
 
 mod bytes;
 mod code;
+mod control;
 mod fold;
 mod headers;
 mod keyed;
