@@ -37,6 +37,9 @@ pub fn run(scope: Scope) -> Result<()> {
     shell::run("cargo", &["build", "--workspace", "--bins"])?;
     let mut test = shell::command("cargo", &["test", "--workspace", "--no-fail-fast"]);
     test.env("INSTA_UPDATE", "no");
+    if let Some(python) = setup::finsy() {
+        test.env("LNIC_FINSY_PYTHON", python);
+    }
     skips::run(test)
 }
 

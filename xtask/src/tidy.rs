@@ -57,6 +57,7 @@ const LAYERS: &[&str] = &[
     "lambdac-driver",
     "lnic-host",
     "lnic-client",
+    "p4runtime-proto",
     "lnic-bmv2",
     "lnic-xdp",
     "lnic-nfp",
