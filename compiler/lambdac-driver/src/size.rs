@@ -137,6 +137,9 @@ pub struct LambdaSize {
     pub expected_cycles: Vec<u64>,
     /// Nanoseconds of a packet at worst: the device's own code and the lambda; 0 where the host runs it.
     pub worst_ns: u64,
+    /// Bytes of objects and constants that it touches, by stage, in each memory of `memory`; nothing where the host runs it.
+    #[serde(default)]
+    pub region_bytes: Vec<Vec<u64>>,
 }
 
 /// A memory.
@@ -339,6 +342,10 @@ fn lambda(
             None => device.nanoseconds(worst.saturating_add(device.packet.cycles)),
         },
         worst_cycles,
+        region_bytes: stages
+            .iter()
+            .map(|(_, cost, _)| cost.entries[entry].memory.clone())
+            .collect(),
     }
 }
 

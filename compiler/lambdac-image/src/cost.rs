@@ -13,10 +13,10 @@
 //!
 //! Code of lambdas that the host runs is not counted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use lambdac_cost::{Model, ModuleCost, Placement, Shape, fields, object_bytes};
-use lambdac_mir::{Cond, KeyField, Object, ObjectId, ObjectKind, Rule};
+use lambdac_mir::{Cond, KeyField, Module, Object, ObjectId, ObjectKind, Rule};
 use lambdac_target::Device;
 
 use crate::image::{Call, Image, Leaf, Node, Role, Stage};
@@ -61,6 +61,18 @@ pub struct EntryCost {
     pub worst: u64,
     /// Cycles of an average run.
     pub expected: u64,
+    /// By memory of the device: bytes of the objects and constants that it touches; none where the host runs it.
+    pub memory: Vec<u64>,
+}
+
+/// Calls back with each item that a lambda touches.
+type EachItem<'a> = dyn Fn(usize, &mut dyn FnMut(Item)) + 'a;
+
+/// What is touched in memory on the NIC.
+pub(crate) struct Touches<'a> {
+    pub by_lambda: &'a EachItem<'a>,
+    /// What the stage asks.
+    pub by_stage: BTreeSet<Item>,
 }
 
 impl ImageCost {
@@ -74,12 +86,13 @@ impl ImageCost {
         image: &Image,
         (device, model): (&Device, &Model<'_>),
         code: ModuleCost,
-        touched: BTreeSet<Item>,
+        touches: &Touches<'_>,
     ) -> Self {
         let mut count = Count::default();
         count.stage(&image.stage, image.pool(), &image.module.objects);
         count.plumbing(image);
         let sharers = sharers(image);
+        let (memory, by_lambda) = memory(image, device, &sharers, touches);
         let entries = image.entries.iter().map(|entry| {
             let at = entry.lambda.index();
             let cost = &code.lambdas[at];
@@ -88,6 +101,10 @@ impl ImageCost {
                 sharers: sharers[at],
                 worst: cost.worst,
                 expected: cost.expected,
+                memory: match entry.on_host {
+                    Some(_) => Vec::new(),
+                    None => by_lambda[at].clone(),
+                },
             }
         });
         Self {
@@ -96,7 +113,7 @@ impl ImageCost {
             lambdas: sharers.iter().filter(|count| **count > 0).count() as u64,
             around: model.shape(&count.shape),
             entries: entries.collect(),
-            memory: memory(image, device, touched),
+            memory,
             worst_stage: code.dispatch.worst,
             code,
         }
@@ -147,35 +164,59 @@ pub(crate) fn sharers(image: &Image) -> Vec<u64> {
     sharers
 }
 
-/// Bytes of items in each memory of the device.
-fn memory(image: &Image, device: &Device, items: BTreeSet<Item>) -> Vec<u64> {
-    let module = &image.module;
+/// Bytes in each memory of the device, of everything and by lambda; of those that the NIC does not run, none.
+fn memory(
+    image: &Image,
+    device: &Device,
+    sharers: &[u64],
+    touches: &Touches<'_>,
+) -> (Vec<u64>, Vec<Vec<u64>>) {
     let placement = image.placement(device);
-    let mut bytes = vec![0u64; device.memory.len()];
+    let mut seen: HashSet<Item> = HashSet::new();
+    let mut all = vec![0u64; device.memory.len()];
+    let by_lambda = sharers.iter().enumerate().map(|(lambda, count)| {
+        if *count == 0 {
+            return Vec::new();
+        }
+        let mut own = vec![0u64; device.memory.len()];
+        (touches.by_lambda)(lambda, &mut |item| {
+            add_item(&image.module, &placement, item, &mut own);
+            if seen.insert(item) {
+                add_item(&image.module, &placement, item, &mut all);
+            }
+        });
+        own
+    });
+    let by_lambda = by_lambda.collect();
+    for item in touches.by_stage.iter().filter(|item| !seen.contains(item)) {
+        add_item(&image.module, &placement, *item, &mut all);
+    }
+    (all, by_lambda)
+}
+
+/// Adds an item's bytes where it lies.
+fn add_item(module: &Module, placement: &Placement, item: Item, bytes: &mut [u64]) {
     let mut add = |memory: usize, size: u64| {
         if let Some(sum) = bytes.get_mut(memory) {
             *sum = sum.saturating_add(size);
         }
     };
-    for item in items {
-        match item {
-            Item::Object(id) => {
-                let kind = &module.objects[id as usize].kind;
-                match (placement.fields.get(&ObjectId(id)), fields(kind)) {
-                    (Some(memories), Some((shapes, count))) => (memories.iter().zip(shapes))
-                        .for_each(|(memory, shape)| add(*memory, shape.packed_size().saturating_mul(count))),
-                    _ => add(placement.objects[id as usize], object_bytes(kind)),
-                }
+    match item {
+        Item::Object(id) => {
+            let kind = &module.objects[id as usize].kind;
+            match (placement.fields.get(&ObjectId(id)), fields(kind)) {
+                (Some(memories), Some((shapes, count))) => (memories.iter().zip(shapes))
+                    .for_each(|(memory, shape)| add(*memory, shape.packed_size().saturating_mul(count))),
+                _ => add(placement.objects[id as usize], object_bytes(kind)),
             }
-            Item::Const(id) => add(
-                placement.consts[id as usize],
-                module.consts[id as usize].shape.packed_size(),
-            ),
-            // A part of an object.
-            Item::Field(..) => {}
         }
+        Item::Const(id) => add(
+            placement.consts[id as usize],
+            module.consts[id as usize].shape.packed_size(),
+        ),
+        // A part of an object.
+        Item::Field(..) => {}
     }
-    bytes
 }
 
 /// Words of the items of a stage.

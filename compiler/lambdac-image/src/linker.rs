@@ -15,7 +15,7 @@ use lambdac_mir::Module;
 use lambdac_target::Device;
 
 use crate::coalesce::{LAMBDA_COALESCING, coalesce, declined};
-use crate::cost::{ImageCost, sharers};
+use crate::cost::{ImageCost, Touches};
 use crate::facts::{Facts, Shapes, Unit};
 use crate::image::{Image, Node};
 use crate::legal::{self, legalise};
@@ -235,32 +235,32 @@ fn keep_on_host(image: &mut Image, sources: &[Source]) {
 /// What an image takes whose code is that of units.
 fn cost(image: &Image, by: (&Device, &lambdac_cost::Model<'_>), units: &[Unit<'_>]) -> ImageCost {
     let mut priced = Priced::default();
-    let mut touched: BTreeSet<Item> = BTreeSet::new();
-    let sharers = sharers(image);
     let mut tested = vec![false; image.pool().len()];
     for node in &image.stage.nodes {
         if let Node::Test { cond, .. } = node {
             tested[*cond] = true;
         }
     }
-    let (mut lambda, mut cond) = (0, 0);
+    let mut lambdas = Vec::new();
+    let mut by_stage: BTreeSet<Item> = BTreeSet::new();
+    let mut cond = 0;
     for unit in units {
         let facts = &unit.facts;
         priced.append(&facts.priced, unit);
-        let lambdas = facts.touched.iter().zip(&sharers[lambda..]);
-        let lambdas = lambdas.filter(|(_, count)| **count > 0).map(|(items, _)| items);
+        lambdas.extend(facts.touched.iter().map(|items| (items, &unit.rename)));
         let conds = facts.asked.iter().zip(&tested[cond..]);
-        let conds = conds.filter(|(_, tested)| **tested).map(|(items, _)| items);
-        touched.extend(
-            lambdas
-                .chain(conds)
-                .flatten()
-                .map(|item| item_of(*item, &unit.rename)),
-        );
-        lambda += facts.touched.len();
+        let asked = conds.filter(|(_, tested)| **tested).flat_map(|(items, _)| items);
+        by_stage.extend(asked.map(|item| item_of(*item, &unit.rename)));
         cond += facts.asked.len();
     }
-    ImageCost::with(image, by, priced.code(image), touched)
+    let touches = Touches {
+        by_lambda: &|lambda, f| {
+            let (items, rename) = lambdas[lambda];
+            items.iter().for_each(|item| f(item_of(*item, rename)));
+        },
+        by_stage,
+    };
+    ImageCost::with(image, by, priced.code(image), &touches)
 }
 
 fn item_of(item: Item, rename: &Rename) -> Item {

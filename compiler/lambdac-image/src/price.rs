@@ -10,7 +10,7 @@ use lambdac_mir::{Cond, FuncId, Lambda, LambdaId, Module, Op, Region, Rule};
 use lambdac_target::Device;
 
 use crate::canon::{for_each_func, for_each_touched};
-use crate::cost::{ImageCost, around_words, sharers};
+use crate::cost::{ImageCost, Touches, around_words, sharers};
 use crate::facts::Unit;
 use crate::image::{Image, Node};
 use crate::touch::{self, Item, Touched};
@@ -255,16 +255,18 @@ impl Code {
 
     /// What the image takes.
     pub fn cost(&self, image: &Image, device: &Device, model: &Model<'_>) -> ImageCost {
-        let lambdas = self.touched.0.iter().zip(sharers(image));
-        let called = lambdas.filter(|(_, count)| *count > 0);
-        let mut items: BTreeSet<Item> = called.flat_map(|(items, _)| items.keys().copied()).collect();
+        let mut by_stage: BTreeSet<Item> = BTreeSet::new();
         for node in &image.stage.nodes {
             if let Node::Test { cond, .. } = node {
-                let mut add = |item, _| items.extend([item]);
+                let mut add = |item, _| by_stage.extend([item]);
                 for_each_touched(&image.module, image.cond(*cond), &self.touched.1, &mut add);
             }
         }
-        ImageCost::with(image, (device, model), self.priced.code(image), items)
+        let touches = Touches {
+            by_lambda: &|lambda, f| self.touched.0[lambda].keys().for_each(|item| f(*item)),
+            by_stage,
+        };
+        ImageCost::with(image, (device, model), self.priced.code(image), &touches)
     }
 }
 

@@ -15,7 +15,8 @@
 //! object under its name. What goes over all of it waits for each part, which is counted.
 //!
 //! Up to [`EXACT`] items are placed by branch and bound, which is exact; more greedily by waits saved a byte, and the
-//! distance to a lower bound (every item in its nearest memory, capacities ignored) is reported.
+//! distance to a lower bound is reported: items that may lie in the same memories fill these from the nearest on, the most
+//! waited for a byte first, cut where one is full, as if there were no others.
 //!
 //! **Why nothing changes.** A memory changes when a value arrives, not what it is: the model of state is the same in each
 //! memory that the rules allow, as constants are equal in all copies and everything else has one copy. A field, and so
@@ -111,7 +112,7 @@ pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     }
     if count > 0 {
         let now = solved.sum(device);
-        let bound: f64 = solved.items.iter().map(|item| nearest(item, device)).sum();
+        let bound = bound(&solved.items, device);
         let gap = if bound > 0.0 {
             (now - bound) / bound * 100.0
         } else {
@@ -324,6 +325,42 @@ fn describe(image: &Image, item: Item) -> String {
 
 fn latency(device: &Device, memory: usize) -> f64 {
     device.memory[memory].latency as f64
+}
+
+/// Less than this no placement waits. Among items that may lie in the same memories, the one that is waited for most a
+/// byte is best in the nearest, and cutting items is better than any way to place them whole.
+fn bound(items: &[Placed], device: &Device) -> f64 {
+    let mut classes: BTreeMap<&[usize], Vec<&Placed>> = BTreeMap::new();
+    for item in items {
+        classes.entry(&item.allowed).or_default().push(item);
+    }
+    let mut sum = 0.0;
+    for (allowed, mut class) in classes {
+        class.sort_by(|a, b| density(b).total_cmp(&density(a)));
+        let mut rooms = allowed
+            .iter()
+            .map(|memory| (device.memory[*memory].bytes, latency(device, *memory)));
+        let mut room = rooms.next();
+        for item in class {
+            let mut left = item.bytes.max(1);
+            while let Some((bytes, latency)) = &mut room {
+                let here = left.min(*bytes);
+                sum += item.waits * *latency * here as f64 / item.bytes.max(1) as f64;
+                *bytes -= here;
+                left -= here;
+                if left == 0 {
+                    break;
+                }
+                room = rooms.next();
+            }
+        }
+    }
+    sum
+}
+
+/// Waits for a byte of an item.
+fn density(item: &Placed) -> f64 {
+    item.waits / item.bytes.max(1) as f64
 }
 
 /// The least that an item can wait.

@@ -8,7 +8,7 @@ use lambdac_mir::{
 };
 
 /// Something in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Item {
     /// An object, by id.
     Object(u32),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Sizes, StageSize};
+use super::{LambdaSize, Sizes, StageSize};
 
 /// A number with a comma between thousands.
 pub(super) fn grouped(number: u64) -> String {
@@ -126,7 +126,7 @@ pub fn text(sizes: &Sizes) -> String {
 fn lambdas(sizes: &Sizes) -> String {
     let mut names: Vec<&str> = vec!["LAMBDA", "ON", "LINKED"];
     names.extend(sizes.stages.iter().skip(1).map(|stage| short(&stage.name)));
-    names.extend(["SHARED BY", "WORST", "EXPECTED", "WORST NS"]);
+    names.extend(["SHARED BY", "WORST", "EXPECTED", "WORST NS", "BYTES"]);
     let mut rows = vec![head(&names)];
     for lambda in &sizes.lambdas {
         let mut row = vec![lambda.name.clone(), lambda.runs_on.clone()];
@@ -137,8 +137,9 @@ fn lambdas(sizes: &Sizes) -> String {
             row.push(last(&lambda.worst_cycles));
             row.push(last(&lambda.expected_cycles));
             row.push(grouped(lambda.worst_ns));
+            row.push(regions(sizes, lambda));
         } else {
-            row.extend(["-"; 4].map(str::to_owned));
+            row.extend(["-"; 5].map(str::to_owned));
         }
         rows.push(row);
     }
@@ -149,6 +150,20 @@ fn lambdas(sizes: &Sizes) -> String {
         }
     }
     out
+}
+
+/// Where what a lambda touches lies at the end, and how much of it.
+fn regions(sizes: &Sizes, lambda: &LambdaSize) -> String {
+    let last = lambda.region_bytes.last().map_or(&[][..], |bytes| bytes);
+    let parts = last.iter().zip(&sizes.memory).filter(|(bytes, _)| **bytes > 0);
+    let parts: Vec<String> = parts
+        .map(|(bytes, memory)| format!("{} {}", memory.name, grouped(*bytes)))
+        .collect();
+    if parts.is_empty() {
+        "-".to_owned()
+    } else {
+        parts.join(" + ")
+    }
 }
 
 /// A pass's name as a column's head.
