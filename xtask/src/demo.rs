@@ -22,7 +22,7 @@ impl Drop for Process {
     }
 }
 
-/// Builds, serves, asks each workload once over UDP and HTTP, and stops.
+/// Builds, serves, asks each workload once over UDP and one over HTTP too, and stops.
 pub fn run() -> Result<()> {
     setup::install(&[setup::MEMCACHED, setup::GCC])?;
     shell::run("cargo", &["build", "--release", "-p", "lambdac-cli"])?;

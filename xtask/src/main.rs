@@ -22,7 +22,8 @@ usage: cargo xtask COMMAND
   demo            build, serve examples/lambda-nic, send a request to each workload, stop
   demo-xdp        the same answered in a network driver, between two network namespaces (root)
   test [--quick]  set-up, tidy, fmt, clippy and all tests (--quick: no set-up, no clippy)
-  bench [NAME]    ratios against code that is not ours: host, udp, http, check, baseline, xdp (default: all)
+  bench [NAME]    ratios against code that is not ours: host, udp, http, check, baseline, xdp, size
+                  (default: all)
   bless           run the golden tests and accept what they print; review the diff as code
   fuzz [N]        mutated sources and packets, N thousand packets (default 1000)
   tidy            rules of the repository that no compiler checks

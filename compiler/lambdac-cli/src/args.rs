@@ -320,13 +320,13 @@ pub struct Bench {
     /// The request (default: empty).
     #[command(flatten)]
     pub payload: Payload,
-    /// Requests in flight (with --rate: the most).
+    /// Requests in flight, without --rate.
     #[arg(short = 'c', long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub connections: u32,
-    /// Stop after so many requests.
+    /// Stop after so many requests, after a second of warm-up that does not count.
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration")]
     pub requests: Option<u64>,
-    /// Stop after this long.
+    /// Stop after this long, after a second of warm-up that does not count.
     #[arg(short = 'd', long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub duration: Duration,
     /// Open loop: so many requests a second, whatever comes back; latency counts from when each was due.
@@ -357,7 +357,7 @@ pub struct State {
 /// What to read.
 #[derive(Debug, Subcommand)]
 pub enum StateCommand {
-    /// Read one object, element or field: W.OBJECT, W.OBJECT[INDEX].
+    /// Read one object, or an element of one: W.OBJECT, W.OBJECT[INDEX].
     Get(StateRead),
     /// Read all objects of a workload, or one whole: W, W.OBJECT.
     Dump(StateRead),

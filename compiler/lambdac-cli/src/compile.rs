@@ -16,7 +16,7 @@ pub fn check_each(
     format: Format,
     mut then: impl FnMut(&Session, &Checked) -> Result,
 ) -> Result<bool> {
-    let mut session = Session::new(Box::new(files::Disk));
+    let mut session = Session::new(Box::new(files::Disk::default()));
     let mut wrong = false;
     for path in paths(sources)? {
         let input = files::read(&path).map_err(Exit::Environment)?;
@@ -35,7 +35,12 @@ pub fn paths(sources: &Sources) -> Result<Vec<PathBuf>> {
 
 /// Checks all files in one session, compiles and links them. Libraries among them are only checked.
 pub fn image(paths: &[PathBuf], passes: &Passes, format: Format) -> Result<Image> {
-    let mut session = Session::new(Box::new(files::Disk));
+    image_from(files::Disk::default(), paths, passes, format)
+}
+
+/// As [`image`], from a disk that notes what was looked for.
+pub fn image_from(disk: files::Disk, paths: &[PathBuf], passes: &Passes, format: Format) -> Result<Image> {
+    let mut session = Session::new(Box::new(disk));
     let options = options(passes);
     let mut compiled = Vec::new();
     let mut failed = false;

@@ -1,7 +1,9 @@
 //! Sources from the file system.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lambdac_driver::{Input, Sources};
 
@@ -78,8 +80,18 @@ fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 }
 
 /// `use` and `include` from beside the file that names them.
-#[derive(Debug)]
-pub struct Disk;
+#[derive(Debug, Default)]
+pub struct Disk {
+    /// What was looked for, found or not.
+    pub wanted: Arc<Mutex<BTreeSet<PathBuf>>>,
+}
+
+impl Disk {
+    fn note(&self, path: &Path) {
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.insert(path.to_path_buf());
+    }
+}
 
 fn folder(of: &str) -> PathBuf {
     match Path::new(of).parent() {
@@ -91,6 +103,7 @@ fn folder(of: &str) -> PathBuf {
 impl Sources for Disk {
     fn library(&self, from: &str, name: &str) -> Result<Option<(String, Vec<u8>)>, String> {
         let path = folder(from).join(format!("{name}.lnic"));
+        self.note(&path);
         match read_bounded(&path, MAX_SOURCE) {
             Ok(bytes) => Ok(Some((path.display().to_string(), bytes))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -106,6 +119,7 @@ impl Sources for Disk {
         {
             return Err("the path must be relative, without `..`".into());
         }
+        self.note(&folder(from).join(relative));
         let root = folder(from).canonicalize().map_err(|e| e.to_string())?;
         let path = root.join(relative).canonicalize().map_err(|e| e.to_string())?;
         if !path.starts_with(&root) {

@@ -10,14 +10,15 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lambdac_analysis::Placement;
+use lambdac_analysis::{LambdaInfo, Placement};
 use lambdac_cost::object_bytes;
 use lambdac_image::{ImageCost, LinkError, Linker, Report, Source};
 use lambdac_mir::ObjectId;
-use lambdac_target::Device;
+use lambdac_target::{Device, Family};
 use serde::{Deserialize, Serialize};
 
-use crate::{Image, Linked};
+use crate::nic::{Place, Places};
+use crate::{Compiled, Image, Linked};
 
 pub use page::page;
 pub use text::{change, text};
@@ -201,7 +202,7 @@ pub fn measure(image: &Image, device: &Device, options: &SizeOptions) -> Result<
         rates: options.rates.clone(),
         validate: false,
     };
-    let (optimised, report) = Linker::new(device.clone()).run("image", &sources(image), &options)?;
+    let (optimised, report) = Linker::new(device.clone()).run("image", &sources(image, device), &options)?;
     let report = report.ok_or_else(|| SizeError::NoWords(device.name.clone()))?;
     Ok(Measured {
         sizes: sizes(device, &report, &optimised),
@@ -209,26 +210,38 @@ pub fn measure(image: &Image, device: &Device, options: &SizeOptions) -> Result<
     })
 }
 
-/// Workloads as they are linked for a NIC: what the program itself keeps off it is the host's.
-pub fn sources(image: &Image) -> Vec<Source> {
-    let source = |workload: &Linked| {
-        let (hir, analysis) = &*workload.compiled.checked;
-        let on_host = analysis.lambdas.iter().map(|info| match &info.placement {
-            Placement::Host(reason) => Some(reason.describe(hir).into()),
-            _ => None,
-        });
-        Source {
-            id: workload.id,
-            module: Arc::clone(&workload.compiled.module),
-            on_host: on_host.collect(),
-        }
+/// Workloads as they are linked for a device: what the program itself, or the device's legaliser, keeps off it is the
+/// host's.
+pub fn sources(image: &Image, device: &Device) -> Vec<Source> {
+    let source = |workload: &Linked| Source {
+        id: workload.id,
+        module: Arc::clone(&workload.compiled.module),
+        on_host: on_host(&workload.compiled, device),
     };
     image.workloads.iter().map(source).collect()
 }
 
+/// By lambda, why it is the host's.
+fn on_host(compiled: &Compiled, device: &Device) -> Vec<Option<Arc<str>>> {
+    if device.family == Family::Xdp {
+        let places = Places::of(&compiled.checked, &compiled.module);
+        let why = |place: &Place| match place {
+            Place::Native => None,
+            Place::Host { code, reason } => Some(format!("{code}: {reason}").into()),
+        };
+        return places.lambdas().iter().map(why).collect();
+    }
+    let (hir, analysis) = &*compiled.checked;
+    let why = |info: &LambdaInfo| match &info.placement {
+        Placement::Host(reason) => Some(reason.describe(hir).into()),
+        _ => None,
+    };
+    analysis.lambdas.iter().map(why).collect()
+}
+
 /// The image as a naive emission would hold it.
-fn naive(image: &Image) -> Result<lambdac_image::Image, LinkError> {
-    let sources = sources(image);
+fn naive(image: &Image, device: &Device) -> Result<lambdac_image::Image, LinkError> {
+    let sources = sources(image, device);
     let modules: Vec<_> = (sources.iter())
         .map(|source| (source.id, Arc::clone(&source.module)))
         .collect();

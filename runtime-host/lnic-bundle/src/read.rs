@@ -9,7 +9,7 @@ use crate::{Files, MANIFEST, Manifest, SCHEMA};
 
 /// Bytes of a file's name at most.
 pub(crate) const MAX_NAME: usize = 255;
-/// Folders in a file's name at most, the file's own part included.
+/// Parts of a file's name at most: its folders and its own.
 const MAX_PARTS: usize = 8;
 
 /// What a bundle may be at most.
@@ -158,7 +158,7 @@ impl Collector {
 }
 
 /// A plain relative path of at most 255 bytes and 8 folders.
-fn check_name(name: &str) -> Result<(), Error> {
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     let parts: Vec<&str> = name.split('/').collect();
     let plain = |part: &&str| {
         !part.is_empty()
@@ -348,6 +348,24 @@ mod tests {
         assert_eq!(tree.files, tar.files);
         assert_eq!(tree.manifest, tar.manifest);
         assert_eq!(tree.files.len(), 2);
+    }
+
+    #[test]
+    fn a_bundle_replaces_the_one_before_and_leaves_other_files() {
+        let dir = std::env::temp_dir().join(format!("lnic-bundle-again-{}", std::process::id()));
+        let mut before = sample();
+        before.insert("mir/gone.mir".into(), b"gone".to_vec());
+        before.insert("mir/mine.mir".into(), b"edited later".to_vec());
+        let manifest = serde_json::from_slice(&before[MANIFEST]).expect("it is a manifest");
+        write_dir(&with_hashes(manifest, before), &dir).expect("writable");
+        std::fs::write(dir.join("mir/mine.mir"), b"edited").expect("writable");
+        write_dir(&sample(), &dir).expect("writable");
+        let (gone, mine) = (
+            dir.join("mir/gone.mir").exists(),
+            dir.join("mir/mine.mir").exists(),
+        );
+        std::fs::remove_dir_all(&dir).expect("it is ours");
+        assert_eq!((gone, mine), (false, true));
     }
 
     #[test]

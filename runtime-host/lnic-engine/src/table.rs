@@ -286,6 +286,18 @@ fn encode(table: &Table, index: usize, part: &str, data: &[Data]) -> Result<Box<
     Ok(out.into())
 }
 
+/// A key as it is written in an entry: parts with a comma between, bytes in hexadecimal.
+fn shown(key: &[Data]) -> String {
+    let part = |data: &Data| match data {
+        Data::Int(value) => value.to_string(),
+        Data::Bytes(bytes) => bytes
+            .iter()
+            .fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}")),
+        Data::List(parts) => format!("[{}]", shown(parts)),
+    };
+    key.iter().map(part).collect::<Vec<_>>().join(", ")
+}
+
 fn exact(table: &Table, rows: &[Row]) -> Result<ByKey, ControlError> {
     let mut out = HashMap::with_capacity(rows.len());
     for (index, row) in rows.iter().enumerate() {
@@ -293,7 +305,7 @@ fn exact(table: &Table, rows: &[Row]) -> Result<ByKey, ControlError> {
             return Err(bad(index, "key", "an exact table takes whole keys"));
         };
         if out.insert(encode(table, index, "key", data)?, index).is_some() {
-            return Err(ControlError::DuplicateKey(format!("{data:?}")));
+            return Err(ControlError::DuplicateKey(shown(data)));
         }
     }
     Ok(out)
@@ -350,7 +362,7 @@ fn lpm(table: &Table, rows: &[Row]) -> Result<Vec<Length>, ControlError> {
             return Err(bad(index, "key", "bits below the prefix are set"));
         }
         if lengths.entry(len).or_default().insert(key, index).is_some() {
-            return Err(ControlError::DuplicateKey(format!("{data:?}/{len}")));
+            return Err(ControlError::DuplicateKey(format!("{}/{len}", shown(data))));
         }
     }
     let longest_first = lengths.into_iter().rev();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{Method, Request, Uri, header};
 use hyper_util::rt::TokioIo;
 use lnic_wire::{MAX_MESSAGE, Status};
@@ -74,6 +74,12 @@ fn finish(job: FallbackJob, result: Result<Bytes, Status>, http_shard: usize) {
     }
 }
 
+/// Whether a URL is of a kind that is spoken here: HTTP without encryption.
+pub(crate) fn is_callable(url: &str) -> bool {
+    url.parse::<Uri>()
+        .is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.host().is_some())
+}
+
 /// Posts a request body and gives the reply's. A fallback that can't be reached or answers with
 /// anything but success leaves the request punted.
 async fn post(url: &str, body: Bytes) -> Result<Bytes, Status> {
@@ -111,5 +117,10 @@ async fn post(url: &str, body: Bytes) -> Result<Bytes, Status> {
     }
     let body = Limited::new(response.into_body(), MAX_MESSAGE).collect().await;
     connection.abort();
-    body.map(|body| body.to_bytes()).map_err(|_| Status::TooLarge)
+    body.map(|body| body.to_bytes()).map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            return Status::TooLarge;
+        }
+        punted(&error)
+    })
 }

@@ -61,6 +61,20 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// An address was given for a service that no workload has.
+    #[error("no workload has a service `{0}`")]
+    NoService(String),
+    /// A fallback was given for a workload that is not there.
+    #[error("there is no workload `{0}` to have a fallback")]
+    NoWorkload(String),
+    /// A fallback that can't be called.
+    #[error("workload {workload}: `{url}` is no URL of a fallback: http://HOST[:PORT]/PATH is expected")]
+    Fallback {
+        /// The workload.
+        workload: String,
+        /// The URL as given.
+        url: String,
+    },
     /// A workload whose id, fragment size or chunk size is wrong, or whose name or index is taken.
     #[error("workload `{0}` has an id, name or size that this worker cannot serve")]
     Workload(String),
@@ -80,6 +94,27 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub struct Server;
 
+/// What the configuration names must be there when the worker starts. Later images may lack it.
+fn check_names(config: &Config, engine: &dyn Engine) -> Result<(), Error> {
+    let mut services = config.services.keys();
+    if let Some(name) = services.find(|name| !engine.services().iter().any(|service| service.name == **name))
+    {
+        return Err(Error::NoService(name.clone()));
+    }
+    for (workload, url) in &config.fallbacks {
+        if !engine.workloads().iter().any(|info| info.name == *workload) {
+            return Err(Error::NoWorkload(workload.clone()));
+        }
+        if !fallback::is_callable(url) {
+            return Err(Error::Fallback {
+                workload: workload.clone(),
+                url: url.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
 impl Server {
     /// Starts a worker that answers once this returns. `events` is the log that the engine writes
     /// to as well.
@@ -91,6 +126,7 @@ impl Server {
     pub fn start(config: Config, engine: Arc<dyn Engine>, events: EventLog) -> Result<Running, Error> {
         let threads = config.threads.unwrap_or_else(cores).get();
         let metrics = Arc::new(Metrics::new(threads));
+        check_names(&config, &*engine)?;
         let image = Arc::new(ArcSwap::from_pointee(Image::new(engine, &config, &metrics)?));
         let (wire_addr, sockets) = wire_sockets(config.wire, threads).map_err(|source| Error::Wire {
             address: config.wire,

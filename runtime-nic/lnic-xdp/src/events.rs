@@ -16,7 +16,7 @@ use lambdac_backend_ebpf::packet;
 use lambdac_mir::TrapCause as MirCause;
 use lnic_host::{EventLog, Running, TrapCause};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Missing, Result};
 use crate::generation::Generation;
 use crate::map::Map;
 use crate::ring::RingBuffer;
@@ -71,9 +71,15 @@ pub(crate) struct Wire {
 impl Wire {
     /// The interface of this name.
     pub(crate) fn open(interface: &str) -> Result<Self> {
-        let socket = sys::packet_socket().map_err(|source| Error::System {
-            what: "cannot open a socket to send frames",
-            source,
+        let socket = sys::packet_socket().map_err(|source| match source.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => {
+                let what = "sending frames needs a privilege that is missing here: CAP_NET_RAW, or root";
+                Error::from(Missing(what.to_owned()))
+            }
+            _ => Error::System {
+                what: "cannot open a socket to send frames",
+                source,
+            },
         })?;
         let index = crate::link::interface_index(interface)?;
         Ok(Self { socket, index })

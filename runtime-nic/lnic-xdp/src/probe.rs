@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 
 use aya_obj::generated::{bpf_attach_type, bpf_cmd, bpf_prog_type};
+use lambdac_backend_ebpf::insn::Helper;
 use lambdac_backend_ebpf::kernel;
 
 use crate::error::Error;
@@ -51,6 +52,10 @@ fn try_all() -> Result<(), Missing> {
     helpers.sort_by_key(|(_, release)| std::cmp::Reverse(*release));
     match helpers.iter().find(|(helper, _)| !has_helper(helper.id())) {
         None => Ok(()),
+        Some((Helper::ProbeReadKernel, _)) if !has_capability(CAP_PERFMON) => Err(Missing(
+            "XDP programs that read memory need a privilege that is missing here: CAP_PERFMON, or root"
+                .to_owned(),
+        )),
         Some((helper, release)) => {
             let release =
                 release.map_or_else(|| "a newer one".to_owned(), |release| format!("Linux {release}"));
@@ -60,6 +65,19 @@ fn try_all() -> Result<(), Missing> {
             )))
         }
     }
+}
+
+/// Tracing helpers are for whoever has this (capabilities(7)).
+const CAP_PERFMON: u32 = 38;
+
+/// Whether this process has a capability in force; yes, if the kernel doesn't say.
+fn has_capability(number: u32) -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
+        return true;
+    };
+    let mut lines = status.lines();
+    let set = lines.find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+    set.is_none_or(|set| set >> number & 1 == 1)
 }
 
 fn missing(error: &std::io::Error, what: &str, capability: &str) -> Missing {

@@ -296,3 +296,73 @@ lambda waiting(key: bytes<8>) -> bytes<1040> {{
         assert_eq!(before.join().unwrap().unwrap(), b"old before 1");
     });
 }
+
+/// How often the worker has swapped.
+fn swaps(worker: &Worker) -> usize {
+    worker.log().matches("swapped").count()
+}
+
+#[test]
+fn what_is_no_source_changes_nothing_and_what_a_source_needs_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let (text, page) = (dir.path().join("pages.lnic"), dir.path().join("assets/page.txt"));
+    std::fs::create_dir(dir.path().join("assets")).unwrap();
+    std::fs::write(&page, "one").unwrap();
+    let source =
+        "workload pages;\nlambda pages(req: bytes<8>) -> bytes<8> { reply include(\"assets/page.txt\"); }\n";
+    std::fs::write(&text, source).unwrap();
+    // A source that is a link to elsewhere.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let linked = |word: &str| {
+        format!("workload linked;\nlambda linked(req: bytes<8>) -> bytes<8> {{ reply b\"{word}\"; }}\n")
+    };
+    std::fs::write(elsewhere.path().join("target"), linked("one")).unwrap();
+    let link = dir.path().join("linked.lnic");
+    std::os::unix::fs::symlink(elsewhere.path().join("target"), &link).unwrap();
+    let files = [&text, &link].map(|path| path.display().to_string());
+    let worker = Worker::start(&[&files[0], &files[1]], &["--watch"]);
+    assert_eq!(
+        (worker.ask("pages", ""), worker.ask("linked", "")),
+        ("one".to_owned(), "one".to_owned())
+    );
+    for number in 0..20 {
+        std::fs::write(dir.path().join("log"), format!("line {number}")).unwrap();
+        std::fs::write(elsewhere.path().join("notes.txt"), "nothing").unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(swaps(&worker), 0);
+    std::fs::write(&page, "two").unwrap();
+    until("the included file is read again", || {
+        worker.ask("pages", "") == "two"
+    });
+    std::fs::write(elsewhere.path().join("target"), linked("two")).unwrap();
+    until("the link's target is read again", || {
+        worker.ask("linked", "") == "two"
+    });
+}
+
+#[test]
+fn a_param_outlives_its_workload() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = |name: &str| {
+        format!(
+            "workload {name};\nparam n: u8 = 1;\nlambda {name}(req: bytes<1>) -> bytes<1> {{ let mut out: bytes<1>; out.push(n); reply out; }}\n"
+        )
+    };
+    for name in ["here", "gone"] {
+        std::fs::write(dir.path().join(format!("{name}.lnic")), source(name)).unwrap();
+    }
+    let folder = dir.path().display().to_string();
+    let worker = Worker::start(
+        &[&folder],
+        &["--watch", "--param", "gone.n=65", "--param", "here.n=66"],
+    );
+    assert_eq!(
+        (worker.ask("gone", ""), worker.ask("here", "")),
+        ("A".to_owned(), "B".to_owned())
+    );
+    std::fs::remove_file(dir.path().join("gone.lnic")).unwrap();
+    worker.until_log("no workload's any more");
+    worker.until_log("swapped");
+    assert_eq!(worker.ask("here", ""), "B");
+}

@@ -61,7 +61,7 @@ fn check_files(
     color: bool,
     results: &SyncSender<(usize, Result<Outcome>)>,
 ) {
-    let mut session = Session::new(Box::new(files::Disk));
+    let mut session = Session::new(Box::new(files::Disk::default()));
     loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
         let Some(path) = paths.get(index) else { return };

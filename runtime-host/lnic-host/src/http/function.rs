@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use lnic_wire::{MAX_FRAGMENT, MAX_MESSAGE, Status};
 use tokio::sync::oneshot;
 
@@ -77,6 +77,9 @@ pub(super) async fn call(shared: &Shared, peer: SocketAddr, request: Request<Inc
     let Some(workload) = image.by_name(name) else {
         return internal(text(StatusCode::NOT_FOUND, &format!("no function `{name}` here")));
     };
+    if request.body().size_hint().lower() > MAX_MESSAGE as u64 {
+        return respond(refused(Status::TooLarge), 0, None);
+    }
     let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
     let src_ip = source_ip(peer, request.headers(), &shared.config.trusted_proxies);
     let limit = shared.config.http_timeout;

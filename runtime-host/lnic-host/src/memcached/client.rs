@@ -195,8 +195,15 @@ impl Client {
         waiting.key.clear();
         waiting.key.extend_from_slice(&call.key);
         self.by_id.insert(id, slot);
-        self.deadlines
-            .push_back((now.saturating_add(self.timeout_ns), slot, waiting.generation));
+        let deadline = now.saturating_add(self.timeout_ns);
+        let generation = waiting.generation;
+        if self.deadlines.len() > 2 * self.capacity {
+            // Behind one that waits long stand those that have long ended.
+            let slots = &self.slots;
+            self.deadlines
+                .retain(|&(_, slot, generation)| slots[slot as usize].generation == generation);
+        }
+        self.deadlines.push_back((deadline, slot, generation));
         Some(id.0)
     }
 

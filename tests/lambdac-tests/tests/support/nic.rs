@@ -9,6 +9,7 @@ use std::path::Path;
 
 use lambdac_tests::peers::netns::{Net, Side, WORKER};
 use lambdac_tests::peers::{Options, Response, Worker, path, run};
+use lambdac_tests::random::{lacks_ebpf, no_xdp};
 use lnic_client::{InvokeOptions, Workload};
 use lnic_xdp::{Image, Link, LoadOptions, Mode};
 
@@ -22,14 +23,13 @@ const HTTP: &str = "0.0.0.0:8081";
 /// # Panics
 /// If the machine should be able to and isn't.
 pub fn net() -> Option<Net> {
-    if let Err(missing) = lnic_xdp::probe::check() {
-        println!("skipped: {missing}");
+    if no_xdp() {
         return None;
     }
     match Net::new() {
         Ok(net) => Some(net),
         Err(reason) => {
-            println!("skipped: no network namespaces: {reason}");
+            lacks_ebpf(&format!("no network namespaces: {reason}"));
             None
         }
     }

@@ -4,17 +4,18 @@ mod nic;
 mod settings;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use lambdac_driver::Image;
 use lnic_engine::ParamOverride;
-use lnic_host::{Engine, EventLog, LoadedImage, Running, Server};
+use lnic_host::{Engine, Error, EventLog, LoadedImage, Running, Server};
 use lnic_xdp::Agent;
 
 use crate::args::{Format, Run};
 use crate::exit::{Exit, Result};
+use crate::files::Disk;
 use crate::{compile, report};
 
 /// Serves until SIGINT or SIGTERM.
@@ -31,12 +32,16 @@ pub fn run(args: Run, format: Format) -> Result {
         loaded: None,
         nic,
         services: config.services.clone(),
+        wanted: BTreeSet::new(),
     };
     let paths = compile::paths(&loader.args.sources)?;
-    let changes = watch::Events::listen(&loader.args)?;
+    let mut changes = watch::Events::listen(&loader.args)?;
     let engine = loader.load(&paths)?;
-    let running = Server::start(config, engine, events)
-        .map_err(|error| Exit::Environment(settings::with_sources(&error)))?;
+    changes.follow(&loader.wanted);
+    let running = Server::start(config, engine, events).map_err(|error| match &error {
+        Error::NoService(_) | Error::NoWorkload(_) | Error::Fallback { .. } => Exit::Usage(error.to_string()),
+        _ => Exit::Environment(settings::with_sources(&error)),
+    })?;
     let running = Arc::new(running);
     if let Some(nic) = &mut loader.nic {
         nic.attach(&running).map_err(nic::exit)?;
@@ -100,18 +105,25 @@ struct Loader {
     nic: Option<Agent>,
     /// Addresses of services, instead of the sources'.
     services: BTreeMap<String, String>,
+    /// The files that the last image was made of, found or not.
+    wanted: BTreeSet<PathBuf>,
 }
 
 impl Loader {
     /// Compiles the files and loads them over the last image, whose state goes on where its type is unchanged.
     fn load(&mut self, paths: &[PathBuf]) -> Result<Arc<dyn Engine>> {
-        let mut image = compile::image(paths, &self.args.passes, self.format)?;
+        let disk = Disk::default();
+        let wanted = disk.wanted.clone();
+        let image = compile::image_from(disk, paths, &self.args.passes, self.format);
+        self.wanted = std::mem::take(&mut *wanted.lock().unwrap_or_else(PoisonError::into_inner));
+        self.wanted.extend(paths.iter().cloned());
+        let mut image = image?;
         for linked in &mut image.workloads {
             let id = self.ids.of(&linked.compiled.module.name);
             linked.id =
                 id.ok_or_else(|| Exit::Failed("all workload ids are used; start the worker anew".into()))?;
         }
-        let overrides = settings::params(&self.args, &image)?;
+        let overrides = settings::params(&self.args, &image, self.loaded.is_none())?;
         let host = self.host(&image, &overrides)?;
         let engine: Arc<dyn Engine> = match &mut self.nic {
             Some(nic) => nic::load(nic, &image, &host, &self.services)?,

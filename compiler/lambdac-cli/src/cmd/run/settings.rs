@@ -57,43 +57,54 @@ fn dotted<'t>(text: &'t str, form: &str) -> Result<(&'t str, &'t str)> {
         .ok_or_else(|| Exit::Usage(format!("{text:?} is not of the form {form}")))
 }
 
-/// Params from the environment (LNIC_PARAM_WORKLOAD_NAME), and over them those from the command line.
-pub fn params(args: &Run, image: &Image) -> Result<Vec<ParamOverride>> {
+/// Params from the environment (LNIC_PARAM_WORKLOAD_NAME), and over them those from the command line. One that is no
+/// workload's is an error for the `first` image; of a later one its workload may have gone.
+pub fn params(args: &Run, image: &Image, first: bool) -> Result<Vec<ParamOverride>> {
     let mut overrides = Vec::new();
     for linked in &image.workloads {
         let module = &linked.compiled.module;
         for param in &module.params {
             let variable = format!("LNIC_PARAM_{}_{}", module.name, param.name).to_uppercase();
             if let Ok(text) = std::env::var(&variable) {
-                overrides.push(value(image, &module.name, &param.name, &text, &variable)?);
+                overrides.extend(value(image, &module.name, &param.name, &text, &variable)?);
             }
         }
     }
     for text in &args.param {
         let (name, given) = pair(text, "W.NAME=V")?;
         let (workload, param) = dotted(name, "W.NAME=V")?;
-        overrides.push(value(image, workload, param, given, text)?);
+        match value(image, workload, param, given, text)? {
+            Some(value) => overrides.push(value),
+            None if first => {
+                return Err(Exit::Usage(format!(
+                    "{text:?}: there is no param {workload}.{param}"
+                )));
+            }
+            None => tracing::warn!(%workload, %param, "the param that was given is no workload's any more"),
+        }
     }
     Ok(overrides)
 }
 
-fn value(image: &Image, workload: &str, param: &str, text: &str, source: &str) -> Result<ParamOverride> {
-    let linked = image
-        .workloads
-        .iter()
-        .find(|linked| &*linked.compiled.module.name == workload);
-    let found = linked.and_then(|linked| linked.compiled.module.params.iter().find(|p| &*p.name == param));
-    let Some(found) = found else {
-        return Err(Exit::Usage(format!(
-            "{source:?}: there is no param {workload}.{param}"
-        )));
+/// A param's value; none if there is no such param.
+fn value(
+    image: &Image,
+    workload: &str,
+    param: &str,
+    text: &str,
+    source: &str,
+) -> Result<Option<ParamOverride>> {
+    let mut modules = image.workloads.iter().map(|linked| &linked.compiled.module);
+    let module = modules.find(|module| &*module.name == workload);
+    let Some(found) = module.and_then(|module| module.params.iter().find(|item| &*item.name == param)) else {
+        return Ok(None);
     };
     let value = parse_param(found, text).map_err(|error| Exit::Usage(format!("{source:?}: {error}")))?;
-    Ok(ParamOverride {
+    Ok(Some(ParamOverride {
         workload: workload.to_owned(),
         param: param.to_owned(),
         value,
-    })
+    }))
 }
 
 /// An error with all its causes on one line.

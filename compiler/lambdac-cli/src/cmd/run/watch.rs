@@ -1,7 +1,9 @@
 //! Waiting: for a signal, and with `--watch` for changes of the sources.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lnic_host::Running;
@@ -23,8 +25,15 @@ enum Event {
 /// Signals and changes, from before the sources are first read: none that follows is missed.
 pub struct Events {
     receiver: Receiver<Event>,
-    /// Tells as long as it lives.
-    _watcher: Option<notify::RecommendedWatcher>,
+    watch: Option<Watch>,
+}
+
+/// The watched folders: editors replace files, so a file itself can't be watched.
+struct Watch {
+    watcher: notify::RecommendedWatcher,
+    folders: BTreeSet<PathBuf>,
+    /// Files whose changes count, beside all sources: what the last image was made of.
+    wanted: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
 impl Events {
@@ -32,20 +41,28 @@ impl Events {
     pub fn listen(args: &Run) -> Result<Self> {
         let (sender, receiver) = mpsc::channel();
         on_signal(sender.clone())?;
-        let watcher = args.watch.then(|| watch(&args.sources.files, sender));
+        let watch = args.watch.then(|| Watch::new(&args.sources.files, sender));
         Ok(Self {
             receiver,
-            _watcher: watcher.transpose()?,
+            watch: watch.transpose()?,
         })
     }
 
+    /// Counts changes of these files too, from now on: libraries, and what is included, wherever links lead.
+    pub fn follow(&mut self, wanted: &BTreeSet<PathBuf>) {
+        if let Some(watch) = &mut self.watch {
+            watch.follow(wanted);
+        }
+    }
+
     /// Reloads on changes until a signal comes.
-    pub fn until_stopped(&self, loader: &mut Loader, running: &Running) {
+    pub fn until_stopped(&mut self, loader: &mut Loader, running: &Running) {
         while let Ok(Event::Changed) = self.receiver.recv() {
             if settle(&self.receiver) {
                 return;
             }
             loader.reload(running);
+            self.follow(&loader.wanted);
         }
     }
 }
@@ -70,24 +87,63 @@ fn on_signal(sender: Sender<Event>) -> Result {
     .map_err(Exit::environment("cannot listen for signals"))
 }
 
-/// Watches the folders of the sources: editors replace files, so a file itself can't be watched.
-fn watch(files: &[PathBuf], sender: Sender<Event>) -> Result<notify::RecommendedWatcher> {
-    let cannot = |path: &Path| Exit::environment(format!("cannot watch {}", path.display()));
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let changes = event.is_ok_and(|event| !matches!(event.kind, notify::EventKind::Access(_)));
-        if changes {
-            // As above.
-            let _ = sender.send(Event::Changed);
+impl Watch {
+    /// Watches the folders of the sources.
+    fn new(files: &[PathBuf], sender: Sender<Event>) -> Result<Self> {
+        let cannot = |path: &Path| Exit::environment(format!("cannot watch {}", path.display()));
+        let wanted: Arc<Mutex<BTreeSet<PathBuf>>> = Arc::default();
+        let counted = wanted.clone();
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let wanted = counted.lock().unwrap_or_else(PoisonError::into_inner);
+            if event.is_ok_and(|event| counts(&event, &wanted)) {
+                // As above.
+                let _ = sender.send(Event::Changed);
+            }
+        })
+        .map_err(cannot(Path::new("files")))?;
+        for path in files.iter().filter(|path| path.is_dir()) {
+            watcher
+                .watch(path, RecursiveMode::Recursive)
+                .map_err(cannot(path))?;
         }
-    })
-    .map_err(cannot(Path::new("files")))?;
-    for path in files {
-        let (folder, mode) = match path.parent() {
-            _ if path.is_dir() => (path.as_path(), RecursiveMode::Recursive),
-            Some(parent) if parent != Path::new("") => (parent, RecursiveMode::NonRecursive),
-            _ => (Path::new("."), RecursiveMode::NonRecursive),
+        let mut watch = Self {
+            watcher,
+            folders: BTreeSet::new(),
+            wanted,
         };
-        watcher.watch(folder, mode).map_err(cannot(folder))?;
+        watch.follow(&files.iter().filter(|path| !path.is_dir()).cloned().collect());
+        Ok(watch)
     }
-    Ok(watcher)
+
+    fn follow(&mut self, wanted: &BTreeSet<PathBuf>) {
+        let places: BTreeSet<PathBuf> = wanted
+            .iter()
+            .flat_map(|path| [place(path), path.canonicalize().ok()])
+            .flatten()
+            .collect();
+        for folder in places.iter().filter_map(|path| path.parent()) {
+            // A folder that is not there yet has no files that could be read either.
+            if !self.folders.contains(folder)
+                && self.watcher.watch(folder, RecursiveMode::NonRecursive).is_ok()
+            {
+                self.folders.insert(folder.to_path_buf());
+            }
+        }
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = places;
+    }
+}
+
+/// Where a file is, or would be: its folder without links, and its name.
+fn place(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
+    Some(folder.join(path.file_name()?))
+}
+
+/// Whether something happened to a source, or to a file that one needs.
+fn counts(event: &notify::Event, wanted: &BTreeSet<PathBuf>) -> bool {
+    let is_source = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "lnic");
+    let is_wanted = |path: &PathBuf| place(path).is_some_and(|place| wanted.contains(&place));
+    !matches!(event.kind, notify::EventKind::Access(_))
+        && (event.need_rescan() || event.paths.iter().any(|path| is_source(path) || is_wanted(path)))
 }

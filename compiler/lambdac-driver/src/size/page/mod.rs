@@ -49,7 +49,7 @@ pub fn page(measured: &Measured, image: &Image, device: &Device) -> String {
     out += &section("Lambdas", &lambdas(sizes));
     out += &section("Memory", &bars::memory(sizes));
     // It was linked before, so it can be again.
-    let linked = super::naive(image).map(|linked| graph::draw(&linked));
+    let linked = super::naive(image, device).map(|linked| graph::draw(&linked));
     let graphs = format!(
         "<h3>As linked</h3>{}<h3>Now</h3>{}",
         linked.unwrap_or_default(),
