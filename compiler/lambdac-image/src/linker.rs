@@ -11,6 +11,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use lambdac_cost::Model;
 use lambdac_mir::Module;
 use lambdac_target::Device;
 
@@ -26,6 +27,9 @@ use crate::reduce::Reduced;
 use crate::rename::Rename;
 use crate::shape::hash;
 use crate::touch::Item;
+
+/// Rules that are remembered as they were reduced; with more of them, all are forgotten.
+const MAX_REDUCED: usize = 1 << 16;
 
 /// A workload to be linked.
 #[derive(Clone, Debug)]
@@ -84,76 +88,24 @@ impl Linker {
         options: &Options,
     ) -> Result<(Image, Option<Report>), LinkError> {
         distinct(sources.iter().map(|source| (source.id, &source.module)))?;
-        let whole = |on_host: &[Option<Arc<str>>]| -> Result<Image, LinkError> {
-            let modules: Vec<_> = (sources.iter())
-                .map(|source| (source.id, Arc::clone(&source.module)))
-                .collect();
-            let mut image = link(name, &modules)?;
-            for (entry, why) in on_host.iter().enumerate() {
-                if let Some(why) = why {
-                    image.keep_on_host(entry, why);
-                }
-            }
-            Ok(image)
-        };
         let device = self.device.clone();
-        let Some(model) = lambdac_cost::Model::new(&device) else {
-            let asked = sources.iter().flat_map(|source| {
-                let all = source.on_host.iter().cloned().chain(std::iter::repeat(None));
-                all.take(source.module.lambdas.len())
-            });
-            return Ok((whole(&asked.collect::<Vec<_>>())?, None));
+        let Some(model) = Model::new(&device) else {
+            let mut image = whole(name, sources)?;
+            keep_on_host(&mut image, sources);
+            return Ok((image, None));
         };
-        let model = model.without_lines();
-        let facts: Vec<Arc<Facts>> = (sources.iter())
-            .map(|source| self.facts(&source.module, &device, &model))
-            .collect();
-        let mut naive = Naive::new(name);
-        let units = sources.iter().zip(&facts).map(|(source, facts)| Unit {
-            funcs: &source.module.funcs,
-            lambdas: &source.module.lambdas,
-            facts: Arc::clone(facts),
-            rename: naive.add(source.id, &source.module, Some(facts)),
-            prefix: Some(Arc::clone(&source.module.name)),
-        });
-        let units: Vec<Unit<'_>> = units.collect();
-        let mut image = naive.finish()?;
+        let by = (&device, &model.without_lines());
+        let (mut image, units) = self.bare(name, sources, by)?;
         keep_on_host(&mut image, sources);
-        let by_lambda: Vec<(usize, usize)> = (units.iter().enumerate())
-            .flat_map(|(unit, code)| (0..code.lambdas.len()).map(move |lambda| (unit, lambda)))
-            .collect();
-        legalise(&mut image, &device, |image, entry| {
-            let (unit, lambda) = by_lambda[image.entries[entry].lambda.index()];
-            let unit = &units[unit];
-            legal::Code {
-                worst: unit.facts.priced.lambda_worst(lambda),
-                touched: unit.facts.touched[lambda]
-                    .iter()
-                    .map(|item| item_of(*item, &unit.rename)),
-            }
-        });
-        let on_host: Vec<_> = image.entries.iter().map(|entry| entry.on_host.clone()).collect();
-        let cost = cost(&image, (&device, &model), &units);
-        let Some(context) = Context::new(&image, &device, options) else {
-            return Ok((whole(&on_host)?, None));
-        };
-        let mut manager = Manager::new(context, options, cost);
-        *manager.context.reduced.get_mut() = std::mem::take(&mut self.reduced);
-        let coalescing = &LAMBDA_COALESCING;
-        if !manager.wants(coalescing) {
-            image = whole(&on_host)?;
-        } else if let Some(notes) = declined(&manager.context) {
-            image = whole(&on_host)?;
-            // Nothing changed, so it is not larger.
-            let _ = manager.took(coalescing, &image, notes);
-        } else {
-            let notes = coalesce(&mut image, &manager.context, units);
-            if let Err(words) = manager.took(coalescing, &image, notes) {
-                image = whole(&on_host)?;
-                manager.take_back(coalescing, words);
-            }
+        legalise_bare(&mut image, &device, &units);
+        let naive = cost(&image, by, &units);
+        let context = Context::new(&image, (&device, *by.1), options);
+        let mut manager = Manager::new(context, options, naive);
+        if self.reduced.len() < MAX_REDUCED {
+            *manager.context.reduced.get_mut() = std::mem::take(&mut self.reduced);
         }
-        for pass in passes().iter().filter(|pass| pass.name != coalescing.name) {
+        image = coalesced(&mut manager, image, units, || whole(name, sources))?;
+        for pass in passes().iter().filter(|pass| pass.name != LAMBDA_COALESCING.name) {
             manager.run(pass, &mut image);
         }
         self.reduced = manager.context.reduced.take();
@@ -161,13 +113,30 @@ impl Linker {
         Ok((image, Some(manager.report)))
     }
 
-    /// What is known of a module, found out if it is not known.
-    fn facts(
+    /// The image as it is linked, but for its code, and where that is.
+    fn bare<'s>(
         &mut self,
-        module: &Arc<Module>,
-        device: &Device,
-        model: &lambdac_cost::Model<'_>,
-    ) -> Arc<Facts> {
+        name: &str,
+        sources: &'s [Source],
+        by: (&Device, &Model<'_>),
+    ) -> Result<(Image, Vec<Unit<'s>>), LinkError> {
+        let mut naive = Naive::new(name);
+        let units = sources.iter().map(|source| {
+            let facts = self.facts(&source.module, by);
+            Unit {
+                funcs: &source.module.funcs,
+                lambdas: &source.module.lambdas,
+                rename: naive.add(source.id, &source.module, Some(&facts)),
+                facts,
+                prefix: Some(Arc::clone(&source.module.name)),
+            }
+        });
+        let units = units.collect();
+        Ok((naive.finish()?, units))
+    }
+
+    /// What is known of a module, found out if it is not known.
+    fn facts(&mut self, module: &Arc<Module>, by: (&Device, &Model<'_>)) -> Arc<Facts> {
         let address = address(module);
         let content = match self.by_address.get(&address) {
             Some(content) => *content,
@@ -185,12 +154,7 @@ impl Linker {
             }
             return Arc::clone(&known.facts);
         }
-        let facts = Arc::new(Facts::of(
-            module,
-            &pooled(module),
-            (device, model),
-            &mut self.shapes,
-        ));
+        let facts = Arc::new(Facts::of(module, &pooled(module), by, &mut self.shapes));
         list.push(Known {
             module: Arc::clone(module),
             facts: Arc::clone(&facts),
@@ -217,6 +181,65 @@ impl Linker {
     }
 }
 
+/// The image with its code, everything on the NIC.
+fn whole(name: &str, sources: &[Source]) -> Result<Image, LinkError> {
+    let modules = sources
+        .iter()
+        .map(|source| (source.id, Arc::clone(&source.module)));
+    link(name, &modules.collect::<Vec<_>>())
+}
+
+/// Fills an image with code: that of its units as few times as it takes, or all of it, where the pass does not run.
+fn coalesced(
+    manager: &mut Manager<'_, '_>,
+    mut bare: Image,
+    units: Vec<Unit<'_>>,
+    whole: impl FnOnce() -> Result<Image, LinkError>,
+) -> Result<Image, LinkError> {
+    let pass = &LAMBDA_COALESCING;
+    let on_host: Vec<Option<Arc<str>>> = bare.entries.iter().map(|entry| entry.on_host.clone()).collect();
+    let whole = || {
+        let mut image = whole()?;
+        for (entry, why) in on_host.iter().enumerate() {
+            if let Some(why) = why {
+                image.keep_on_host(entry, why);
+            }
+        }
+        Ok(image)
+    };
+    if !manager.wants(pass) {
+        return whole();
+    }
+    if let Some(notes) = declined(&manager.context) {
+        let image = whole()?;
+        // Nothing changed, so it is not larger.
+        let _ = manager.took(pass, &image, notes);
+        return Ok(image);
+    }
+    let notes = coalesce(&mut bare, &manager.context, units);
+    let Err(words) = manager.took(pass, &bare, notes) else {
+        return Ok(bare);
+    };
+    manager.take_back(pass, words);
+    whole()
+}
+
+/// Keeps on the host what the device cannot run, by what is known of units.
+fn legalise_bare(image: &mut Image, device: &Device, units: &[Unit<'_>]) {
+    let by_lambda: Vec<(&Unit<'_>, usize)> = units
+        .iter()
+        .flat_map(|unit| (0..unit.lambdas.len()).map(move |lambda| (unit, lambda)))
+        .collect();
+    legalise(image, device, |image, entry| {
+        let (unit, lambda) = by_lambda[image.entries[entry].lambda.index()];
+        let items = unit.facts.touched[lambda].iter();
+        legal::Code {
+            worst: unit.facts.priced.lambda_worst(lambda),
+            touched: items.map(|item| item_of(*item, &unit.rename)),
+        }
+    });
+}
+
 /// Where a module lies, as long as it is held.
 fn address(module: &Arc<Module>) -> usize {
     Arc::as_ptr(module) as usize
@@ -233,7 +256,7 @@ fn keep_on_host(image: &mut Image, sources: &[Source]) {
 }
 
 /// What an image takes whose code is that of units.
-fn cost(image: &Image, by: (&Device, &lambdac_cost::Model<'_>), units: &[Unit<'_>]) -> ImageCost {
+fn cost(image: &Image, by: (&Device, &Model<'_>), units: &[Unit<'_>]) -> ImageCost {
     let mut priced = Priced::default();
     let mut tested = vec![false; image.pool().len()];
     for node in &image.stage.nodes {

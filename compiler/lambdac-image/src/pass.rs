@@ -104,7 +104,8 @@ pub fn passes() -> &'static [Pass] {
 /// # Panics
 /// With [`Options::validate`], where a pass left a broken image: a bug of the pass.
 pub fn optimize(image: &mut Image, device: &Device, options: &Options) -> Option<Report> {
-    let mut context = Context::new(image, device, options)?;
+    let model = Model::new(device)?.without_lines();
+    let mut context = Context::new(image, (device, model), options);
     let code = Code::of(image, device, &context.model);
     legalise(image, device, |image, entry| {
         let lambda = image.entries[entry].lambda;
@@ -123,12 +124,12 @@ pub fn optimize(image: &mut Image, device: &Device, options: &Options) -> Option
 }
 
 impl<'d> Context<'d> {
-    /// For an image's workloads; none where the device counts no words.
-    pub fn new(image: &Image, device: &'d Device, options: &Options) -> Option<Self> {
+    /// For an image's workloads.
+    pub fn new(image: &Image, (device, model): (&'d Device, Model<'d>), options: &Options) -> Self {
         let rate = |name: &str| options.rates.get(name).copied().unwrap_or(1.0);
-        Some(Self {
+        Self {
             device,
-            model: Model::new(device)?.without_lines(),
+            model,
             rates: image
                 .workloads
                 .iter()
@@ -137,7 +138,7 @@ impl<'d> Context<'d> {
             words: 0,
             code: None,
             reduced: RefCell::default(),
-        })
+        }
     }
 
     /// What is known of the image's code.
