@@ -36,7 +36,10 @@
 #define LNIC_SUPPORT static __attribute__((unused))
 #define LNIC_ONCE static __attribute__((noinline))
 #define LNIC_STATE uint8_t *
+#define LNIC_MEM(verb) lnic_##verb
 #define LNIC_NOTHING 0
+
+#include "lnic_scalar.h"
 
 /* The invocation under way. */
 struct lnic_call {
@@ -307,59 +310,23 @@ LNIC_SUPPORT uint32_t lnic_crc32(const uint8_t *at, uint32_t len)
 
 LNIC_SUPPORT uint32_t lnic_crc16(const uint8_t *at, uint32_t len) { return lnic_reflected(at, len, 0xa001u, 0u); }
 
-/* Division: by 0 gives 0, the remainder the dividend; the least number by -1 is itself, its remainder 0. */
-LNIC_SUPPORT uint32_t lnic_udiv32(uint32_t a, uint32_t b) { return b == 0u ? 0u : a / b; }
+/* The key that is looked for, where there are keys. */
+#ifdef LNIC_KEY_WORDS
+static uint32_t lnic_key[LNIC_KEY_WORDS];
 
-LNIC_SUPPORT uint64_t lnic_udiv64(uint64_t a, uint64_t b) { return b == 0u ? 0u : a / b; }
-
-LNIC_SUPPORT uint32_t lnic_urem32(uint32_t a, uint32_t b) { return b == 0u ? a : a % b; }
-
-LNIC_SUPPORT uint64_t lnic_urem64(uint64_t a, uint64_t b) { return b == 0u ? a : a % b; }
-
-LNIC_SUPPORT uint32_t lnic_sdiv32(uint32_t a, uint32_t b)
+/* Puts bytes into the key, four a word, the last word filled with zeros. */
+LNIC_SUPPORT void lnic_key_bytes(const uint8_t *at, uint32_t word, uint32_t len)
 {
-  uint32_t negative = (a ^ b) >> 31;
-  uint32_t size = lnic_udiv32(a >> 31 != 0u ? 0u - a : a, b >> 31 != 0u ? 0u - b : b);
+  uint32_t i;
 
-  return negative != 0u ? 0u - size : size;
+  for (i = 0u; i < len; i++) {
+    uint32_t shift = 24u - (i & 3u) * 8u;
+    uint32_t kept = (i & 3u) == 0u ? 0u : lnic_key[word + (i >> 2)];
+
+    lnic_key[word + (i >> 2)] = kept | (uint32_t)at[i] << shift;
+  }
 }
-
-LNIC_SUPPORT uint64_t lnic_sdiv64(uint64_t a, uint64_t b)
-{
-  uint64_t negative = (a ^ b) >> 63;
-  uint64_t size = lnic_udiv64(a >> 63 != 0u ? 0u - a : a, b >> 63 != 0u ? 0u - b : b);
-
-  return negative != 0u ? 0u - size : size;
-}
-
-LNIC_SUPPORT uint32_t lnic_srem32(uint32_t a, uint32_t b)
-{
-  uint32_t size = lnic_urem32(a >> 31 != 0u ? 0u - a : a, b >> 31 != 0u ? 0u - b : b);
-
-  return a >> 31 != 0u ? 0u - size : size;
-}
-
-LNIC_SUPPORT uint64_t lnic_srem64(uint64_t a, uint64_t b)
-{
-  uint64_t size = lnic_urem64(a >> 63 != 0u ? 0u - a : a, b >> 63 != 0u ? 0u - b : b);
-
-  return a >> 63 != 0u ? 0u - size : size;
-}
-
-/* Shifts that fill with the sign; by the width or more gives the fill. */
-LNIC_SUPPORT uint32_t lnic_ashr32(uint32_t a, uint32_t by)
-{
-  uint32_t fill = a >> 31 != 0u ? 0xffffffffu : 0u;
-
-  return by >= 32u ? fill : by == 0u ? a : a >> by | fill << (32u - by);
-}
-
-LNIC_SUPPORT uint64_t lnic_ashr64(uint64_t a, uint32_t by)
-{
-  uint64_t fill = a >> 63 != 0u ? ~(uint64_t)0 : 0u;
-
-  return by >= 64u ? fill : by == 0u ? a : a >> by | fill << (64u - by);
-}
+#endif
 
 /* Locks: nobody else is here. */
 #define lnic_lock(state) ((void)0)

@@ -287,8 +287,8 @@ pub struct Local {
 pub enum LocalKind {
     /// A scalar or pointer, with a first value where it has one.
     Scalar(Type, Option<Expr>),
-    /// Memory of so many bytes.
-    Memory(Region, u32),
+    /// Memory of so many bytes; whether it starts as zeros.
+    Memory(Region, u32, bool),
 }
 
 /// A function of the unit.
@@ -308,6 +308,8 @@ pub struct Func {
     pub params: Vec<(Name, Type)>,
     /// Its variables.
     pub locals: Vec<Local>,
+    /// Bytes that it needs of its thread's memory, and the macro that says where they start.
+    pub frame: Option<(Name, u64)>,
     /// Its statements.
     pub body: Vec<Stmt>,
 }

@@ -50,8 +50,8 @@ impl Space {
     /// How its addresses are passed.
     pub fn addressing(self) -> Addressing {
         match self {
-            Self::Flat | Self::Unit | Self::Cluster => Addressing::Bytes,
-            Self::Local => Addressing::Words,
+            Self::Flat | Self::Unit => Addressing::Bytes,
+            Self::Local | Self::Cluster => Addressing::Words,
             Self::Packet => Addressing::Offset,
         }
     }
@@ -90,11 +90,10 @@ pub struct Region {
     pub scope: Scope,
 }
 
-/// Bytes of a slot up to which a thread keeps it in local memory: as the cost model has it (256), a sixteenth of a
-/// core's local memory.
-const LOCAL_SLOT: u32 = 256;
+/// Bytes of a function's slots that lie in local memory: as the cost model has it (256), a sixteenth of a core's.
+const LOCAL_SLOTS: u64 = 256;
 /// Bytes of a slot from which plain C keeps it off the stack.
-const STACK_SLOT: u32 = 4096;
+const STACK_SLOT: u64 = 4096;
 
 impl Dialect {
     /// What includes the header.
@@ -131,23 +130,19 @@ impl Dialect {
         }
     }
 
-    /// Where a slot of a size lies; `outlives`: it keeps its contents from one part of its lambda to the next.
-    pub fn slot(self, size: u32, outlives: bool) -> Region {
-        let scope = |thread| if thread { Scope::Thread } else { Scope::Function };
-        match self {
-            Self::Host => Region {
-                memory: MemoryRegion::Lmem,
-                scope: scope(outlives || size > STACK_SLOT),
-            },
-            Self::MicroC if size <= LOCAL_SLOT => Region {
-                memory: MemoryRegion::Lmem,
-                scope: scope(outlives),
-            },
-            Self::MicroC => Region {
-                memory: MemoryRegion::Imem,
-                scope: Scope::Thread,
-            },
-        }
+    /// Where a slot of a size lies, in a function whose slots take so many bytes of local memory already; none where it
+    /// lies in its thread's frames.
+    pub fn slot(self, size: u64, taken: u64) -> Option<Region> {
+        let scope = match self {
+            Self::Host if size > STACK_SLOT => Scope::Thread,
+            Self::Host => Scope::Function,
+            Self::MicroC if size + taken <= LOCAL_SLOTS => Scope::Function,
+            Self::MicroC => return None,
+        };
+        Some(Region {
+            memory: MemoryRegion::Lmem,
+            scope,
+        })
     }
 
     /// A pointer type.
@@ -156,7 +151,7 @@ impl Dialect {
             (Self::Host, _, Access::Read) => "const uint8_t *",
             (Self::Host, _, Access::Write) => "uint8_t *",
             (Self::MicroC, Space::Local, _) => "__lmem uint32_t *",
-            (Self::MicroC, Space::Cluster, _) => "__cls uint8_t *",
+            (Self::MicroC, Space::Cluster, _) => "__cls uint32_t *",
             (Self::MicroC, _, _) => "__mem40 uint8_t *",
         }
     }
@@ -175,6 +170,22 @@ impl Dialect {
             Self::Host => host_words(region),
             Self::MicroC => micro_c_words(region),
         }
+    }
+
+    /// Where an object lies that a placement or its author put into a memory: what lambdas or the control plane change
+    /// has one copy for all, and the code of keyed objects reaches memory units alone.
+    pub fn object(self, memory: MemoryRegion, written: bool) -> MemoryRegion {
+        match (self, memory) {
+            (Self::MicroC, MemoryRegion::Lmem | MemoryRegion::Cls | MemoryRegion::Ctm) if !written => {
+                MemoryRegion::Imem
+            }
+            (_, memory) => memory,
+        }
+    }
+
+    /// Whether log lines are written; a Netronome core has nobody to tell.
+    pub fn logs(self) -> bool {
+        self == Self::Host
     }
 
     /// Whether memory is written down in words rather than bytes.

@@ -62,6 +62,16 @@ pub fn size(shape: &Shape) -> u64 {
     }
 }
 
+/// Whether something in it is less than a word.
+pub fn has_parts(shape: &Shape) -> bool {
+    match shape {
+        Shape::Scalar(width) => *width <= 16,
+        Shape::Array(element, _) => has_parts(element),
+        Shape::Bytes(_) | Shape::View => true,
+        Shape::Struct(fields) => fields.iter().any(has_parts),
+    }
+}
+
 /// Bytes from one element of an array to the next.
 pub fn stride(element: &Shape) -> u64 {
     round(size(element), align(element))

@@ -20,6 +20,7 @@
 pub mod ast;
 mod dialect;
 pub mod layout;
+pub mod legal;
 mod lower;
 mod names;
 mod needed;
@@ -33,8 +34,10 @@ use lambdac_mir::{Loc, MemoryRegion};
 pub use dialect::{Addressing, Dialect, Region, Scope, Space};
 
 /// What a unit includes, by name.
-pub const HEADERS: [(&str, &str); 2] = [
+pub const HEADERS: [(&str, &str); 4] = [
     ("lnic_c.h", include_str!("../include/lnic_c.h")),
+    ("lnic_nfp.h", include_str!("../include/lnic_nfp.h")),
+    ("lnic_scalar.h", include_str!("../include/lnic_scalar.h")),
     ("lnic_keyed.h", include_str!("../include/lnic_keyed.h")),
 ];
 
@@ -50,6 +53,8 @@ pub struct Options {
     pub lru_window: u32,
     /// Whether lambdas can be entered past the stage, one by one, as tests do.
     pub direct: bool,
+    /// What the unit includes at its end: what calls it and what it needs from there.
+    pub ending: Option<String>,
     /// Whether statements bear their source lines.
     pub lines: bool,
 }
@@ -62,6 +67,7 @@ impl Options {
             memories: memories(),
             lru_window: layout::LRU_WINDOW,
             direct: false,
+            ending: None,
             lines: true,
         }
     }
@@ -91,6 +97,8 @@ pub struct Source {
     pub text: String,
     /// Objects and parameters in memory, in the order of their numbers for [`Symbol::index`].
     pub symbols: Vec<Symbol>,
+    /// All memory that the unit defines outside functions.
+    pub memory: Vec<Memory>,
     /// The most bytes that a waiting invocation keeps.
     pub saved_bytes: u64,
 }
@@ -108,6 +116,17 @@ pub struct Symbol {
     pub kind: SymbolKind,
 }
 
+/// Memory of a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Its name in C.
+    pub name: Arc<str>,
+    /// Its bytes.
+    pub size: u64,
+    /// Where it lies.
+    pub region: Region,
+}
+
 /// What a [`Symbol`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SymbolKind {
@@ -122,6 +141,8 @@ pub enum SymbolKind {
 pub struct Refusal {
     /// The entry that it is about, or none for the whole image.
     pub entry: Option<usize>,
+    /// The code of its page.
+    pub code: &'static str,
     /// Why, as a clause.
     pub reason: String,
     /// Where.
@@ -133,8 +154,21 @@ pub struct Refusal {
 /// # Errors
 /// What the dialect can't say.
 pub fn print(image: &Image, options: &Options) -> Result<Source, Vec<Refusal>> {
+    let refused = legal::refusals(image, options.dialect);
+    if !refused.is_empty() {
+        return Err(refused);
+    }
     let lowered = lower::image(image, options)?;
+    let memory = lowered.unit.items.iter().filter_map(|item| match item {
+        ast::Item::Data(data) => Some(Memory {
+            name: (&*data.name).into(),
+            size: data.size.into(),
+            region: data.region,
+        }),
+        _ => None,
+    });
     Ok(Source {
+        memory: memory.collect(),
         text: print::unit(&lowered.unit, options.dialect),
         symbols: lowered.symbols,
         saved_bytes: lowered.saved_bytes,

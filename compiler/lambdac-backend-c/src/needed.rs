@@ -18,11 +18,13 @@ pub(crate) struct Needed {
     /// The region that defines a value and the one that reads it first.
     defined_in: Vec<u32>,
     read_in: Vec<u32>,
+    /// Whether log lines are written at all.
+    logs: bool,
 }
 
 impl Needed {
-    /// Looks at the code of a body: a function's region, or a lambda's parts.
-    pub fn of(body: &Body, regions: &[&Region], funcs: &[Effects]) -> Self {
+    /// Looks at the code of a body, a function's region or a lambda's part, where log lines are written or left out.
+    pub fn of(body: &Body, regions: &[&Region], funcs: &[Effects], logs: bool) -> Self {
         let count = body.values.len();
         let mut walk = Walk {
             found: Self {
@@ -30,6 +32,7 @@ impl Needed {
                 reads: vec![0; count],
                 defined_in: vec![0; count],
                 read_in: vec![0; count],
+                logs,
             },
             funcs,
             labels: BTreeMap::new(),
@@ -63,6 +66,9 @@ impl Needed {
 
     /// Whether a statement is kept.
     pub fn keeps(&self, stmt: &Stmt, funcs: &[Effects]) -> bool {
+        if matches!(stmt.op, Op::Log(..)) {
+            return self.logs;
+        }
         stmt.results.iter().any(|result| self.is_needed(*result))
             || !stmt.op.effects_with(funcs).is_removable()
     }
@@ -241,7 +247,9 @@ impl Walk<'_> {
 fn reads(op: &Op) -> u32 {
     match op {
         Op::Bin(op, ..) => match op {
-            BinOp::UMin
+            BinOp::UDiv
+            | BinOp::URem
+            | BinOp::UMin
             | BinOp::UMax
             | BinOp::SMin
             | BinOp::SMax

@@ -271,13 +271,14 @@ impl Printer {
             LocalKind::Scalar(ty, Some(first)) => {
                 format!("{}{} = {};", self.type_name(*ty), local.name, self.expr(first))
             }
-            LocalKind::Memory(region, size) => {
+            LocalKind::Memory(region, size, zeroed) => {
                 let words = self.dialect.region_words(*region);
                 let (unit, count) = match self.dialect.has_words() {
                     true => ("uint32_t", size.div_ceil(4).max(1)),
                     false => ("uint8_t", (*size).max(1)),
                 };
-                format!("{words}{unit} {}[{count}];", local.name)
+                let zeros = if *zeroed { " = {0}" } else { "" };
+                format!("{words}{unit} {}[{count}]{zeros};", local.name)
             }
         };
         self.line(1, &text);

@@ -1,28 +1,17 @@
-/* Runs an emitted unit in a process of its own: requests come on standard input, what became of them goes out on
- * standard output. Numbers are little-endian, of four bytes unless said; bytes have their count in front.
- *
- * In:  'c' how number workload src_ip src_port dst_port port request_id(8) now(8) fixed random dice(8) request
- *      'r' symbol          its memory
- *      'w' symbol memory   its memory changed
- *      'z'                 all memory as it was at the start
- * Out: 'e' status trap punted dice(8) reply      the end of a call
- *      'a' operation service key value           a service is asked; then comes: kind value
- *      'm' memory                                the answer to 'r'
- *      'x' text                                  something that must not happen did */
+/* Runs an emitted unit of plain C in a process of its own, as protocol.h says. */
 #include "lnic_c.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include "protocol.h"
 
-#define MAX_MESSAGE (1u << 20)
+#define HARNESS_UNIT uint8_t
+#include "memory.h"
 
 struct symbol {
   uint8_t *at;
   uint32_t size;
 };
-extern struct symbol harness_symbols[];
-extern const uint32_t harness_symbol_count;
-extern const uint32_t harness_saved_bytes;
+static const struct symbol symbols[] = {HARNESS_SYMBOLS{0, 0u}};
+static const uint32_t symbol_count = sizeof symbols / sizeof *symbols - 1u;
 
 struct lnic_call lnic_call;
 struct lnic_packet lnic_packet;
@@ -43,100 +32,9 @@ static uint8_t *asked_value;
 static uint32_t asked_value_len;
 static uint8_t *asked_saved;
 
-static void quit(void) { exit(0); }
-
-static void take(void *to, uint32_t len)
-{
-  if (len > 0u && fread(to, 1, len, stdin) != len) {
-    quit();
-  }
-}
-
-static uint32_t take32(void)
-{
-  uint8_t raw[4];
-
-  take(raw, 4);
-  return lnic_load32(raw);
-}
-
-static uint64_t take64(void)
-{
-  uint8_t raw[8];
-
-  take(raw, 8);
-  return lnic_load64(raw);
-}
-
-/* Bytes in memory of exactly their size, so that the sanitizer sees the first one past them. */
-static uint8_t *take_bytes(uint32_t *len)
-{
-  uint8_t *bytes;
-
-  *len = take32();
-  if (*len > 64u * MAX_MESSAGE) {
-    quit();
-  }
-  bytes = malloc(*len == 0u ? 1u : *len);
-  take(bytes, *len);
-  return bytes;
-}
-
-static void give(const void *from, uint32_t len)
-{
-  if (len > 0u) {
-    fwrite(from, 1, len, stdout);
-  }
-}
-
-static void give8(uint8_t value) { give(&value, 1); }
-
-static void give32(uint32_t value)
-{
-  uint8_t raw[4];
-
-  lnic_store32(raw, value);
-  give(raw, 4);
-}
-
-static void give64(uint64_t value)
-{
-  uint8_t raw[8];
-
-  lnic_store64(raw, value);
-  give(raw, 8);
-}
-
-static void give_bytes(const void *from, uint32_t len)
-{
-  give32(len);
-  give(from, len);
-}
-
-static void wrong(const char *what)
-{
-  give8('x');
-  give_bytes(what, (uint32_t)strlen(what));
-  fflush(stdout);
-  exit(1);
-}
-
 uint64_t lnic_now(void) { return clock_ns; }
 
-/* splitmix64, its high half. */
-uint32_t lnic_random(void)
-{
-  uint64_t z;
-
-  if (fixed != 0u) {
-    return fixed_random;
-  }
-  dice += 0x9e3779b97f4a7c15ull;
-  z = dice;
-  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-  return (uint32_t)((z ^ z >> 31) >> 32);
-}
+uint32_t lnic_random(void) { return fixed != 0u ? fixed_random : roll(&dice); }
 
 void lnic_log(const char *text, uint32_t len)
 {
@@ -196,7 +94,7 @@ static uint8_t *ask(uint32_t operation, const uint8_t *key, uint32_t len, const 
   asked_key_len = len;
   asked_value = keep(value, value_len);
   asked_value_len = value_len;
-  asked_saved = malloc(harness_saved_bytes);
+  asked_saved = malloc(HARNESS_SAVED);
   lnic_call.service = service;
   lnic_call.site = site;
   return asked_saved;
@@ -321,12 +219,12 @@ static void call(void)
 
 int main(void)
 {
-  uint8_t **first = calloc(harness_symbol_count + 1u, sizeof *first);
+  uint8_t **first = calloc(symbol_count + 1u, sizeof *first);
   uint8_t command;
   uint32_t i;
 
-  for (i = 0; i < harness_symbol_count; i++) {
-    first[i] = keep(harness_symbols[i].at, harness_symbols[i].size);
+  for (i = 0; i < symbol_count; i++) {
+    first[i] = keep(symbols[i].at, symbols[i].size);
   }
   while (fread(&command, 1, 1, stdin) == 1) {
     switch (command) {
@@ -335,22 +233,22 @@ int main(void)
       break;
     case 'r':
       i = take32();
-      if (i >= harness_symbol_count) {
+      if (i >= symbol_count) {
         quit();
       }
       give8('m');
-      give_bytes(harness_symbols[i].at, harness_symbols[i].size);
+      give_bytes(symbols[i].at, symbols[i].size);
       break;
     case 'w':
       i = take32();
-      if (i >= harness_symbol_count || take32() != harness_symbols[i].size) {
+      if (i >= symbol_count || take32() != symbols[i].size) {
         quit();
       }
-      take(harness_symbols[i].at, harness_symbols[i].size);
+      take(symbols[i].at, symbols[i].size);
       break;
     case 'z':
-      for (i = 0; i < harness_symbol_count; i++) {
-        memcpy(harness_symbols[i].at, first[i], harness_symbols[i].size);
+      for (i = 0; i < symbol_count; i++) {
+        memcpy(symbols[i].at, first[i], symbols[i].size);
       }
       break;
     default:
@@ -358,7 +256,7 @@ int main(void)
     }
     fflush(stdout);
   }
-  for (i = 0; i < harness_symbol_count; i++) {
+  for (i = 0; i < symbol_count; i++) {
     free(first[i]);
   }
   free(first);

@@ -19,7 +19,7 @@ mod state;
 mod toolchain;
 
 pub use elf::Sizes;
-pub use machine::{Code, Machine};
+pub use machine::{Code, HOST, Machine, options};
 pub use process::PATIENCE;
 pub use toolchain::{Build, STRICT, Toolchain};
 

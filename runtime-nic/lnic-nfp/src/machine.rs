@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lambdac_backend_c::layout::{self, Order};
-use lambdac_backend_c::{Dialect, HEADERS, Options, Source, SymbolKind, print};
+use lambdac_backend_c::{Dialect, HEADERS, Options, Scope, Source, SymbolKind, print};
 use lambdac_image::{Ending, Image, Packet};
 use lambdac_mir::interp::{Answer, Outcome, Services, StateDump};
-use lambdac_mir::{Data, LambdaId, Loc, ServiceOp, TrapCause};
+use lambdac_mir::{Data, LambdaId, Loc, MemoryRegion, ServiceOp, TrapCause};
 use tempfile::TempDir;
 
 use crate::elf::{self, Sizes};
@@ -16,8 +16,29 @@ use crate::state;
 use crate::toolchain::{Build, Toolchain};
 use crate::{Error, Result, io};
 
-/// The program around a unit.
-const HARNESS: &str = include_str!("../harness/host.c");
+/// The programs around units, and how they talk.
+const HARNESS: [(&str, &str); 3] = [
+    ("host.c", include_str!("../harness/host.c")),
+    ("lnic_harness.h", include_str!("../harness/nfp.h")),
+    ("protocol.h", include_str!("../harness/protocol.h")),
+];
+/// Words, commands and checks of the NFP for other compilers.
+const SHIM: [(&str, &str); 7] = [
+    ("nfp.h", include_str!("../../nfp/shim/nfp.h")),
+    ("shim.h", include_str!("../../nfp/shim/shim.h")),
+    ("shim.c", include_str!("../../nfp/shim/shim.c")),
+    ("nfp/cls.h", include_str!("../../nfp/shim/nfp/cls.h")),
+    ("nfp/me.h", include_str!("../../nfp/shim/nfp/me.h")),
+    (
+        "nfp/mem_atomic.h",
+        include_str!("../../nfp/shim/nfp/mem_atomic.h"),
+    ),
+    ("nfp/mem_bulk.h", include_str!("../../nfp/shim/nfp/mem_bulk.h")),
+];
+/// What a machine says of a request that is the host's to answer.
+pub const HOST: &str = "the host's to run";
+/// Bytes of a packet's payload (`lang-spec/wire.md`).
+const MAX_PAYLOAD: usize = 1344;
 /// Punts from lambda to lambda that are followed; they form no cycle.
 const MAX_PUNTS: usize = 64;
 
@@ -38,6 +59,7 @@ mod status {
 pub struct Code {
     folder: TempDir,
     source: Source,
+    dialect: Dialect,
 }
 
 impl Code {
@@ -54,11 +76,18 @@ impl Code {
         let write = |name: &str, text: &str| {
             std::fs::write(folder.path().join(name), text).map_err(io(&format!("writing {name}")))
         };
+        std::fs::create_dir(folder.path().join("nfp")).map_err(io("making a folder"))?;
         write("lambdas.c", &source.text)?;
-        for (name, text) in HEADERS {
+        for (name, text) in HEADERS.into_iter().chain(HARNESS).chain(SHIM) {
             write(name, text)?;
         }
-        Ok(Self { folder, source })
+        write("memory.h", &memory(&source))?;
+        let dialect = options.dialect;
+        Ok(Self {
+            folder,
+            source,
+            dialect,
+        })
     }
 
     /// The unit.
@@ -95,39 +124,72 @@ impl Code {
 
     /// The program that runs the unit.
     fn program(&self, toolchain: &Toolchain) -> Result<PathBuf> {
-        let unit = self.compile(toolchain, &Build::Checked)?;
-        let write = |name: &str, text: &str| {
-            std::fs::write(self.path(name), text).map_err(io(&format!("writing {name}")))
+        let mut objects = vec![self.compile(toolchain, &Build::Checked)?];
+        let around = match self.dialect {
+            Dialect::Host => "host",
+            Dialect::MicroC => "shim",
         };
-        write("harness.c", HARNESS)?;
-        write("symbols.c", &self.symbols())?;
-        let mut objects = vec![unit];
-        for name in ["harness", "symbols"] {
-            let (from, to) = (self.path(&format!("{name}.c")), self.path(&format!("{name}.o")));
-            toolchain.object(&from, &[self.folder.path()], &Build::Checked, false, &to)?;
-            objects.push(to);
-        }
+        let (from, to) = (
+            self.path(&format!("{around}.c")),
+            self.path(&format!("{around}.o")),
+        );
+        toolchain.object(&from, &[self.folder.path()], &Build::Checked, true, &to)?;
+        objects.push(to);
         let program = self.path("lambdas");
         let objects: Vec<&Path> = objects.iter().map(PathBuf::as_path).collect();
         toolchain.link(&objects, &Build::Checked, &program)?;
         Ok(program)
     }
 
-    /// What the harness knows of the unit's memory.
-    fn symbols(&self) -> String {
-        let mut out = String::from("#include <stdint.h>\nstruct symbol { uint8_t *at; uint32_t size; };\n");
-        for symbol in &self.source.symbols {
-            out += &format!("extern uint8_t {}[];\n", symbol.name);
+    /// The order of bytes in its scalars.
+    fn order(&self) -> Order {
+        match self.dialect {
+            Dialect::Host => Order::Little,
+            Dialect::MicroC => Order::Big,
         }
-        out += "struct symbol harness_symbols[] = {\n";
-        for symbol in &self.source.symbols {
-            out += &format!("  {{{}, {}u}},\n", symbol.name, symbol.size);
-        }
-        let (count, saved) = (self.source.symbols.len(), self.source.saved_bytes.max(1));
-        out += "  {0, 0u}\n};\n";
-        out += &format!("const uint32_t harness_symbol_count = {count}u;\n");
-        out += &format!("const uint32_t harness_saved_bytes = {saved}u;\n");
-        out
+    }
+}
+
+/// What the harness knows of a unit's memory, as macros.
+fn memory(source: &Source) -> String {
+    let mut out = String::from("/* The unit's memory. */\n");
+    for symbol in &source.symbols {
+        out += &format!("extern HARNESS_UNIT {}[];\n", symbol.name);
+    }
+    out += "#define HARNESS_SYMBOLS \\\n";
+    for symbol in &source.symbols {
+        out += &format!("  {{{}, {}u}}, \\\n", symbol.name, symbol.size);
+    }
+    out += "\n#define HARNESS_MEMORY \\\n";
+    for memory in &source.memory {
+        let region = match memory.region.memory {
+            MemoryRegion::Lmem => "SHIM_LMEM",
+            MemoryRegion::Cls => "SHIM_CLS",
+            MemoryRegion::Ctm => "SHIM_CTM",
+            MemoryRegion::Imem => "SHIM_IMEM",
+            MemoryRegion::Emem => "SHIM_EMEM",
+        };
+        let scope = match memory.region.scope {
+            Scope::Function | Scope::Thread => "SHIM_THREAD",
+            Scope::Shared => "SHIM_SHARED",
+            Scope::Constant => "SHIM_CONSTANT",
+        };
+        let (name, size) = (&memory.name, memory.size);
+        out += &format!("  {{\"{name}\", {name}, {size}u, {region}, {scope}}}, \\\n");
+    }
+    out += &format!("\n#define HARNESS_SAVED {}u\n", source.saved_bytes.max(8));
+    out += &format!("#define HARNESS_RESUMES {}\n", u8::from(source.saved_bytes > 0));
+    out
+}
+
+/// How a unit that a machine runs is printed: lambdas can be entered one by one, and an lru forgets exactly the least
+/// recently used entry.
+pub fn options(dialect: Dialect) -> Options {
+    Options {
+        direct: true,
+        lru_window: u32::MAX,
+        ending: (dialect == Dialect::MicroC).then(|| "lnic_harness.h".to_owned()),
+        ..Options::new(dialect)
     }
 }
 
@@ -161,11 +223,7 @@ impl Machine {
     /// # Errors
     /// What can't be said, compiled or started.
     pub fn new(image: Arc<Image>, dialect: Dialect, toolchain: &Toolchain, seed: u64) -> Result<Self> {
-        let options = Options {
-            direct: true,
-            lru_window: u32::MAX,
-            ..Options::new(dialect)
-        };
+        let options = options(dialect);
         let code = Code::new(&image, &options)?;
         let process = Process::start(&code.program(toolchain)?)?;
         Ok(Self {
@@ -201,7 +259,7 @@ impl Machine {
             &mut memory,
             &self.image.module.params[param].shape,
             value,
-            Order::Little,
+            self.code.order(),
         );
         let mut message = vec![b'w'];
         put32(&mut message, index as u32);
@@ -312,6 +370,9 @@ impl Machine {
         packet: &Packet,
         services: Services<'_>,
     ) -> Result<Ended> {
+        if self.code.dialect == Dialect::MicroC && request.len() > MAX_PAYLOAD {
+            return Ok(Ended::Of(Ending::Of(Outcome::Invalid(HOST.to_owned()))));
+        }
         let (how, number, id) = match way {
             Way::Stage(id) => (0, 0, id),
             Way::Entry(entry) => (1, entry as u32, 0),
@@ -408,6 +469,7 @@ impl Machine {
             status::BAD_REQUEST => of(Outcome::BadRequest),
             status::DROP => of(Outcome::Drop),
             status::PUNT => of(Outcome::Punt),
+            status::PUNT_TO if self.code.dialect == Dialect::MicroC => of(Outcome::Invalid(HOST.to_owned())),
             status::PUNT_TO if (punted as usize) < self.image.module.lambdas.len() => {
                 Ended::PuntTo(LambdaId(punted))
             }
@@ -419,7 +481,7 @@ impl Machine {
                     None => return Err(self.process.failed("trapped without a cause")),
                 }
             }
-            status::HOST => of(Outcome::Invalid("the host's to run".to_owned())),
+            status::HOST => of(Outcome::Invalid(HOST.to_owned())),
             _ => return Err(self.process.failed("ended with an odd status")),
         };
         Ok((ended, dice))
@@ -447,7 +509,7 @@ impl Machine {
                 return Err(self.process.failed("said something odd"));
             }
             let memory = self.process.take_bytes()?;
-            match state::dump(object, &memory, now, Order::Little) {
+            match state::dump(object, &memory, now, self.code.order()) {
                 Some(dump) => out.push((object.name.clone(), dump)),
                 None => return Err(self.process.failed("holds state that makes no sense")),
             }

@@ -1,16 +1,20 @@
 //! Emitted C: images of the examples and of the conformance programs, as linked and after all passes, compile under
 //! gcc and clang with every warning an error, and answer in a process with sanitizers as each workload alone does on
-//! the evaluator. A compiler that is not there is a visible skip.
+//! the evaluator: as plain C, and as Micro-C on the shim. A compiler that is not there is a visible skip.
 
 use std::sync::Arc;
 
+use lambdac_analysis::Placement;
 use lambdac_backend_c::{Dialect, Options};
 use lambdac_image::Image;
-use lambdac_tests::images::{Member, compare_in_c, folder, image, linked, run_tests_in_c};
-use lnic_nfp::{Build, Code, Machine, Toolchain};
+use lambdac_tests::images::{Member, compare_in_c, folder, image, keep_on_host, linked, run_tests_in_c};
+use lnic_nfp::{Build, Code, Machine, Toolchain, options};
 
-/// Requests of a lambda.
+/// Requests of a lambda, on plain C and on the shim.
 const REQUESTS: u64 = 100;
+const SHIM_REQUESTS: u64 = 20;
+/// Workloads of an image on the shim, whose memories are a card's.
+const GROUP: usize = 6;
 
 /// The compilers that are here, each missing one said aloud.
 fn compilers() -> Vec<Toolchain> {
@@ -26,43 +30,76 @@ fn compilers() -> Vec<Toolchain> {
         .collect()
 }
 
-fn check(name: &str, image: Image, members: &[&Member]) {
-    let image = Arc::new(image);
-    let code =
-        Code::new(&image, &Options::new(Dialect::Host)).unwrap_or_else(|error| panic!("{name}: {error}"));
+/// Compiles an image with all compilers and starts it with the first.
+fn start(name: &str, dialect: Dialect, image: &Arc<Image>) -> Option<Machine> {
+    let code = Code::new(image, &options(dialect)).unwrap_or_else(|error| panic!("{name}: {error}"));
     let compilers = compilers();
     for compiler in &compilers {
         code.compile(compiler, &Build::Small)
             .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
-    let Some(compiler) = compilers.first() else {
-        return;
-    };
-    let mut machine = Machine::new(image.clone(), Dialect::Host, compiler, 0)
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let machine = Machine::new(image.clone(), dialect, compilers.first()?, 0);
+    Some(machine.unwrap_or_else(|error| panic!("{name}: {error}")))
+}
+
+/// Runs the tests of all members; gives how many passed.
+fn tests(name: &str, machine: &mut Machine, image: &Image, members: &[&Member]) -> usize {
     let mut failures = Vec::new();
     let mut passed = 0;
     for member in members {
-        match run_tests_in_c(&mut machine, &image, member) {
+        match run_tests_in_c(machine, image, member) {
             Ok(tests) => passed += tests,
             Err(errors) => failures.extend(errors),
         }
     }
-    assert!(
-        failures.is_empty(),
-        "{name}: {passed} passed\n{}",
-        failures.join("\n")
-    );
-    assert!(passed > 0, "{name}: no tests");
+    let failures = failures.join("\n");
+    assert!(failures.is_empty(), "{name}: {passed} passed\n{failures}");
+    passed
+}
+
+fn in_plain_c(name: &str, image: Image, members: &[&Member]) {
+    let image = Arc::new(image);
+    let Some(mut machine) = start(name, Dialect::Host, &image) else {
+        return;
+    };
+    assert!(tests(name, &mut machine, &image, members) > 0, "{name}: no tests");
     compare_in_c(&mut machine, &image, members).unwrap_or_else(|error| panic!("{name}: {error}"));
 }
 
 fn both(name: &str, members: &[Member]) {
     let members: Vec<&Member> = members.iter().collect();
     let naive = linked(&members).unwrap_or_else(|error| panic!("{name}: {error}"));
-    check(&format!("{name}, as linked"), naive, &members);
+    in_plain_c(&format!("{name}, as linked"), naive, &members);
     let optimised = image(&members, &["partition"]).unwrap_or_else(|error| panic!("{name}: {error}"));
-    check(&format!("{name}, optimised"), optimised, &members);
+    in_plain_c(&format!("{name}, optimised"), optimised, &members);
+}
+
+/// Runs members on the shim in small images; those of which nothing is the host's also all their requests.
+fn on_the_shim(name: &str, members: &[Member]) {
+    let is_native = |member: &&Member| {
+        let mut lambdas = member.checked.1.lambdas.iter();
+        lambdas.all(|lambda| matches!(lambda.placement, Placement::Nic { .. }))
+    };
+    let (native, mixed): (Vec<&Member>, Vec<&Member>) = members.iter().partition(is_native);
+    let mut passed = 0;
+    for (number, group) in native.chunks(GROUP).chain(mixed.chunks(GROUP)).enumerate() {
+        let name = format!("{name}, group {number}");
+        let image = match number % 2 {
+            0 => image(group, &["partition"]),
+            _ => linked(group),
+        };
+        let mut image = image.unwrap_or_else(|error| panic!("{name}: {error}"));
+        keep_on_host(&mut image, group);
+        let image = Arc::new(image);
+        let Some(mut machine) = start(&name, Dialect::MicroC, &image) else {
+            return;
+        };
+        passed += tests(&name, &mut machine, &image, group);
+        if image.entries.iter().all(|entry| entry.on_host.is_none()) {
+            compare_in_c(&mut machine, &image, group).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+    assert!(passed > 0, "{name}: no tests");
 }
 
 #[test]
@@ -73,6 +110,16 @@ fn the_examples_in_c_answer_as_on_the_evaluator() {
 #[test]
 fn the_conformance_programs_in_c_answer_as_on_the_evaluator() {
     both("conformance", &folder("lang-spec/conformance", REQUESTS));
+}
+
+#[test]
+fn the_examples_on_the_shim_answer_as_on_the_evaluator() {
+    on_the_shim("examples", &folder("examples", SHIM_REQUESTS));
+}
+
+#[test]
+fn the_conformance_programs_on_the_shim_answer_as_on_the_evaluator() {
+    on_the_shim("conformance", &folder("lang-spec/conformance", SHIM_REQUESTS));
 }
 
 #[test]

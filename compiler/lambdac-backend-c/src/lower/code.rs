@@ -6,9 +6,10 @@ use std::mem;
 use lambdac_mir::{Body, Label, Loc, Module, Shape, SlotId, Storage, Value};
 
 use super::Lowerer;
+use super::frames::framed;
 use super::memory::Addr;
 use crate::ast::{Expr, Local, LocalKind, Name, Stmt, Type};
-use crate::dialect::Scope;
+use crate::dialect::{Region, Scope};
 use crate::layout;
 use crate::names::letters;
 use crate::needed::Needed;
@@ -57,6 +58,9 @@ pub(super) struct Code<'u, 'a> {
     exprs: Vec<Option<Expr>>,
     declared: BTreeSet<Name>,
     pub locals: Vec<Local>,
+    /// Bytes of local memory that slots take, and of the frame.
+    local_bytes: u64,
+    frame: Option<(Name, u64)>,
     /// By slot: where it is, once it is used.
     slots: BTreeMap<SlotId, Addr>,
     /// Slots that outlive their part, with their place.
@@ -84,6 +88,8 @@ impl<'u, 'a> Code<'u, 'a> {
             exprs: vec![None; body.values.len()],
             declared: BTreeSet::new(),
             locals: Vec::new(),
+            local_bytes: 0,
+            frame: None,
             slots: BTreeMap::new(),
             kept: BTreeMap::new(),
             enclosing: Vec::new(),
@@ -258,26 +264,53 @@ impl<'u, 'a> Code<'u, 'a> {
         let addr = match slot.storage {
             Storage::ReplyBuffer => reply_buffer(self.unit, &slot.shape),
             Storage::Frame => {
-                let size = layout::size(&slot.shape) as u32;
-                let region = self.unit.dialect.slot(size, false);
-                let like = format!("s{}_{}", id.0, letters(&slot.name));
-                let name = match region.scope {
-                    Scope::Function => {
-                        let name: Name = like.into();
-                        let kind = LocalKind::Memory(region, size);
-                        self.locals.push(Local {
-                            name: name.clone(),
-                            kind,
-                        });
-                        name
-                    }
-                    _ => self.unit.thread_memory(&like, region, size),
-                };
-                Addr::new(self.unit.dialect.space(region), Expr::Var(name))
+                let size = layout::size(&slot.shape);
+                match self.unit.dialect.slot(size, self.local_bytes) {
+                    Some(region) => self.local_slot(id, region, size),
+                    None => self.framed_slot(size),
+                }
             }
         };
         self.slots.insert(id, addr.clone());
         addr
+    }
+
+    /// An array of the function, or of the thread.
+    fn local_slot(&mut self, id: SlotId, region: Region, size: u64) -> Addr {
+        let slot = &self.body.slots[id.index()];
+        let like = format!("s{}_{}", id.0, letters(&slot.name));
+        self.local_bytes += size.next_multiple_of(4);
+        if region.scope != Scope::Function {
+            let name = self.unit.thread_memory(&like, region, size as u32);
+            return self.unit.array(&name, region);
+        }
+        let name: Name = like.into();
+        // Where a part of a word is written, the rest of it is read.
+        let zeroed = self.unit.dialect.has_words() && layout::has_parts(&slot.shape);
+        let kind = LocalKind::Memory(region, size as u32, zeroed);
+        self.locals.push(Local {
+            name: name.clone(),
+            kind,
+        });
+        self.unit.array(&name, region)
+    }
+
+    /// A place in the function's frame.
+    fn framed_slot(&mut self, size: u64) -> Addr {
+        if self.frame.is_none() {
+            self.frame = Some((self.unit.names.fresh("frame"), 0));
+        }
+        let Some((name, end)) = &mut self.frame else {
+            unreachable!("it was just made")
+        };
+        let at = *end;
+        *end += size.next_multiple_of(8);
+        framed(name, at)
+    }
+
+    /// What the function needs of its thread's memory.
+    pub fn take_frame(&mut self) -> Option<(Name, u64)> {
+        self.frame.take()
     }
 }
 

@@ -32,7 +32,7 @@ impl<'a> Lowerer<'a> {
         signature: &Signature,
         spaces: &[Option<Space>],
     ) -> ast::Func {
-        let needed = Needed::of(&func.body, &[&func.region], &self.effects);
+        let needed = Needed::of(&func.body, &[&func.region], &self.effects, self.dialect.logs());
         let leave = Leave::Func {
             results: signature.results.clone(),
             traps: signature.traps,
@@ -43,6 +43,7 @@ impl<'a> Lowerer<'a> {
         let mut body = unused(&mut code, &params);
         body.extend(code.take());
         let locals = code.take_locals();
+        let frame = code.take_frame();
         let result = match (signature.traps, func.results.first()) {
             (true, _) => Type::U32,
             (false, Some(width)) => Type::of_width(*width),
@@ -52,6 +53,7 @@ impl<'a> Lowerer<'a> {
             comment: func.name.to_string(),
             exported: false,
             once: false,
+            frame,
             result,
             name: signature.name.clone(),
             params,
@@ -131,8 +133,19 @@ pub(super) fn read_vars(stmts: &[Stmt]) -> std::collections::BTreeSet<Name> {
 }
 
 impl Code<'_, '_> {
-    /// An operation without regions.
+    /// An operation without regions, between taking and giving back what locks it needs.
     pub fn plain(&mut self, stmt: &MirStmt) {
+        let locks = self.locks(&stmt.op);
+        for lock in &locks {
+            self.push(Stmt::Expr(lock.call("lock", Vec::new())));
+        }
+        self.unlocked(stmt);
+        for lock in locks.iter().rev() {
+            self.push(Stmt::Expr(lock.call("unlock", Vec::new())));
+        }
+    }
+
+    fn unlocked(&mut self, stmt: &MirStmt) {
         let result = stmt.results.first().copied();
         match &stmt.op {
             Op::Store(..) | Op::Zero(_) | Op::Copy { .. } | Op::SetLen(..) | Op::CopyBytes { .. } => {
@@ -214,9 +227,6 @@ impl Code<'_, '_> {
     }
 
     fn log(&mut self, text: &[u8], args: &[LogArg]) {
-        if self.unit.dialect == Dialect::MicroC {
-            return;
-        }
         let text = vec![Expr::Text(text.into()), Expr::int(text.len() as u32)];
         self.push(Stmt::Expr(Expr::call("lnic_log", text)));
         for arg in args {

@@ -61,6 +61,7 @@ impl Lowerer<'_> {
             comment: String::new(),
             exported: false,
             once: false,
+            frame: None,
             result: Type::U32,
             name: name.clone(),
             params: Vec::new(),

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use lambdac_mir::{Lambda, LambdaId, PartId, Region, SlotId, Storage, Term};
+use lambdac_mir::{Lambda, LambdaId, MemoryRegion, PartId, Region, SlotId, Storage, Term};
 
-use super::Lowerer;
 use super::code::{Code, Leave, reply_buffer};
 use super::control::Yield;
 use super::memory::Addr;
+use super::{Lowerer, frames};
 use crate::ast::{self, Binary, Expr, Name, Stmt, Type};
-use crate::dialect::{Region as Home, Scope};
+use crate::dialect::{Dialect, Region as Home, Scope};
 use crate::layout;
 use crate::names::letters;
 use crate::needed::Needed;
@@ -52,19 +52,26 @@ impl<'a> Lowerer<'a> {
                 }
             });
         }
+        let mut at = 0;
         let place = |id: SlotId| {
             let slot = &lambda.body.slots[id.index()];
             if slot.storage == Storage::ReplyBuffer {
                 return (id, reply_buffer(self, &slot.shape));
             }
-            let size = layout::size(&slot.shape) as u32;
+            let size = layout::size(&slot.shape);
+            if self.dialect == Dialect::MicroC {
+                let addr = frames::kept(at);
+                at += size.next_multiple_of(8);
+                self.kept_bytes = self.kept_bytes.max(at);
+                return (id, addr);
+            }
             let region = Home {
+                memory: MemoryRegion::Lmem,
                 scope: Scope::Thread,
-                ..self.dialect.slot(size, true)
             };
             let like = format!("{}_{}", lambda.name, letters(&slot.name));
-            let name = self.thread_memory(&like, region, size);
-            (id, Addr::new(self.dialect.space(region), Expr::Var(name)))
+            let name = self.thread_memory(&like, region, size as u32);
+            (id, self.array(&name, region))
         };
         kept.into_iter().map(place).collect()
     }
@@ -73,7 +80,7 @@ impl<'a> Lowerer<'a> {
         let image = self.image;
         let lambda = &image.module.lambdas[id.index()];
         let this = &lambda.parts[part.index()];
-        let needed = Needed::of(&lambda.body, &[&this.region], &self.effects);
+        let needed = Needed::of(&lambda.body, &[&this.region], &self.effects, self.dialect.logs());
         let leave = Leave::Part {
             parts: parts.to_vec(),
             lambda: id.index(),
@@ -98,6 +105,7 @@ impl<'a> Lowerer<'a> {
             .collect();
         body.extend(stmts);
         let locals = code.take_locals();
+        let frame = code.take_frame();
         let comment = match part.0 {
             0 => format!(
                 "{}: {} -> {}",
@@ -109,6 +117,7 @@ impl<'a> Lowerer<'a> {
             comment,
             exported: false,
             once: false,
+            frame,
             result: Type::U32,
             name: parts[part.index()].clone(),
             params,

@@ -80,11 +80,16 @@ impl Addr {
         Expr::call(format!("lnic_{}{verb}", self.space.tag()), args)
     }
 
+    /// Whether it is a word of local memory that is known.
+    fn is_local_word(&self) -> bool {
+        self.space == Space::Local && self.offset.is_none() && self.constant.is_multiple_of(4)
+    }
+
     /// Reads a scalar of 1, 2, 4 or 8 bytes.
     pub fn load(&self, size: u32) -> Expr {
         match (self.space.addressing(), size) {
             (Addressing::Bytes, 1) if self.space == Space::Flat => self.base.clone().index(self.bytes()),
-            (Addressing::Words, 4) if self.offset.is_none() && self.constant.is_multiple_of(4) => {
+            (Addressing::Words, 4) if self.is_local_word() => {
                 self.base.clone().index(Expr::int(self.constant as u32 / 4))
             }
             _ => self.call(&format!("load{}", size * 8), Vec::new()),
@@ -94,7 +99,7 @@ impl Addr {
     /// Writes a scalar of 1, 2, 4 or 8 bytes.
     pub fn store(&self, size: u32, value: Expr) -> Stmt {
         match (self.space.addressing(), size) {
-            (Addressing::Words, 4) if self.offset.is_none() && self.constant.is_multiple_of(4) => {
+            (Addressing::Words, 4) if self.is_local_word() => {
                 let word = self.base.clone().index(Expr::int(self.constant as u32 / 4));
                 Stmt::Assign(word, value)
             }
@@ -258,7 +263,7 @@ impl Code<'_, '_> {
             Op::Store(place, value) => {
                 let spot = self.spot(place);
                 let value = self.value(*value);
-                self.write_scalar(place, &spot, value);
+                self.push(spot.addr.store(spot.scalar_size(), value));
             }
             Op::Zero(place) => self.zero(place),
             Op::Copy { dst, src } => {
@@ -289,7 +294,7 @@ impl Code<'_, '_> {
             return Expr::Var(name.clone());
         }
         let spot = self.spot(place);
-        self.read_scalar(place, &spot)
+        spot.addr.load(spot.scalar_size())
     }
 
     fn zero(&mut self, place: &Place) {
@@ -298,7 +303,7 @@ impl Code<'_, '_> {
             Shape::Bytes(_) => self.push(spot.addr.store(4, Expr::int(0))),
             Shape::Scalar(width) => {
                 let zero = Expr::Int(0, crate::ast::Type::of_width(*width));
-                self.write_scalar(place, &spot, zero);
+                self.push(spot.addr.store(spot.scalar_size(), zero));
             }
             shape => {
                 let size = layout::size(shape);

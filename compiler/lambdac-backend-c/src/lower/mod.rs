@@ -7,6 +7,7 @@
 mod bits;
 mod code;
 mod control;
+mod frames;
 mod func;
 mod keyed;
 mod lambda;
@@ -20,12 +21,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lambdac_image::{Bound, Image};
 use lambdac_mir::{
-    ConstId, Effects, Func, FuncId, LambdaId, Loc, MemoryRegion, ObjectId, ParamId, Shape, func_effects,
+    ConstId, Effects, Func, FuncId, LambdaId, Loc, MemoryRegion, ObjectId, ObjectKind, ParamId, Shape,
+    func_effects,
 };
 
 use crate::ast::{self, Data, Expr, Item, Name, Type, Unit};
 use crate::dialect::{Dialect, Region, Scope, Space};
 use crate::layout::{self, Form, Order};
+use crate::legal;
 use crate::names::Names;
 use crate::{Options, Refusal, Symbol, SymbolKind};
 pub(crate) use memory::Addr;
@@ -67,6 +70,8 @@ pub(super) struct Object {
     pub name: Name,
     pub region: Region,
     pub form: Form,
+    /// What every access of its value takes first, where the device has no atomic command for some of them.
+    pub lock: Option<Addr>,
     /// What the unit does to it, each a function of its own once it is used: by verb.
     pub verbs: BTreeMap<&'static str, Name>,
 }
@@ -107,6 +112,8 @@ pub(super) struct Lowerer<'a> {
     pub resumes: Vec<Name>,
     /// The most bytes that a continuation keeps.
     pub saved: u64,
+    /// The most bytes that outlive the parts of a lambda.
+    pub kept_bytes: u64,
     /// The most words of a key.
     pub key_words: u32,
     pub refusals: Vec<Refusal>,
@@ -134,6 +141,7 @@ impl<'a> Lowerer<'a> {
             lambdas: BTreeMap::new(),
             resumes: Vec::new(),
             saved: 0,
+            kept_bytes: 0,
             key_words: 0,
             refusals: Vec::new(),
         }
@@ -211,7 +219,7 @@ impl<'a> Lowerer<'a> {
             size,
             kind: SymbolKind::Param(index),
         });
-        Param::Memory(Addr::new(space, Expr::Var(name)))
+        Param::Memory(self.array(&name, region))
     }
 
     fn object_memory(&mut self, index: usize) -> Option<Object> {
@@ -219,6 +227,7 @@ impl<'a> Lowerer<'a> {
         let Some((form, size)) = layout::form(object) else {
             self.refusals.push(Refusal {
                 entry: None,
+                code: legal::STATE,
                 reason: format!("`{}` takes more than {} bytes", object.name, layout::MAX_OBJECT),
                 loc: None,
             });
@@ -226,8 +235,21 @@ impl<'a> Lowerer<'a> {
         };
         let placed = self.image.placed.as_ref();
         let placed = placed.and_then(|placed| placed.objects.get(index).copied());
+        let table = matches!(object.kind, ObjectKind::Table { .. });
+        let memory = self.dialect.object(self.placed(placed, object.memory), !table);
+        if self.dialect == Dialect::MicroC && !matches!(memory, MemoryRegion::Imem | MemoryRegion::Emem) {
+            self.refusals.push(Refusal {
+                entry: None,
+                code: legal::STATE,
+                reason: format!(
+                    "`{}` is changed by lambdas, and lies in memory that not all cores share",
+                    object.name
+                ),
+                loc: None,
+            });
+        }
         let region = Region {
-            memory: self.placed(placed, object.memory),
+            memory,
             scope: Scope::Shared,
         };
         let name = self.names.fresh(&object.name);
@@ -245,10 +267,12 @@ impl<'a> Lowerer<'a> {
             size,
             kind: SymbolKind::Object(index),
         });
+        let lock = self.lock(ObjectId(index as u32));
         Some(Object {
             name,
             region,
             form,
+            lock,
             verbs: BTreeMap::new(),
         })
     }
@@ -256,8 +280,18 @@ impl<'a> Lowerer<'a> {
     /// An object and how it is reached.
     pub fn object(&self, id: ObjectId) -> Option<(&Object, Addr)> {
         let object = self.objects[id.index()].as_ref()?;
-        let space = self.dialect.space(object.region);
-        Some((object, Addr::new(space, Expr::Var(object.name.clone()))))
+        Some((object, self.array(&object.name, object.region)))
+    }
+
+    /// The start of memory that the unit defines.
+    pub fn array(&self, name: &Name, region: Region) -> Addr {
+        let space = self.dialect.space(region);
+        let base = Expr::Var(name.clone());
+        match space {
+            // It is defined in words and reached by bytes.
+            Space::Unit => Addr::new(space, base.cast(Type::Pointer(space, ast::Access::Write))),
+            _ => Addr::new(space, base),
+        }
     }
 
     /// A constant, put down where it is first used.
@@ -276,7 +310,7 @@ impl<'a> Lowerer<'a> {
             self.consts[id.index()] = Some((name, region));
         }
         let (name, region) = self.consts[id.index()].clone().expect("just put there");
-        Addr::new(self.dialect.space(region), Expr::Var(name))
+        self.array(&name, region)
     }
 
     /// Memory that nobody writes.
@@ -305,7 +339,7 @@ impl<'a> Lowerer<'a> {
                     scope: Scope::Constant,
                 };
                 let name = self.read_only("bound", shape, data, region);
-                return Expr::Var(name);
+                return self.array(&name, region).pointer();
             }
             Bound::Param(param) => match &self.params[param.index()] {
                 Some(Param::Memory(addr)) => addr.clone(),
@@ -364,6 +398,14 @@ impl<'a> Lowerer<'a> {
             let func = self.func(&instance);
             self.funcs.insert(instance, func);
         }
+        let funcs = std::mem::take(&mut self.funcs).into_values();
+        let mut funcs: Vec<ast::Func> = std::mem::take(&mut self.helpers)
+            .into_iter()
+            .chain(funcs)
+            .chain(std::mem::take(&mut self.code))
+            .collect();
+        share(&mut funcs);
+        let mut frames = self.frames(&funcs);
         if !self.refusals.is_empty() {
             return Err(self.refusals);
         }
@@ -392,16 +434,42 @@ impl<'a> Lowerer<'a> {
         }
         items.append(&mut self.items);
         items.append(&mut self.threads);
-        let funcs = self.helpers.into_iter().chain(self.funcs.into_values());
-        let mut funcs: Vec<ast::Func> = funcs.chain(self.code).collect();
-        share(&mut funcs);
+        items.append(&mut frames);
+        if self.dialect == Dialect::MicroC {
+            keep_used(&mut items, &mut self.symbols, &funcs);
+        }
         items.extend(funcs.into_iter().map(Item::Func));
+        items.extend(
+            self.options
+                .ending
+                .iter()
+                .map(|file| Item::Include(file.as_str().into())),
+        );
         Ok(Lowered {
             unit: Unit { items },
             symbols: self.symbols,
             saved_bytes: self.saved,
         })
     }
+}
+
+/// Takes off memory that no function reaches: a device has little, and what is left to the host is the host's.
+fn keep_used(items: &mut Vec<Item>, symbols: &mut Vec<Symbol>, funcs: &[ast::Func]) {
+    let mut used = BTreeSet::new();
+    for func in funcs {
+        for stmt in &func.body {
+            stmt.for_each_expr(&mut |expr| {
+                expr.for_each_var(&mut |name| {
+                    used.insert(name.clone());
+                });
+            });
+        }
+    }
+    items.retain(|item| match item {
+        Item::Data(data) => used.contains(&data.name),
+        _ => true,
+    });
+    symbols.retain(|symbol| used.contains(&*symbol.name));
 }
 
 /// Statements of a function from which a copy for each caller is more than a call.

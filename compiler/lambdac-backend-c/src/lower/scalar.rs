@@ -8,6 +8,7 @@ use lambdac_mir::{BinOp, CastOp, CmpOp, Value, mask};
 use super::code::Code;
 use super::state::wrapped;
 use crate::ast::{Binary, Expr, Type};
+use crate::dialect::Dialect;
 
 fn number(value: u64, width: u8) -> Expr {
     Expr::Int(value, Type::of_width(width))
@@ -93,9 +94,16 @@ impl Code<'_, '_> {
                 let low = Expr::Int(by - 1, if wide { Type::U64 } else { Type::U32 });
                 a.binary(Binary::And, low)
             }
-            (BinOp::UDiv, Some(_)) => a.binary(Binary::Div, b),
-            (_, Some(_)) => a.binary(Binary::Rem, b),
-            (op, None) => {
+            (op, Some(by)) if self.unit.dialect == Dialect::MicroC && !wide => {
+                let quotient = quotient(a.clone(), by as u32);
+                match op {
+                    BinOp::UDiv => quotient,
+                    _ => a.binary(Binary::Sub, quotient.binary(Binary::Mul, b)),
+                }
+            }
+            (BinOp::UDiv, Some(_)) if self.unit.dialect == Dialect::Host => a.binary(Binary::Div, b),
+            (_, Some(_)) if self.unit.dialect == Dialect::Host => a.binary(Binary::Rem, b),
+            (op, _) => {
                 let name = if op == BinOp::UDiv { "udiv" } else { "urem" };
                 Expr::call(format!("lnic_{name}{}", if wide { 64 } else { 32 }), vec![a, b])
             }
@@ -167,6 +175,19 @@ pub(super) fn choice(cond: Expr, then: Expr, other: Expr) -> Expr {
         Some(_) => then,
         None => Expr::Cond(Box::new(truth(cond)), Box::new(then), Box::new(other)),
     }
+}
+
+/// A number of 32 bits divided by one that is known and no power of two: the high half of a product, by Granlund and
+/// Montgomery, "Division by Invariant Integers using Multiplication" (PLDI 1994), figure 4.1.
+fn quotient(a: Expr, by: u32) -> Expr {
+    let bits = 32 - (by - 1).leading_zeros();
+    let exact = ((1_u64 << 32) * ((1_u64 << bits) - u64::from(by))) / u64::from(by) + 1;
+    let high = Expr::call("lnic_mulhi32", vec![a.clone(), Expr::int(exact as u32)]);
+    let half = a
+        .binary(Binary::Sub, high.clone())
+        .binary(Binary::Shr, Expr::int(1));
+    high.binary(Binary::Add, half)
+        .binary(Binary::Shr, Expr::int(bits - 1))
 }
 
 /// A comparison; what is always or never so is said as a number, since compilers warn of it.

@@ -41,6 +41,7 @@ fn func(name: Name, comment: String, locals: Vec<Local>, body: Vec<Stmt>) -> ast
         comment,
         exported: false,
         once: false,
+        frame: None,
         result: Type::U32,
         name,
         params: Vec::new(),
@@ -447,7 +448,11 @@ impl<'a> Lowerer<'a> {
             })
             .collect();
         self.by_number("lnic_enter", "An entry past the stage.", cases);
-        let cases: Vec<Case> = (0..self.image.module.lambdas.len())
+        let lambdas = 0..self.image.module.lambdas.len();
+        let cases: Vec<Case> = lambdas
+            .filter(|lambda| self.runs_here(LambdaId(*lambda as u32)))
+            .collect::<Vec<_>>()
+            .into_iter()
             .map(|lambda| Case {
                 labels: vec![Expr::int(lambda as u32)],
                 body: vec![Stmt::Return(Some(Expr::Call(
@@ -459,9 +464,15 @@ impl<'a> Lowerer<'a> {
         self.by_number("lnic_punted", "A lambda that another one punts to.", cases);
     }
 
+    /// Whether some entry of a lambda is not the host's.
+    fn runs_here(&self, lambda: LambdaId) -> bool {
+        let mut entries = self.image.entries.iter();
+        entries.any(|entry| entry.lambda == lambda && entry.on_host.is_none())
+    }
+
     fn by_number(&mut self, name: &str, comment: &str, cases: Vec<Case>) {
         let mut body = vec![Stmt::Switch(Expr::var("number"), cases)];
-        body.push(status("LNIC_NO_WORKLOAD"));
+        body.push(status("LNIC_HOST"));
         let mut func = func(name.into(), comment.to_owned(), Vec::new(), body);
         func.exported = true;
         func.params = vec![("number".into(), Type::U32)];

@@ -1,14 +1,74 @@
 //! Memory of threads, values that are changed atomically, and counters.
 
-use lambdac_mir::{ObjectId, Place, RmwOp, Value, mask, scalar_bytes};
+use std::collections::BTreeSet;
+
+use lambdac_mir::{Base, MemoryRegion, ObjectId, Op, Place, RmwOp, Use, Value, mask, scalar_bytes};
 
 use super::Lowerer;
 use super::code::Code;
 use super::memory::{Addr, Spot, scaled};
 use crate::ast::{Binary, Data, Expr, Item, Name, Stmt, Type};
-use crate::dialect::Region;
+use crate::dialect::{Dialect, Region, Scope, Space};
+
+/// Bytes that a lock is aligned to (NFP notes, 2.3).
+const LOCK_ALIGN: u32 = 64;
+
+/// Whether a device has an atomic command for an operation at a width. Memory units add, subtract and swap 32 bits and
+/// give the old value, and swap 64 (NFP notes, 1.5).
+fn has_command(op: RmwOp, width: u8) -> bool {
+    match op {
+        RmwOp::Add | RmwOp::Sub => width == 32,
+        RmwOp::Swap => width == 32 || width == 64,
+    }
+}
 
 impl Lowerer<'_> {
+    /// A lock for a value of which some access has no command of its own.
+    pub fn lock(&mut self, id: ObjectId) -> Option<Addr> {
+        if self.dialect != Dialect::MicroC || !self.needs_lock(id) {
+            return None;
+        }
+        let name = &self.image.module.objects[id.index()].name;
+        let region = Region {
+            memory: MemoryRegion::Imem,
+            scope: Scope::Shared,
+        };
+        let name = self.names.fresh(&format!("{name}_lock"));
+        self.items.push(Item::Data(Data {
+            comment: String::new(),
+            name: name.clone(),
+            region,
+            bytes: Vec::new(),
+            size: 4,
+            align: LOCK_ALIGN,
+        }));
+        Some(self.array(&name, region))
+    }
+
+    fn needs_lock(&self, id: ObjectId) -> bool {
+        let mut needs = false;
+        let module = &self.image.module;
+        let funcs = module.funcs.iter().map(|func| (&func.body, vec![&func.region]));
+        let lambdas = module.lambdas.iter().map(|lambda| {
+            let regions = lambda.parts.iter().map(|part| &part.region).collect();
+            (&lambda.body, regions)
+        });
+        for (body, regions) in funcs.chain(lambdas) {
+            for region in regions {
+                region.walk(&mut |stmt| {
+                    needs |= match &stmt.op {
+                        Op::AtomicCas { place, .. } => place.base == Base::Object(id),
+                        Op::AtomicRmw(op, place, by) => {
+                            place.base == Base::Object(id) && !has_command(*op, body.width(*by))
+                        }
+                        _ => false,
+                    };
+                });
+            }
+        }
+        needs
+    }
+
     /// Memory that each thread has its own of.
     pub fn thread_memory(&mut self, like: &str, region: Region, size: u32) -> Name {
         let name = self.names.fresh(like);
@@ -25,21 +85,32 @@ impl Lowerer<'_> {
 }
 
 impl Code<'_, '_> {
-    /// Reads a scalar at a place.
-    pub fn read_scalar(&mut self, _place: &Place, spot: &Spot) -> Expr {
-        spot.addr.load(size(spot))
-    }
-
-    /// Writes a scalar at a place.
-    pub fn write_scalar(&mut self, _place: &Place, spot: &Spot, value: Expr) {
-        let store = spot.addr.store(size(spot), value);
-        self.push(store);
+    /// Locks of the objects that an operation touches, in the order of their numbers, so that nobody waits in a circle.
+    pub fn locks(&self, op: &Op) -> Vec<Addr> {
+        let mut touched = BTreeSet::new();
+        let mut note = |base: Base| {
+            if let Base::Object(id) = base {
+                touched.insert(id);
+            }
+        };
+        op.for_each_use(&mut |used| match used {
+            Use::Place(place, _) => note(place.base),
+            Use::View(view) => note(view.place.base),
+            Use::Value(_) | Use::Slot(_) => {}
+        });
+        let locks = touched
+            .into_iter()
+            .filter_map(|id| self.unit.objects[id.index()].as_ref());
+        locks.filter_map(|object| object.lock.clone()).collect()
     }
 
     /// Replaces an integer and gives the old one.
     pub fn rmw(&mut self, op: RmwOp, place: &Place, by: Value, result: Option<Value>) {
         let width = self.body.width(by);
         let spot = self.spot(place);
+        if spot.addr.space == Space::Unit && !self.is_locked(place) {
+            return self.command(op, &spot, by, result);
+        }
         let by = self.value(by);
         let old = self.old(result, &spot);
         let new = match op {
@@ -48,6 +119,30 @@ impl Code<'_, '_> {
             RmwOp::Swap => by,
         };
         self.push(spot.addr.store(size(&spot), new));
+    }
+
+    fn is_locked(&self, place: &Place) -> bool {
+        let Base::Object(id) = place.base else {
+            return false;
+        };
+        let object = self.unit.objects[id.index()].as_ref();
+        object.is_some_and(|object| object.lock.is_some())
+    }
+
+    /// One command that gives the old value.
+    fn command(&mut self, op: RmwOp, spot: &Spot, by: Value, result: Option<Value>) {
+        let verb = match (op, self.body.width(by)) {
+            (RmwOp::Add, _) => "fetch_add32",
+            (RmwOp::Sub, _) => "fetch_sub32",
+            (RmwOp::Swap, 64) => "swap64",
+            (RmwOp::Swap, _) => "swap32",
+        };
+        let by = self.value(by);
+        let old = spot.addr.call(verb, vec![by]);
+        match result.filter(|result| self.needed.is_needed(*result)) {
+            Some(result) => self.define(result, old),
+            None => self.push(Stmt::Expr(Expr::Cast(Type::Void, Box::new(old)))),
+        }
     }
 
     /// The old value in a variable: the result's, or one that is read at once.
@@ -87,7 +182,11 @@ impl Code<'_, '_> {
     pub fn counter_add(&mut self, id: ObjectId, index: Option<Value>, by: Value) {
         let by = self.value(by);
         if let Some(addr) = self.counter(id, index) {
-            self.push(Stmt::Expr(addr.call("count", vec![by])));
+            let count = match (addr.space, by.as_int()) {
+                (Space::Unit, Some(1)) => addr.call("count_one", Vec::new()),
+                _ => addr.call("count", vec![by]),
+            };
+            self.push(Stmt::Expr(count));
         }
     }
 

@@ -120,6 +120,7 @@ impl Code<'_, '_> {
             comment: String::new(),
             exported: false,
             once: false,
+            frame: None,
             result: Type::U32,
             name,
             params: Vec::new(),

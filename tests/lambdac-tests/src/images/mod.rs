@@ -17,7 +17,7 @@ use lambdac_mir::Module;
 use lambdac_mir::interp::{Answer, Outcome as MirOutcome};
 use lambdac_target::{Device, builtin};
 
-pub use c::{compare_in_c, run_tests_in_c};
+pub use c::{compare_in_c, keep_on_host, run_tests_in_c};
 pub use corpus::folder;
 pub use member::{Member, more_requests, variant};
 pub use target::run_tests;
