@@ -40,7 +40,7 @@ impl Bits {
     pub fn new(width: u32, bytes: &[u8]) -> Self {
         let len = width.div_ceil(8) as usize;
         let mut bytes = bytes[bytes.len().saturating_sub(len)..].to_vec();
-        if bytes.len() == len && width % 8 != 0 {
+        if bytes.len() == len && !width.is_multiple_of(8) {
             bytes[0] &= (1 << (width % 8)) - 1;
         }
         let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
@@ -173,7 +173,7 @@ impl Expr {
 
     /// The opposite of this.
     #[must_use]
-    pub fn not(self) -> Self {
+    pub fn negated(self) -> Self {
         match self {
             Self::Bool(value) => Self::Bool(!value),
             Self::Unary(Unary::Not, inner) => *inner,

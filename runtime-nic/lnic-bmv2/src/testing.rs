@@ -20,7 +20,7 @@ use lambdac_interp::{CallResult, Env, Givens, Target, run_test};
 use lambdac_mir::{Data, LambdaId, Module, ObjectId, ObjectKind};
 use lnic_engine::control::StateDump;
 use lnic_engine::{Call, Meta};
-use lnic_wire::{DEFAULT_PORT, HEADER_LEN, Header, MAX_FRAGMENT, Status};
+use lnic_wire::{DEFAULT_PORT, Fragment, HEADER_LEN, Header, MAX_FRAGMENT, Status};
 use tempfile::TempDir;
 
 use crate::frame::{self, Endpoint};
@@ -220,7 +220,8 @@ impl OnSwitch {
     }
 
     /// One packet through the switch, and what came of it.
-    fn ask(&mut self, entry: u16, call: &Asked<'_>, request: &[u8]) -> io::Result<Answer> {
+    fn ask(&mut self, entry: u16, call: &Asked<'_>, packet: &Fragment<'_>) -> io::Result<Answer> {
+        let request = packet.payload;
         let facts = Facts {
             entry,
             src_ip: call.meta.src_ip,
@@ -240,7 +241,8 @@ impl OnSwitch {
         let params: Vec<Option<Data>> = params.collect();
         let between = self.compiled.output.test_header(&facts, &params);
         let id = self.compiled.id;
-        let header = Header::request(id, call.meta.request_id, 0, 1, request.len() as u16);
+        let length = request.len() as u16;
+        let header = Header::request(id, call.meta.request_id, packet.index, packet.count, length);
         let sent = frame::request(CALLER, WORKER, &header, &between, request);
         let switch = self.switch.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         let packets = switch.packets();
@@ -281,30 +283,66 @@ impl OnSwitch {
         // As a worker does it with a message of several packets that nobody reads.
         let any = self.compiled.places.takes_any_length() && call.request.len() > MAX_FRAGMENT;
         let request = if any { &[] } else { call.request };
-        if request.len() > MAX_FRAGMENT {
-            return self.on_host(callee, call, givens);
-        }
+        let size = self.fragment(callee);
+        let Some(packets) = lnic_wire::fragments(request, size) else {
+            return CallResult::Error("the request is longer than a message".to_owned());
+        };
         let entry = callee.map_or(BY_MATCH, |id| id.0 as u16);
-        match self.ask(entry, call, request) {
-            Err(error) => CallResult::Error(format!("the switch: {error}")),
-            Ok(Answer::ToHost(PUNTED_TO, lambda)) => {
+        let mut whole = Vec::new();
+        for packet in packets {
+            match self.ask(entry, call, &packet) {
+                Err(error) => return CallResult::Error(format!("the switch: {error}")),
+                Ok(Answer::Reply(Status::Ok, bytes)) => whole.extend(bytes),
+                Ok(Answer::ToHost(reason, lambda)) => {
+                    return self.to_host(callee, call, (reason, lambda), givens);
+                }
+                Ok(answer) => {
+                    self.answered = true;
+                    return answer.result();
+                }
+            }
+        }
+        self.answered = true;
+        CallResult::Reply(whole)
+    }
+
+    /// Payload bytes of all packets of a message but the last.
+    fn fragment(&self, callee: Option<LambdaId>) -> u16 {
+        let lambdas = &self.module.lambdas;
+        let lambda = match callee {
+            Some(id) => lambdas.get(id.index()),
+            None => lambdas.first(),
+        };
+        let stream = lambda.filter(|lambda| lambda.stream);
+        let size = stream.and_then(|lambda| {
+            lnic_wire::stream_fragment_size(lambda.request.max as usize, lambda.reply.max as usize)
+        });
+        size.unwrap_or(MAX_FRAGMENT as u16)
+    }
+
+    /// What the switch did not end.
+    fn to_host(
+        &mut self,
+        callee: Option<LambdaId>,
+        call: &Asked<'_>,
+        (reason, lambda): (u16, u16),
+        givens: &mut Givens,
+    ) -> CallResult {
+        match reason {
+            PUNTED_TO => {
                 self.answered = true;
                 self.on_host(Some(LambdaId(lambda.into())), call, givens)
             }
-            Ok(Answer::ToHost(PUNTED, _)) => {
+            PUNTED => {
                 self.answered = true;
                 CallResult::Punt
             }
-            Ok(Answer::ToHost(..)) => {
-                let codes =
-                    (0..self.module.lambdas.len()).filter_map(|id| self.compiled.places.host_code(id));
-                let code = codes.map(str::to_owned).next();
+            _ => {
+                let all = 0..self.module.lambdas.len();
+                let mut codes = all.filter_map(|id| self.compiled.places.host_code(id));
+                let code = codes.next().map(str::to_owned);
                 self.left = self.left.take().or(code);
                 self.on_host(callee, call, givens)
-            }
-            Ok(answer) => {
-                self.answered = true;
-                answer.result()
             }
         }
     }

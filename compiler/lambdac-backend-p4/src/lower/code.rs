@@ -432,7 +432,7 @@ impl<'u, 'm> Code<'u, 'm> {
             Op::Loop(inner) => self.loop_op(inner, stmt),
             Op::Call(func, args) => self.call(func.index(), args, stmt),
             Op::Check(cond, cause) => {
-                let cond = self.get(*cond).not();
+                let cond = self.get(*cond).negated();
                 let cause = *cause;
                 let trap = self.apart(|code| {
                     code.end(Ended::Trap(cause), None);
@@ -452,7 +452,7 @@ impl<'u, 'm> Code<'u, 'm> {
             (_, true, true) => {}
             (Expr::Bool(true), ..) => self.out.extend(then),
             (Expr::Bool(false), ..) => self.out.extend(other),
-            (cond, true, false) => self.push(Stmt::If(cond.not(), other, Vec::new())),
+            (cond, true, false) => self.push(Stmt::If(cond.negated(), other, Vec::new())),
             (cond, false, true) => self.push(Stmt::If(cond, then, Vec::new())),
             (cond, false, false) => self.push(Stmt::If(cond, then, other)),
         }

@@ -102,6 +102,16 @@ impl<'m> Code<'_, 'm> {
         Ok(())
     }
 
+    /// The body of a loop that nothing inside leaves.
+    pub fn inside_loop(
+        &mut self,
+        f: impl FnOnce(&mut Self) -> Result<(), Refusal>,
+    ) -> Result<Vec<Stmt>, Refusal> {
+        let body = self.looped(f);
+        self.open.pop();
+        body
+    }
+
     /// The body of a P4 loop.
     fn looped(&mut self, f: impl FnOnce(&mut Self) -> Result<(), Refusal>) -> Result<Vec<Stmt>, Refusal> {
         self.open.push(BTreeSet::new());
@@ -281,7 +291,7 @@ impl<'m> Code<'_, 'm> {
             return Ok(());
         };
         self.branch(region, std::slice::from_ref(again), None)?;
-        self.push(Stmt::If(again.clone().not(), vec![Stmt::Break], Vec::new()));
+        self.push(Stmt::If(again.clone().negated(), vec![Stmt::Break], Vec::new()));
         Ok(())
     }
 }

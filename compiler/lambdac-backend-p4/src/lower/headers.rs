@@ -208,6 +208,7 @@ pub(super) fn metadata(unit: &Unit<'_>) -> Item {
         (16, "workload"),
         (16, "lambda"),
         (16, "left"),
+        (16, "fragment"),
         (32, "length"),
         (16, "reply_length"),
         (32, "broadcast"),

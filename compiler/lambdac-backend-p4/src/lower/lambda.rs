@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use lambdac_mir::{Func, Lambda};
+use lambdac_mir::{Func, Lambda, TrapCause};
 
 use super::code::{Bytes, Code, Ended, Ends};
 use super::control::Goal;
@@ -65,6 +65,14 @@ pub(super) fn fail(status: u64) -> Vec<Stmt> {
     ]
 }
 
+/// Ends with a trap.
+pub(super) fn trap(cause: TrapCause) -> Vec<Stmt> {
+    let mut stmts = fail(status::TRAP);
+    let number = TrapCause::ALL.iter().position(|other| *other == cause);
+    stmts.push(set("cause", Expr::bits(8, number.unwrap_or(0) as u64)));
+    stmts
+}
+
 /// The request in front of a lambda.
 pub(super) fn request() -> Bytes {
     Bytes {
@@ -88,10 +96,6 @@ pub(crate) fn check(lambda: &Lambda) -> Result<(), Refusal> {
         let reason = format!("its smallest request, {least} bytes, does not fit a packet of {MAX_PAYLOAD}");
         return Err(Refusal::new(REQUEST_TOO_LONG, reason));
     }
-    if lambda.stream {
-        let reason = "it is a stream, whose packets hold several chunks";
-        return Err(Refusal::new(REQUEST_TOO_LONG, reason));
-    }
     if lambda.parts.len() != 1 {
         return Err(Refusal::new(AWAIT, "it waits for a service"));
     }
@@ -101,6 +105,9 @@ pub(crate) fn check(lambda: &Lambda) -> Result<(), Refusal> {
 /// The action of a lambda.
 pub(crate) fn action<'m>(unit: &mut Unit<'m>, lambda: &'m Lambda, name: &str) -> Result<Action, Refusal> {
     check(lambda)?;
+    if lambda.stream {
+        return super::stream::action(unit, lambda, name);
+    }
     let part = &lambda.parts[0];
     let mut code = Code::new(unit, name, request(), Rc::new(Message));
     code.enter(&lambda.body, &part.region, Vec::new());
@@ -240,7 +247,7 @@ impl Code<'_, '_> {
     }
 
     /// The last word, moved up, unless the last byte filled it.
-    fn last_word(&mut self, word: &Expr, len: &Expr) {
+    pub(super) fn last_word(&mut self, word: &Expr, len: &Expr) {
         let number = super::scalar::resized(len.clone(), 32, 32);
         let at = match number.number() {
             Some(len) => Expr::bits(32, len / u64::from(WORD_BYTES)),

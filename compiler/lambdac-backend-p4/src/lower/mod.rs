@@ -14,6 +14,7 @@ mod program;
 mod scalar;
 mod stage;
 mod state;
+mod stream;
 mod unit;
 mod wire;
 

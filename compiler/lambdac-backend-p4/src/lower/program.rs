@@ -11,6 +11,7 @@ use super::memory::WORD;
 use super::parser::parser;
 use super::stage::{self, Lowered};
 use super::state::State;
+use super::stream;
 use super::unit::{self, ParamDatum, Params, Unit};
 use super::wire::{self, Listen, TAILS};
 use crate::ast::{
@@ -139,6 +140,9 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
         "node",
         "entry",
         "broadcast",
+        "streams",
+        "stream_of",
+        "fragment",
     ] {
         unit.names.fresh(name);
     }
@@ -153,6 +157,7 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
         let given = options.params.get(id.index()).cloned().flatten();
         given.or_else(|| image.module.params[id.index()].default.clone())
     };
+    let streams = stream::table(image, &native);
     let values = unit.param_places().values(&value);
     let entries = if options.constant_entries {
         Vec::new()
@@ -163,9 +168,14 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
     items.push(metadata(&unit));
     items.push(Item::Parser(parser(options)));
     items.push(Item::Control(verify()));
-    items.push(Item::Control(ingress(
-        &unit, options, stage, actions, bound, values,
-    )));
+    let parts = Parts {
+        stage,
+        lambdas: actions,
+        bound,
+        values,
+        streams,
+    };
+    items.push(Item::Control(ingress(&unit, options, parts)));
     items.extend(tail());
     Ok(Output {
         program: Program { items },
@@ -199,6 +209,12 @@ fn lambdas(unit: &mut Unit<'_>) -> Lambdas {
             refused.push(None);
             continue;
         }
+        if lambda.stream
+            && let Err(refusal) = stream::check(image, index)
+        {
+            refused.push(Some(refusal));
+            continue;
+        }
         // What a refused lambda has declared goes with it.
         let before = unit.clone();
         let name = unit.names.fresh(&image.entry_name(index));
@@ -220,10 +236,8 @@ fn lambdas(unit: &mut Unit<'_>) -> Lambdas {
 fn bindings(unit: &mut Unit<'_>, native: &[bool]) -> Result<Vec<(usize, Action)>, Refusal> {
     let image = unit.image;
     let mut actions = Vec::new();
-    for index in 0..image.entries.len() {
-        if !native[index] || image.entries[index].bindings.is_empty() {
-            continue;
-        }
+    let bound = image.entries.iter().zip(native).enumerate();
+    for (index, (_, _)) in bound.filter(|(_, (entry, native))| **native && !entry.bindings.is_empty()) {
         let body = unit.bind(index)?;
         let name = unit.names.fresh(&format!("bind_{}", image.entry_name(index)));
         actions.push((
@@ -401,16 +415,26 @@ fn by_entry(name: &str, actions: &[(usize, Action)]) -> Table {
     }
 }
 
-fn ingress(
-    unit: &Unit<'_>,
-    options: &Options,
+/// What the ingress control is made of.
+struct Parts {
     stage: Lowered,
     lambdas: Vec<(usize, Action)>,
     bound: Vec<(usize, Action)>,
     values: Vec<Expr>,
-) -> Control {
+    streams: Vec<Local>,
+}
+
+fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
+    let Parts {
+        stage,
+        lambdas,
+        bound,
+        values,
+        streams,
+    } = parts;
     let mut request = Vec::new();
-    let mut locals = Vec::new();
+    let mut locals = streams;
+    let has_streams = !locals.is_empty();
     let mut names = std::collections::BTreeSet::new();
     let mut unique = |actions: &[(usize, Action)]| -> Vec<Local> {
         let new = actions
@@ -463,14 +487,14 @@ fn ingress(
     let mut all = registers(unit, options, &locals);
     all.extend(around);
     all.extend(locals);
-    control("Ingress", true, all, apply(request))
+    control("Ingress", true, all, apply(request, has_streams))
 }
 
-fn apply(request: Vec<Stmt>) -> Vec<Stmt> {
+fn apply(request: Vec<Stmt>, streams: bool) -> Vec<Stmt> {
     let sent = Expr::path("hdr.packet_out.isValid").call(Vec::new());
     let as_it_is = Expr::path("hdr.packet_out.port").binary(Binary::Ne, Expr::name("INJECT"));
     let port = Expr::path("hdr.packet_out.port").cast(bit(9));
-    let mut rest = vec![wire::rules(request)];
+    let mut rest = vec![wire::rules(request, streams)];
     rest.extend(wire::ends());
     vec![Stmt::If(
         sent.binary(Binary::AndAnd, as_it_is),

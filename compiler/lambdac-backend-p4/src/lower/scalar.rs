@@ -45,7 +45,7 @@ pub(super) fn in_range(on: &Expr, width: u32, &(low, high): &SwitchRange) -> Exp
         return match (holds(0), holds(1)) {
             (true, true) => Expr::Bool(true),
             (false, true) => on.clone(),
-            (true, false) => on.clone().not(),
+            (true, false) => on.clone().negated(),
             (false, false) => Expr::Bool(false),
         };
     }
@@ -65,11 +65,11 @@ pub(super) fn compare(op: CmpOp, width: u32, a: Expr, b: Expr) -> Expr {
         return match op {
             CmpOp::Eq => a.binary(Binary::Eq, b),
             CmpOp::Ne => a.binary(Binary::Ne, b),
-            CmpOp::Ult => a.not().binary(Binary::AndAnd, b),
-            CmpOp::Ule => a.not().binary(Binary::OrOr, b),
+            CmpOp::Ult => a.negated().binary(Binary::AndAnd, b),
+            CmpOp::Ule => a.negated().binary(Binary::OrOr, b),
             // The one that is set is -1.
-            CmpOp::Slt => a.binary(Binary::AndAnd, b.not()),
-            CmpOp::Sle => a.binary(Binary::OrOr, b.not()),
+            CmpOp::Slt => a.binary(Binary::AndAnd, b.negated()),
+            CmpOp::Sle => a.binary(Binary::OrOr, b.negated()),
         };
     }
     let (op, a, b) = match op {
@@ -108,7 +108,7 @@ fn one_bit(op: BinOp, a: Expr, b: Expr) -> Expr {
             a.binary(Binary::AndAnd, b)
         }
         BinOp::Or | BinOp::UMax | BinOp::SMin => a.binary(Binary::OrOr, b),
-        BinOp::URem | BinOp::SRem => a.binary(Binary::AndAnd, b.not()),
+        BinOp::URem | BinOp::SRem => a.binary(Binary::AndAnd, b.negated()),
         BinOp::Shl | BinOp::LShr | BinOp::AShr => a,
     }
 }
@@ -152,7 +152,7 @@ impl Code<'_, '_> {
     fn shift(&mut self, op: BinOp, width: u32, by: u32, a: Expr, b: Expr) -> Expr {
         if width == 1 {
             let zero = match by {
-                1 => b.not(),
+                1 => b.negated(),
                 _ => b.binary(Binary::Eq, Expr::bits(by, 0)),
             };
             return match op {
@@ -267,7 +267,7 @@ impl Code<'_, '_> {
             body,
         }));
         let nothing = b.binary(Binary::Eq, zero(width));
-        self.push(Stmt::If(nothing.clone().not(), vec![divide], Vec::new()));
+        self.push(Stmt::If(nothing.clone().negated(), vec![divide], Vec::new()));
         let rest = nothing.select(a, rest.cast(Type::Bit(width)));
         (quotient, rest)
     }
@@ -285,7 +285,7 @@ impl Code<'_, '_> {
             Some(value) => {
                 let value = lambdac_mir::sign_extend(value, width as u8);
                 let differ = if value < 0 {
-                    below.clone().not()
+                    below.clone().negated()
                 } else {
                     below.clone()
                 };

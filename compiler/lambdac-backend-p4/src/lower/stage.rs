@@ -146,7 +146,7 @@ impl<'m> Stage<'_, 'm> {
     ) -> Result<Vec<Stmt>, Refusal> {
         let (then, other) = (self.way(then)?, self.way(other)?);
         before.push(match (then.is_empty(), &cond) {
-            (true, _) if !other.is_empty() => Stmt::If(cond.not(), other, Vec::new()),
+            (true, _) if !other.is_empty() => Stmt::If(cond.negated(), other, Vec::new()),
             _ => Stmt::If(cond, then, other),
         });
         Ok(before)
@@ -287,7 +287,7 @@ impl<'m> Stage<'_, 'm> {
             Cond::True => simple(Expr::Bool(true)),
             Cond::Not(inner) => {
                 let (before, expr) = self.cond(inner)?;
-                Ok((before, expr.not()))
+                Ok((before, expr.negated()))
             }
             Cond::All(items) => self.several(items, true),
             Cond::Any(items) => self.several(items, false),
@@ -349,7 +349,11 @@ impl<'m> Stage<'_, 'm> {
         for (mut before, expr) in parts.into_iter().rev() {
             before.push(Stmt::Assign(holds.clone(), expr));
             if !stmts.is_empty() {
-                let on = if all { holds.clone() } else { holds.clone().not() };
+                let on = if all {
+                    holds.clone()
+                } else {
+                    holds.clone().negated()
+                };
                 before.push(Stmt::If(on, stmts, Vec::new()));
             }
             stmts = before;

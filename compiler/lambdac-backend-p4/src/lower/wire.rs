@@ -53,9 +53,10 @@ fn is(place: &str, op: Binary, value: Expr) -> Expr {
 }
 
 /// The rules, one after the other; then what is done with a request.
-pub(super) fn rules(request: Vec<Stmt>) -> Stmt {
+/// `streams`: some workloads are streams, whose packets are answered one by one.
+pub(super) fn rules(request: Vec<Stmt>, streams: bool) -> Stmt {
     let drop = || vec![set("verdict", Expr::name(verdict::DROP))];
-    let not = |place: &str| path(place).method("isValid", Vec::new()).not();
+    let not = |place: &str| path(place).method("isValid", Vec::new()).negated();
     let hit = |table: &str| path(table).method("apply", Vec::new()).member("hit");
     let apart = |a: Expr, b: Expr| a.binary(Binary::Ne, b);
     let frame = long(ETHERNET).binary(Binary::Add, widened("hdr.ipv4.total_length"));
@@ -69,7 +70,7 @@ pub(super) fn rules(request: Vec<Stmt>) -> Stmt {
             not("hdr.udp"),
             Vec::new(),
         ),
-        ("not to us", hit("listen").not(), Vec::new()),
+        ("not to us", hit("listen").negated(), Vec::new()),
         (
             "a frame that ends before its packet",
             is("std.packet_length", Binary::Lt, frame),
@@ -135,18 +136,58 @@ pub(super) fn rules(request: Vec<Stmt>) -> Stmt {
             several.clone().binary(Binary::AndAnd, empty),
             drop(),
         ),
-        (
-            "a message of several packets",
-            several,
-            vec![set("reason", Expr::name(reason::ON_HOST))],
-        ),
     ];
-    let mut rest = request;
+    let mut rest = whole(request, several, streams);
     for (what, cond, mut then) in rules.into_iter().rev() {
         then.insert(0, Stmt::Comment(what.to_owned()));
         rest = vec![Stmt::If(cond, then, rest)];
     }
     rest.pop().unwrap_or(Stmt::Break)
+}
+
+/// What is done with a well-formed packet: requests of several packets are the host's, but for streams, whose packets
+/// have a length that the workload says.
+fn whole(request: Vec<Stmt>, several: Expr, streams: bool) -> Vec<Stmt> {
+    let on_host = || {
+        vec![
+            Stmt::Comment("a message of several packets".to_owned()),
+            set("reason", Expr::name(reason::ON_HOST)),
+        ]
+    };
+    if !streams {
+        return vec![Stmt::If(several, on_host(), request)];
+    }
+    let drop = |why: &str| {
+        vec![
+            Stmt::Comment(why.to_owned()),
+            set("verdict", Expr::name(verdict::DROP)),
+        ]
+    };
+    let over = path("hdr.lambda.length").binary(Binary::Gt, path("meta.fragment"));
+    let next = is("hdr.lambda.fragment", Binary::Add, Expr::bits(16, 1));
+    let middle = next.binary(Binary::Lt, path("hdr.lambda.fragments"));
+    let short = path("hdr.lambda.length").binary(Binary::Lt, path("meta.fragment"));
+    let hit = path("streams").method("apply", Vec::new()).member("hit");
+    let flag = Stmt::Var(Type::Bool, "stream".to_owned(), Some(hit));
+    let is_stream = || Expr::name("stream");
+    vec![
+        flag,
+        Stmt::If(
+            is_stream().binary(Binary::AndAnd, over),
+            drop("a length beyond the workload's"),
+            vec![Stmt::If(
+                is_stream()
+                    .binary(Binary::AndAnd, middle)
+                    .binary(Binary::AndAnd, short),
+                drop("a short fragment before the last"),
+                vec![Stmt::If(
+                    is_stream().negated().binary(Binary::AndAnd, several),
+                    on_host(),
+                    request,
+                )],
+            )],
+        ),
+    ]
 }
 
 /// What becomes of the packet in the end.
@@ -158,7 +199,10 @@ pub(super) fn ends() -> Vec<Stmt> {
         Stmt::If(
             too_large(),
             vec![Stmt::If(
-                path("trusted").method("apply", Vec::new()).member("hit").not(),
+                path("trusted")
+                    .method("apply", Vec::new())
+                    .member("hit")
+                    .negated(),
                 fail(status::TOO_LARGE),
                 Vec::new(),
             )],

@@ -515,7 +515,7 @@ impl Parser {
     fn primary(&mut self) -> Result<Expr> {
         let line = self.line();
         let kind = match self.next() {
-            Token::Name(name) if name == "true" || name == "false" => Kind::Bool,
+            Token::Name(name) if name == "true" || name == "false" => Kind::Bool(name == "true"),
             Token::Name(name) => Kind::Name(name),
             Token::Number(width, bytes) => Kind::Number(width, bytes),
             Token::Text(_) => Kind::Text,

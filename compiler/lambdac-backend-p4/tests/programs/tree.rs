@@ -25,7 +25,7 @@ pub struct Expr {
 
 #[derive(Clone, Debug)]
 pub enum Kind {
-    Bool,
+    Bool(bool),
     Number(Option<u32>, Vec<u8>),
     Text,
     Name(String),
@@ -73,8 +73,11 @@ pub struct Table {
     pub keys: Vec<(Expr, String)>,
     pub actions: Vec<String>,
     pub default: (String, Vec<Expr>),
-    pub entries: Vec<(Vec<Expr>, String, Vec<Expr>)>,
+    pub entries: Vec<Entry>,
 }
+
+/// Patterns, an action, and its data.
+pub type Entry = (Vec<Expr>, String, Vec<Expr>);
 
 #[derive(Clone, Debug)]
 pub enum Local {

@@ -75,7 +75,7 @@ impl Checker {
             }
             Item::Header(name, fields) => {
                 let bits: u32 = fields.iter().map(|field| width(&field.ty)).sum();
-                if bits % 8 != 0 {
+                if !bits.is_multiple_of(8) {
                     return Err(format!("header {name} has {bits} bits"));
                 }
                 self.headers.insert(name.clone());
@@ -347,7 +347,7 @@ impl Checker {
     fn ty(&mut self, expr: &Expr) -> Result<Type> {
         let line = expr.line;
         match &expr.kind {
-            Kind::Bool => Ok(Type::Bool),
+            Kind::Bool(_) => Ok(Type::Bool),
             Kind::Number(None, _) => Ok(Type::Number),
             Kind::Number(Some(width), bytes) => fits(*width, bytes, line),
             Kind::Text => Ok(Type::Text),
