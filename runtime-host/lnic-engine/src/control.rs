@@ -11,6 +11,7 @@ use crate::error::ControlError;
 use crate::image::Workload;
 use crate::objects::{ObjectData, ObjectState, read_cells};
 use crate::params::parse_scalar;
+use crate::sign::{Sign, Signs};
 use crate::table::{Row, Table};
 
 /// A value for people and machines.
@@ -18,6 +19,8 @@ use crate::table::{Row, Table};
 pub enum Tree {
     /// A number.
     Int(u64),
+    /// A number below 0.
+    Negative(i64),
     /// Bytes of a byte string, array of bytes or key.
     Bytes(Vec<u8>),
     /// Elements, or fields in order.
@@ -60,7 +63,7 @@ impl Workload {
         let Some(dump) = state.dump(now) else {
             return Err(ControlError::IsTable(object.into()));
         };
-        find(state.kind(), &dump, path).ok_or_else(|| ControlError::NoElement {
+        find(state, &dump, path).ok_or_else(|| ControlError::NoElement {
             object: object.into(),
             path: path.join("."),
         })
@@ -74,7 +77,7 @@ impl Workload {
         let Some(state) = self.objects.find(object) else {
             return Err(ControlError::NoObject(object.into()));
         };
-        find(state.kind(), dump, path).ok_or_else(|| ControlError::NoElement {
+        find(state, dump, path).ok_or_else(|| ControlError::NoElement {
             object: object.into(),
             path: path.join("."),
         })
@@ -124,56 +127,60 @@ impl ObjectState {
     }
 }
 
-impl From<&Data> for Tree {
-    fn from(data: &Data) -> Self {
+impl Tree {
+    fn of(data: &Data, sign: &Sign) -> Self {
         match data {
-            Data::Int(value) => Self::Int(*value),
+            Data::Int(value) => sign.negative(*value).map_or(Self::Int(*value), Self::Negative),
             Data::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
-            Data::List(items) => Self::List(items.iter().map(Self::from).collect()),
-        }
-    }
-}
-
-impl From<&StateDump> for Tree {
-    fn from(dump: &StateDump) -> Self {
-        match dump {
-            StateDump::Value(data) => data.into(),
-            StateDump::Counters(values) => Self::List(values.iter().copied().map(Self::Int).collect()),
-            StateDump::Entries(entries) => {
-                let pair = |(key, value): &(Vec<Data>, Data)| {
-                    Self::Map(vec![("key".into(), parts(key)), ("value".into(), value.into())])
-                };
-                Self::List(entries.iter().map(pair).collect())
+            Data::List(items) => {
+                let items = items.iter().enumerate();
+                Self::List(
+                    items
+                        .map(|(index, item)| Self::of(item, sign.at(index)))
+                        .collect(),
+                )
             }
         }
+    }
+
+    fn of_entries(entries: &[(Vec<Data>, Data)], signs: &Signs) -> Self {
+        let pair = |(key, value): &(Vec<Data>, Data)| {
+            let value = Self::of(value, &signs.value);
+            Self::Map(vec![("key".into(), parts(key, signs)), ("value".into(), value)])
+        };
+        Self::List(entries.iter().map(pair).collect())
     }
 }
 
 /// A key of one part as that part, else as a list.
-fn parts(key: &[Data]) -> Tree {
-    match key {
-        [one] => one.into(),
-        many => Tree::List(many.iter().map(Tree::from).collect()),
+fn parts(key: &[Data], signs: &Signs) -> Tree {
+    let mut trees = key
+        .iter()
+        .enumerate()
+        .map(|(index, part)| Tree::of(part, signs.part(index)));
+    match key.len() {
+        1 => trees.next().unwrap_or(Tree::List(Vec::new())),
+        _ => Tree::List(trees.collect()),
     }
 }
 
 /// What a path leads to in an object's content.
-fn find(kind: &ObjectKind, dump: &StateDump, path: &[&str]) -> Option<Tree> {
+fn find(object: &ObjectState, dump: &StateDump, path: &[&str]) -> Option<Tree> {
     match dump {
-        StateDump::Value(data) => walk(data, path),
-        StateDump::Counters(values) => counter(kind, values, path),
-        StateDump::Entries(entries) => entry(kind, entries, path),
+        StateDump::Value(data) => walk(data, &object.signs().value, path),
+        StateDump::Counters(values) => counter(object.kind(), values, path),
+        StateDump::Entries(entries) => entry(object, entries, path),
     }
 }
 
-fn walk(data: &Data, path: &[&str]) -> Option<Tree> {
+fn walk(data: &Data, sign: &Sign, path: &[&str]) -> Option<Tree> {
     let Some((first, rest)) = path.split_first() else {
-        return Some(data.into());
+        return Some(Tree::of(data, sign));
     };
     let index: usize = first.parse().ok()?;
     match data {
-        Data::List(items) => walk(items.get(index)?, rest),
-        Data::Bytes(bytes) => walk(&Data::Int((*bytes.get(index)?).into()), rest),
+        Data::List(items) => walk(items.get(index)?, sign.at(index), rest),
+        Data::Bytes(bytes) => walk(&Data::Int((*bytes.get(index)?).into()), &Sign::None, rest),
         Data::Int(_) => None,
     }
 }
@@ -188,30 +195,34 @@ fn counter(kind: &ObjectKind, values: &[u64], path: &[&str]) -> Option<Tree> {
     }
 }
 
-fn entry(kind: &ObjectKind, entries: &[(Vec<Data>, Data)], path: &[&str]) -> Option<Tree> {
-    let (ObjectKind::Lru { key, .. } | ObjectKind::Map { key, .. }) = kind else {
+fn entry(object: &ObjectState, entries: &[(Vec<Data>, Data)], path: &[&str]) -> Option<Tree> {
+    let (ObjectKind::Lru { key, .. } | ObjectKind::Map { key, .. }) = object.kind() else {
         return None;
     };
     if path.is_empty() {
-        return Some((&StateDump::Entries(entries.to_vec())).into());
+        return Some(Tree::of_entries(entries, object.signs()));
     }
     let (wanted, rest) = (path.get(..key.len())?, &path[key.len()..]);
-    let texts = key
-        .iter()
-        .zip(wanted)
-        .map(|(part, text)| key_part(*part, &Tree::Text((*text).into())));
+    let texts = key.iter().zip(wanted).enumerate().map(|(index, (part, text))| {
+        key_part(*part, object.signs().part(index), &Tree::Text((*text).into()))
+    });
     let wanted = texts.collect::<Result<Vec<_>, _>>().ok()?;
     let found = entries.iter().find(|(key, _)| *key == wanted)?;
-    walk(&found.1, rest)
+    walk(&found.1, &object.signs().value, rest)
 }
 
 /// Reads an integer or bytes for a key part. Text is a number as the language writes it, or bytes: as they are, or in
 /// hexadecimal after `0x`; bytes that are fewer than the part's are followed by zeros.
-fn key_part(part: KeyPart, tree: &Tree) -> Result<Data, String> {
+fn key_part(part: KeyPart, sign: &Sign, tree: &Tree) -> Result<Data, String> {
+    let signed = matches!(sign, Sign::Signed(_));
     match (part, tree) {
-        (KeyPart::Scalar(width), Tree::Int(value)) if *value <= layout::mask(width) => Ok(Data::Int(*value)),
-        (KeyPart::Scalar(width), Tree::Int(value)) => Err(format!("{value} is out of range of u{width}")),
-        (KeyPart::Scalar(width), Tree::Text(text)) => parse_scalar(width, false, text).map(Data::Int),
+        (KeyPart::Scalar(width), Tree::Int(value)) => {
+            parse_scalar(width, signed, &value.to_string()).map(Data::Int)
+        }
+        (KeyPart::Scalar(width), Tree::Negative(value)) => {
+            parse_scalar(width, signed, &value.to_string()).map(Data::Int)
+        }
+        (KeyPart::Scalar(width), Tree::Text(text)) => parse_scalar(width, signed, text).map(Data::Int),
         (KeyPart::Bytes(len), tree) => {
             let mut bytes = bytes_of(tree)?;
             if bytes.len() > len as usize {
@@ -238,7 +249,7 @@ fn bytes_of(tree: &Tree) -> Result<Vec<u8>, String> {
                 _ => Err("a byte is expected".to_owned()),
             })
             .collect(),
-        Tree::Int(_) | Tree::Map(_) => Err("a byte string is expected".into()),
+        Tree::Int(_) | Tree::Negative(_) | Tree::Map(_) => Err("a byte string is expected".into()),
     }
 }
 
@@ -253,9 +264,9 @@ fn from_hex(hex: &str) -> Option<Vec<u8>> {
 }
 
 /// Reads a value of a shape.
-fn value_of(shape: &Shape, tree: &Tree) -> Result<Data, String> {
+fn value_of(shape: &Shape, sign: &Sign, tree: &Tree) -> Result<Data, String> {
     match (shape, tree) {
-        (Shape::Scalar(width), tree) => key_part(KeyPart::Scalar(*width), tree),
+        (Shape::Scalar(width), tree) => key_part(KeyPart::Scalar(*width), sign, tree),
         (Shape::Bytes(capacity), tree) => {
             let bytes = bytes_of(tree)?;
             if bytes.len() > *capacity as usize {
@@ -271,14 +282,15 @@ fn value_of(shape: &Shape, tree: &Tree) -> Result<Data, String> {
             Ok(Data::Bytes(bytes.into()))
         }
         (Shape::Array(element, count), Tree::List(items)) if items.len() == *count as usize => {
-            let items = items.iter().map(|item| value_of(element, item));
+            let items = items.iter().map(|item| value_of(element, sign.at(0), item));
             Ok(Data::List(items.collect::<Result<Vec<_>, _>>()?.into()))
         }
         (Shape::Struct(fields), Tree::List(items)) if items.len() == fields.len() => {
             let items = fields
                 .iter()
                 .zip(items)
-                .map(|(field, item)| value_of(field, item));
+                .enumerate()
+                .map(|(index, (field, item))| value_of(field, sign.at(index), item));
             Ok(Data::List(items.collect::<Result<Vec<_>, _>>()?.into()))
         }
         (Shape::Array(_, count), _) => Err(format!("a list of {count} elements is expected")),
@@ -324,7 +336,8 @@ impl Table {
         };
         Ok(Row {
             key: self.parse_key_members(member("key"), member("mask"), member("prefix"))?,
-            value: value_of(self.value(), value).map_err(|reason| bad("value", reason))?,
+            value: value_of(self.value(), &self.signs().value, value)
+                .map_err(|reason| bad("value", reason))?,
             priority,
         })
     }
@@ -373,11 +386,11 @@ impl Table {
         let key = key.ok_or_else(|| bad("key", "is missing"))?;
         match (self.kind(), mask) {
             (TableKind::Exact, _) | (TableKind::Ternary, None) => {
-                Ok(EntryKey::Exact(self.key_data("key", key)?))
+                Ok(EntryKey::Exact(self.key_data("key", key, self.signs())?))
             }
             (TableKind::Ternary, Some(mask)) => Ok(EntryKey::Masked(
-                self.key_data("key", key)?,
-                self.key_data("mask", mask)?,
+                self.key_data("key", key, self.signs())?,
+                self.key_data("mask", mask, &Signs::none())?,
             )),
             (TableKind::Lpm, _) => self.parse_prefix(key, prefix),
         }
@@ -403,18 +416,22 @@ impl Table {
             (key, None) => (key.clone(), self.key_bits()),
             (_, Some(_)) => return Err(bad("an integer is expected".into())),
         };
-        Ok(EntryKey::Prefix(self.key_data("key", &key)?, len))
+        Ok(EntryKey::Prefix(self.key_data("key", &key, self.signs())?, len))
     }
 
-    fn key_data(&self, what: &str, tree: &Tree) -> Result<Vec<Data>, ControlError> {
+    fn key_data(&self, what: &str, tree: &Tree, signs: &Signs) -> Result<Vec<Data>, ControlError> {
         let bad = |reason: String| ControlError::BadEntry {
             what: what.into(),
             reason,
         };
         match (self.key(), tree) {
-            ([part], tree) => Ok(vec![key_part(*part, tree).map_err(bad)?]),
+            ([part], tree) => Ok(vec![key_part(*part, signs.part(0), tree).map_err(bad)?]),
             (parts, Tree::List(items)) if items.len() == parts.len() => {
-                let data = parts.iter().zip(items).map(|(part, item)| key_part(*part, item));
+                let data = parts
+                    .iter()
+                    .zip(items)
+                    .enumerate()
+                    .map(|(index, (part, item))| key_part(*part, signs.part(index), item));
                 data.collect::<Result<_, _>>().map_err(bad)
             }
             (parts, _) => Err(bad(format!("a list of {} parts is expected", parts.len()))),
@@ -437,18 +454,18 @@ impl Table {
     fn row_tree(&self, row: &Row) -> Tree {
         let mut members = Vec::new();
         match &row.key {
-            EntryKey::Exact(key) => members.push(("key".into(), parts(key))),
+            EntryKey::Exact(key) => members.push(("key".into(), parts(key, self.signs()))),
             EntryKey::Prefix(key, len) => {
-                members.push(("key".into(), parts(key)));
+                members.push(("key".into(), parts(key, self.signs())));
                 members.push(("prefix".into(), Tree::Int((*len).into())));
             }
             EntryKey::Masked(key, mask) => {
-                members.push(("key".into(), parts(key)));
-                members.push(("mask".into(), parts(mask)));
+                members.push(("key".into(), parts(key, self.signs())));
+                members.push(("mask".into(), parts(mask, &Signs::none())));
             }
             EntryKey::Any => members.push(("key".into(), Tree::Text("_".into()))),
         }
-        members.push(("value".into(), (&row.value).into()));
+        members.push(("value".into(), Tree::of(&row.value, &self.signs().value)));
         if self.kind() == TableKind::Ternary {
             members.push(("priority".into(), Tree::Int(row.priority.into())));
         }

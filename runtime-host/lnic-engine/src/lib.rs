@@ -42,6 +42,7 @@ pub mod objects;
 mod params;
 mod runtime;
 mod scratch;
+mod sign;
 mod stream;
 mod table;
 mod words;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use lambdac_backend_host::layout;
-use lambdac_mir::{Data, Module, ObjectKind, Shape};
+use lambdac_mir::{Data, KeyPart, Module, ObjectKind, Shape};
 
 use crate::entries::{Entries, Policy, Sizes};
 use crate::error::{Error, Result};
+use crate::sign::Signs;
 use crate::table::Table;
 use crate::words::Words;
 
@@ -15,6 +16,7 @@ pub struct ObjectState {
     name: Arc<str>,
     decl: Arc<str>,
     kind: ObjectKind,
+    signs: Signs,
     data: ObjectData,
 }
 
@@ -32,8 +34,10 @@ impl ObjectState {
             object: object.name.to_string(),
             reason,
         };
-        let data = make(&object.kind).map_err(fail)?;
+        let signs = signs(object);
+        let data = make(&object.kind, &signs).map_err(fail)?;
         Ok(Self {
+            signs,
             name: object.name.clone(),
             decl: object.decl.clone(),
             kind: object.kind.clone(),
@@ -63,6 +67,11 @@ impl ObjectState {
         &self.kind
     }
 
+    /// The signs of its integers.
+    pub(crate) fn signs(&self) -> &Signs {
+        &self.signs
+    }
+
     pub(crate) fn data(&self) -> &ObjectData {
         &self.data
     }
@@ -88,7 +97,15 @@ impl ObjectState {
 /// The most bytes that the entries of one object may take.
 const MAX_ENTRIES_BYTES: u64 = 8 << 30;
 
-fn make(kind: &ObjectKind) -> std::result::Result<ObjectData, String> {
+fn signs(object: &lambdac_mir::Object) -> Signs {
+    let key: &[KeyPart] = match &object.kind {
+        ObjectKind::Lru { key, .. } | ObjectKind::Map { key, .. } | ObjectKind::Table { key, .. } => key,
+        ObjectKind::Value { .. } | ObjectKind::Counter { .. } => &[],
+    };
+    Signs::of(&object.decl, key)
+}
+
+fn make(kind: &ObjectKind, signs: &Signs) -> std::result::Result<ObjectData, String> {
     let text = |error: lambdac_backend_host::Error| error.to_string();
     Ok(match kind {
         ObjectKind::Value { shape, init } => {
@@ -119,7 +136,7 @@ fn make(kind: &ObjectKind) -> std::result::Result<ObjectData, String> {
             entries,
         } => {
             layout::key_bytes(key).map_err(text)?;
-            let table = Table::new(*kind, key, value, *capacity, entries);
+            let table = Table::new(*kind, key, value, *capacity, entries, signs);
             ObjectData::Table(table.map_err(|error| error.to_string())?.into())
         }
     })

@@ -10,6 +10,7 @@ use lambdac_backend_host::layout;
 use lambdac_mir::{Data, EntryKey, KeyPart, Shape, TableEntry, TableKind};
 
 use crate::error::ControlError;
+use crate::sign::Signs;
 
 /// An entry as the control plane sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub struct Table {
     kind: TableKind,
     key: Vec<KeyPart>,
     value: Shape,
+    signs: Signs,
     capacity: usize,
     current: ArcSwap<Snapshot>,
     /// Orders writers, who build on what is there.
@@ -65,11 +67,13 @@ impl Table {
         value: &Shape,
         capacity: u32,
         entries: &[TableEntry],
+        signs: &Signs,
     ) -> Result<Self, ControlError> {
         let table = Self {
             kind,
             key: key.to_vec(),
             value: value.clone(),
+            signs: signs.clone(),
             capacity: capacity as usize,
             current: ArcSwap::from_pointee(Snapshot {
                 rows: Vec::new(),
@@ -100,6 +104,11 @@ impl Table {
     /// The value's structure.
     pub fn value(&self) -> &Shape {
         &self.value
+    }
+
+    /// The signs of its integers.
+    pub(crate) fn signs(&self) -> &Signs {
+        &self.signs
     }
 
     /// How many entries it can hold.
@@ -412,6 +421,7 @@ mod tests {
             &Shape::Scalar(8),
             8,
             &[],
+            &Signs::none(),
         )
         .unwrap();
         let rows = rows.iter().map(|(key, value)| Row {

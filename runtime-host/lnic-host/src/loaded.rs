@@ -98,10 +98,9 @@ impl LoadedImage {
         match object {
             None => {
                 let objects = workload.state(now);
-                let pairs = objects.iter().map(|(name, dump)| {
-                    let tree = read(name, &[]);
-                    (name.clone(), to_json(&tree.unwrap_or_else(|_| dump.into())))
-                });
+                let pairs = objects
+                    .iter()
+                    .filter_map(|(name, _)| Some((name.clone(), to_json(&read(name, &[]).ok()?))));
                 Ok(Value::Object(pairs.collect()))
             }
             Some(object) => {
@@ -294,6 +293,7 @@ fn control_error(error: engine::ControlError) -> ControlError {
 fn to_json(tree: &Tree) -> Value {
     match tree {
         Tree::Int(value) => Value::Number(Number::from(*value)),
+        Tree::Negative(value) => Value::Number(Number::from(*value)),
         Tree::Bytes(bytes) => Value::String(bytes_text(bytes)),
         Tree::Text(text) => Value::String(text.clone()),
         Tree::List(items) => Value::Array(items.iter().map(to_json).collect()),
@@ -316,10 +316,11 @@ fn bytes_text(bytes: &[u8]) -> String {
 fn from_json(value: &Value) -> Result<Tree, ControlError> {
     let invalid = |what: &str| Err(ControlError::Invalid(format!("{what} is no part of an entry")));
     match value {
-        Value::Number(number) => match number.as_u64() {
-            Some(number) => Ok(Tree::Int(number)),
-            // Signed values are given as negative numbers or as text.
-            None => Ok(Tree::Text(number.to_string())),
+        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(number), _) => Ok(Tree::Int(number)),
+            (None, Some(number)) => Ok(Tree::Negative(number)),
+            // It is no integer of any width, which is said where one is read.
+            (None, None) => Ok(Tree::Text(number.to_string())),
         },
         Value::Bool(flag) => Ok(Tree::Int(u64::from(*flag))),
         Value::String(text) => Ok(Tree::Text(text.clone())),

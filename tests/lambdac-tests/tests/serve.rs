@@ -323,6 +323,47 @@ fn state_is_read_from_outside() {
     assert_eq!(worker.fetch("DELETE", "/system/state/counter", b"").status, 405);
 }
 
+const SIGNED: &str = "workload signed;
+struct Pair { a: i8, b: u16 }
+state n: i32 = -5;
+state pair: [Pair; 2];
+state last: map<i16, i64>(8);
+table offsets: exact<i32, i16>(4);
+lambda signed(req: [u8; 1]) -> [u8; 1] {
+    pair[1].a = -2;
+    let stored = last.insert(-9, -10);
+    let offset = offsets.get(-5) else { reply [0]; };
+    if !stored || offset != -3 || n != -5 { reply [1]; }
+    reply [2];
+}
+";
+
+#[test]
+fn signed_integers_have_their_sign_in_the_control_plane() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("signed.lnic");
+    std::fs::write(&file, SIGNED).unwrap();
+    let worker = Worker::start(&[&file.display().to_string()], &[]);
+    let path = "/system/tables/signed.offsets";
+    let rows = json!([{"key": -5, "value": -3}, {"key": "-2147483648", "value": 7}]);
+    assert_eq!(worker.fetch("PUT", path, rows.to_string().as_bytes()).status, 204);
+    let wide = json!([{"key": 4_294_967_291_u64, "value": 1}]);
+    assert_eq!(worker.fetch("PUT", path, wide.to_string().as_bytes()).status, 400);
+    let rows = worker.fetch("GET", path, b"").json();
+    assert_eq!(
+        rows,
+        json!([{"key": -5, "value": -3}, {"key": -2_147_483_648_i64, "value": 7}])
+    );
+    assert_eq!(worker.call("signed", b"x").body, [2]);
+    let state = worker.fetch("GET", "/system/state/signed", b"").json();
+    let expected = json!({"n": -5, "pair": [[0, 0], [-2, 0]], "last": [{"key": -9, "value": -10}]});
+    assert_eq!(state, expected);
+    for (place, value) in [("last/-9", -10), ("pair/1.0", -2)] {
+        let answer = worker.fetch("GET", &format!("/system/state/signed/{place}"), b"");
+        assert_eq!(answer.json(), json!(value), "{place}");
+    }
+}
+
 /// A question for the address of a name, and the address in the answer.
 fn resolve(worker: &Worker, name: &str) -> Option<[u8; 4]> {
     let mut query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00".to_vec();
