@@ -8,6 +8,8 @@
 //! - [`Machine`] is an image in such a process: requests go in, endings come out, state can be read. It is to emitted C
 //!   what [`ImageInterp`](lambdac_image::ImageInterp) is to an image, so that both can be held against each other.
 //!
+//! - [`testing`] runs `test` items so.
+//!
 //! A process that says nothing for [`PATIENCE`] is stopped; what a sanitizer says is an error with its text.
 
 #![forbid(unsafe_code)]
@@ -16,6 +18,7 @@ mod elf;
 mod machine;
 mod process;
 mod state;
+pub mod testing;
 mod toolchain;
 
 pub use elf::Sizes;

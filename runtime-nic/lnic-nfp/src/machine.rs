@@ -215,6 +215,8 @@ pub struct Machine {
     process: Process,
     /// Where each workload's stream of `random` stands.
     dice: Vec<u64>,
+    /// The entry that the last call was punted to, where the host runs it.
+    punted: Option<usize>,
 }
 
 impl Machine {
@@ -231,6 +233,7 @@ impl Machine {
             image,
             code,
             process,
+            punted: None,
         })
     }
 
@@ -241,6 +244,21 @@ impl Machine {
     pub fn reset(&mut self, seed: u64) -> Result<()> {
         self.dice.fill(seed);
         self.process.send(b"z")
+    }
+
+    /// Where a workload's stream of `random` stands.
+    pub fn dice(&self, workload: usize) -> u64 {
+        self.dice[workload]
+    }
+
+    /// Puts a workload's stream of `random` somewhere.
+    pub fn set_dice(&mut self, workload: usize, dice: u64) {
+        self.dice[workload] = dice;
+    }
+
+    /// The entry that the last call was punted to, if it ended so and that entry is the host's.
+    pub fn punted(&self) -> Option<usize> {
+        self.punted
     }
 
     /// Sets a parameter, by the workload's name, a dot and its own. One that nothing reads may be gone; so be it.
@@ -348,6 +366,7 @@ impl Machine {
     /// One packet's worth, and what it is punted to.
     fn one(&mut self, way: Way, request: &[u8], packet: &Packet, services: Services<'_>) -> Result<Ending> {
         let mut way = way;
+        self.punted = None;
         for _ in 0..MAX_PUNTS {
             match self.exchange(way, request, packet, services)? {
                 Ended::Of(ending) => return Ok(ending),
