@@ -32,11 +32,6 @@ const INDEX: u16 = 1;
 /// The compilers that are looked for, the first that is found is taken.
 const COMPILERS: [&str; 2] = ["gcc", "clang"];
 
-/// The compiler that units are tested with, if there is one.
-pub fn toolchain() -> Option<Toolchain> {
-    COMPILERS.into_iter().find_map(Toolchain::find)
-}
-
 /// The target that this crate adds to a test run.
 #[derive(Clone, Copy, Debug)]
 pub struct NfpTests;
