@@ -13,7 +13,7 @@ pub struct Target {
     pub builds: bool,
 }
 
-const ALL: [Target; 3] = [
+const ALL: [Target; 5] = [
     Target {
         name: "interp",
         kind: "reference",
@@ -31,6 +31,18 @@ const ALL: [Target; 3] = [
         kind: "nic",
         summary: "eBPF in the driver of any Linux NIC, the host behind it",
         builds: true,
+    },
+    Target {
+        name: "bmv2",
+        kind: "nic",
+        summary: "P4_16 on the reference switch simple_switch: tests, with p4c and the switch on PATH",
+        builds: true,
+    },
+    Target {
+        name: "nfp",
+        kind: "nic",
+        summary: "Micro-C of Netronome's NFP, on a shim off the card: tests, with gcc or clang on PATH",
+        builds: false,
     },
 ];
 

@@ -1,7 +1,10 @@
 //! `lambdac test`
 
+use std::sync::Arc;
+
 use lambdac_driver::diag::Diagnostic;
-use lambdac_driver::testing::{self, Failure, Ran, TestResult};
+use lambdac_driver::mir::Module;
+use lambdac_driver::testing::{self, Failure, Ran, TestResult, TestTarget, TestTargets};
 use lambdac_driver::{CheckedWorkload, Session, targets};
 
 use crate::args::{Format, Test};
@@ -45,12 +48,15 @@ pub fn run(args: &Test, format: Format) -> Result {
     }
 }
 
-/// All that can run here: the built-in ones, and XDP where the machine and the privileges allow it.
+/// All that can run here: the built-in ones, and each of the others where what it needs is there.
 fn default_targets() -> Vec<String> {
-    let xdp = lnic_xdp::probe::check()
-        .is_ok()
-        .then_some(lnic_xdp::testing::NAME);
-    let all = testing::TARGETS.into_iter().chain(xdp);
+    let others = [
+        (lnic_xdp::testing::NAME, lnic_xdp::probe::check().is_ok()),
+        (lnic_nfp::testing::NAME, lnic_nfp::testing::toolchain().is_some()),
+        (lnic_bmv2::testing::NAME, lnic_bmv2::tools::Tools::find().is_ok()),
+    ];
+    let others = others.into_iter().filter(|(_, can)| *can).map(|(name, _)| name);
+    let all = testing::TARGETS.into_iter().chain(others);
     all.map(str::to_owned).collect()
 }
 
@@ -69,7 +75,7 @@ fn run_file(
         &compiled.module,
         targets,
         args.filter.as_deref(),
-        &lnic_xdp::testing::XdpTests,
+        &Nics,
         &mut |ran| {
             let line = line(&ran, tally);
             if let (TestResult::Failed(failures), Ok(())) = (&ran.result, &result) {
@@ -81,6 +87,25 @@ fn run_file(
         },
     );
     result
+}
+
+/// The targets beside the built-in ones.
+struct Nics;
+
+impl TestTargets for Nics {
+    fn load(
+        &self,
+        target: &str,
+        checked: &CheckedWorkload,
+        module: &Arc<Module>,
+    ) -> Option<Box<dyn TestTarget>> {
+        let all: [&dyn TestTargets; 3] = [
+            &lnic_xdp::testing::XdpTests,
+            &lnic_bmv2::testing::Bmv2Tests,
+            &lnic_nfp::testing::NfpTests,
+        ];
+        all.into_iter().find_map(|one| one.load(target, checked, module))
+    }
 }
 
 fn line(ran: &Ran, tally: &mut Tally) -> String {
