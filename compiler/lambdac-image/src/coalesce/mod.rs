@@ -24,11 +24,13 @@
 //! sets no bindings. (4) See [`outline`]. (5) A request is made of its operation, key and value, which the code gets.
 //! Positions of statements and traps on which merged pieces do not agree become unknown.
 
+mod classes;
 mod form;
 mod functions;
 mod lambdas;
 mod outline;
 mod units;
+mod windows;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -21,6 +21,7 @@ use lambdac_mir::{
 };
 
 use super::form::{Form, Group, Site, Values, normal, wrap};
+use super::windows::{Flat, Taken, flatten_code};
 use crate::pass::Context;
 use crate::rename::{IdMut, op_ids};
 use crate::shape::{Id, for_each_loc, hash};
@@ -65,17 +66,6 @@ pub(super) fn run(module: &mut Module, codes: &mut [Code], context: &Context<'_>
         "sequences that stood at {places} places became functions: {made}, {} words fewer",
         before - outliner.words
     )]
-}
-
-/// A region of some code.
-struct Flat<'m> {
-    code: usize,
-    part: usize,
-    /// Its number in the walk over the part.
-    number: usize,
-    region: &'m Region,
-    /// The region and statement that hold it.
-    parent: Option<(usize, usize)>,
 }
 
 /// What a region's statements look like.
@@ -466,104 +456,6 @@ fn of(id: IdMut<'_>) -> Id {
         IdMut::Service(id) => Id::Service(*id),
         IdMut::Func(id) => Id::Func(*id),
         IdMut::Lambda(id) => Id::Lambda(*id),
-    }
-}
-
-fn flatten_code<'m>(code: usize, lambda: &'m Lambda, flats: &mut Vec<Flat<'m>>) {
-    for (part, entered) in lambda.parts.iter().enumerate() {
-        let mut number = 0;
-        flatten(&entered.region, (code, part), None, &mut number, flats);
-    }
-}
-
-fn flatten<'m>(
-    region: &'m Region,
-    (code, part): (usize, usize),
-    parent: Option<(usize, usize)>,
-    number: &mut usize,
-    flats: &mut Vec<Flat<'m>>,
-) {
-    let own = flats.len();
-    flats.push(Flat {
-        code,
-        part,
-        number: *number,
-        region,
-        parent,
-    });
-    *number += 1;
-    for (index, stmt) in region.stmts.iter().enumerate() {
-        for inner in stmt.op.regions() {
-            flatten(inner, (code, part), Some((own, index)), number, flats);
-        }
-    }
-}
-
-/// What is in a function already.
-#[derive(Default)]
-struct Taken {
-    /// Statements, by region.
-    stmts: HashSet<(usize, usize)>,
-    /// Whole regions.
-    regions: HashSet<usize>,
-}
-
-/// Something that was taken, and can be given back.
-enum Took {
-    Stmt((usize, usize)),
-    Region(usize),
-}
-
-impl Taken {
-    /// Takes statements of a region, unless some are taken or lie in or around some that are.
-    fn take(&mut self, flats: &[Flat<'_>], flat: usize, stmts: &[usize], undo: &mut Vec<Took>) -> bool {
-        let mut at = flat;
-        if self.regions.contains(&flat) {
-            return false;
-        }
-        while let Some((parent, stmt)) = flats[at].parent {
-            if self.regions.contains(&at) || self.stmts.contains(&(parent, stmt)) {
-                return false;
-            }
-            at = parent;
-        }
-        if stmts.iter().any(|stmt| self.stmts.contains(&(flat, *stmt))) {
-            return false;
-        }
-        // Statements that hold the region are no longer what they were.
-        let mut at = flat;
-        while let Some((parent, stmt)) = flats[at].parent {
-            self.stmt((parent, stmt), undo);
-            at = parent;
-        }
-        stmts.iter().for_each(|stmt| self.stmt((flat, *stmt), undo));
-        for (index, other) in flats.iter().enumerate().skip(flat + 1) {
-            if (other.code, other.part) != (flats[flat].code, flats[flat].part) {
-                break;
-            }
-            let inside = other.parent.is_some_and(|(parent, stmt)| {
-                (parent == flat && stmts.contains(&stmt)) || self.regions.contains(&parent)
-            });
-            if inside && self.regions.insert(index) {
-                undo.push(Took::Region(index));
-            }
-        }
-        true
-    }
-
-    fn stmt(&mut self, stmt: (usize, usize), undo: &mut Vec<Took>) {
-        if self.stmts.insert(stmt) {
-            undo.push(Took::Stmt(stmt));
-        }
-    }
-
-    fn give_back(&mut self, undo: Vec<Took>) {
-        for took in undo {
-            match took {
-                Took::Stmt(stmt) => self.stmts.remove(&stmt),
-                Took::Region(region) => self.regions.remove(&region),
-            };
-        }
     }
 }
 
