@@ -13,12 +13,13 @@
 //!
 //! Code of lambdas that the host runs is not counted.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use lambdac_cost::{Model, ModuleCost, Placement, Shape, fields, object_bytes};
 use lambdac_mir::{Cond, KeyField, Module, Object, ObjectId, ObjectKind, Rule};
 use lambdac_target::Device;
 
+use crate::hash::Set;
 use crate::image::{Call, Image, Leaf, Node, Role, Stage};
 use crate::price::Code;
 use crate::touch::Item;
@@ -172,7 +173,7 @@ fn memory(
     touches: &Touches<'_>,
 ) -> (Vec<u64>, Vec<Vec<u64>>) {
     let placement = image.placement(device);
-    let mut seen: HashSet<Item> = HashSet::new();
+    let mut seen: Set<Item> = Set::default();
     let mut all = vec![0u64; device.memory.len()];
     let by_lambda = sharers.iter().enumerate().map(|(lambda, count)| {
         if *count == 0 {
@@ -305,10 +306,11 @@ impl Count {
         let plumbing = &image.plumbing;
         let on_nic =
             |entry: &usize| plumbing.calls[*entry] != Call::None && image.entries[*entry].on_host.is_none();
-        let used: Vec<usize> = (0..image.entries.len()).filter(on_nic).collect();
+        let is_used: Vec<bool> = (0..image.entries.len()).map(|entry| on_nic(&entry)).collect();
+        let used: Vec<usize> = (0..image.entries.len()).filter(|entry| is_used[*entry]).collect();
         // The host parses what it runs.
         let parsed = plumbing.headers.iter().filter(|header| match header.role {
-            Role::Request(Some(entry)) => used.contains(&entry),
+            Role::Request(Some(entry)) => is_used[entry],
             Role::Request(None) | Role::Packet | Role::Service(_) => true,
         });
         for header in parsed {

@@ -19,6 +19,7 @@ mod coalesce;
 mod cost;
 mod facts;
 mod hand_up;
+mod hash;
 mod image;
 mod interp;
 mod legal;

@@ -5,7 +5,7 @@
 //! that makes the reply's headers, and one, keyed on the kind of packet, that says where packets leave. This is how the
 //! λ-NIC project's unoptimised program is built, and what the passes are measured against.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use lambdac_mir::validate::MAX_ITEMS;
@@ -91,6 +91,8 @@ pub(crate) struct Naive {
     image: Image,
     /// Functions and lambdas so far.
     counts: (usize, usize),
+    /// Numbers of files.
+    files: HashMap<Arc<str>, usize>,
     pool: Pool,
     /// Where each workload's own rules start.
     starts: Vec<(u32, NodeId)>,
@@ -134,6 +136,7 @@ impl Naive {
                 placed: None,
             },
             counts: (0, 0),
+            files: HashMap::new(),
             pool: Pool::default(),
             starts: Vec::new(),
         }
@@ -176,8 +179,8 @@ impl Naive {
     /// The number of a file; libraries are many workloads'.
     fn file(&mut self, name: &Arc<str>) -> u16 {
         let files = &mut self.image.module.files;
-        let at = files.iter().rposition(|other| other == name).unwrap_or_else(|| {
-            files.push(name.clone());
+        let at = *self.files.entry(Arc::clone(name)).or_insert_with(|| {
+            files.push(Arc::clone(name));
             files.len() - 1
         });
         u16::try_from(at).unwrap_or(u16::MAX)

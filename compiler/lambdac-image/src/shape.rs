@@ -4,7 +4,7 @@
 //! kept ([`crate::facts`]). Two pieces of code do the same where they have one shape and what was pulled out of them is
 //! the same once ids are resolved; where constants differ, they do the same but for those.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use lambdac_mir::{
@@ -12,6 +12,7 @@ use lambdac_mir::{
     Value,
 };
 
+use crate::hash::Quick;
 use crate::rename::{IdMut, op_ids, term_ids};
 
 /// An id that code mentions.
@@ -91,9 +92,9 @@ impl Shaped<Lambda> {
     }
 }
 
-/// A hash of the structure.
+/// A hash of the structure. Who finds something by it compares what was found.
 pub(crate) fn hash(of: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = Quick::default();
     of.hash(&mut hasher);
     hasher.finish()
 }

@@ -1,6 +1,6 @@
 //! Lambdas that have one shape: their code stands once, and each gets its own from it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use lambdac_mir::{Base, Lambda, Loc, Op, ParamId, Part, Place, Value};
@@ -8,6 +8,7 @@ use lambdac_mir::{Base, Lambda, Loc, Op, ParamId, Part, Place, Value};
 use super::functions::{Replaced, agree, rewrite, set_locs};
 use super::outline::Code;
 use super::units::{Soft, Units};
+use crate::hash::Map;
 use crate::rename::{IdMut, op_ids, term_ids};
 use crate::shape::{Id, Pulled, Shaped};
 
@@ -80,9 +81,9 @@ impl Class {
             slot.name = Arc::clone(&own.name);
         }
         let pairs = first.ids.iter().zip(&member.ids).filter(|(a, b)| a != b);
-        let ids: HashMap<Id, Id> = pairs.map(|(a, b)| (*a, *b)).collect();
+        let ids: Map<Id, Id> = pairs.map(|(a, b)| (*a, *b)).collect();
         let pairs = (code.constants.iter().zip(&first.soft)).zip(&member.soft);
-        let constants: HashMap<Value, u64> = pairs
+        let constants: Map<Value, u64> = pairs
             .filter(|((_, a), b)| a != b)
             .filter_map(|((value, _), soft)| Some(((*value)?, soft.content().1)))
             .collect();
@@ -111,7 +112,7 @@ impl Class {
     }
 }
 
-fn exchange(id: IdMut<'_>, ids: &HashMap<Id, Id>) {
+fn exchange(id: IdMut<'_>, ids: &Map<Id, Id>) {
     let new = |old: Id| ids.get(&old).copied();
     match id {
         IdMut::Const(id) => {
@@ -157,7 +158,7 @@ fn constants(lambda: &Lambda) -> Vec<Option<Value>> {
 
 /// Constants and parameters become parameters of the image.
 fn bind(parts: &mut [Part], constants: &[Option<Value>], bound: &BTreeMap<usize, ParamId>) {
-    let by_value: HashMap<Value, ParamId> = bound
+    let by_value: Map<Value, ParamId> = bound
         .iter()
         .filter_map(|(number, param)| Some((constants[*number]?, *param)))
         .collect();

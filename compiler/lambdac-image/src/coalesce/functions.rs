@@ -1,10 +1,11 @@
 //! Equal and nearly equal functions of all units become one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use lambdac_mir::{Body, Func, FuncId, FuncParam, Loc, Op, Operand, Region, Stmt, Term, Value};
 
 use super::units::{Soft, Units};
+use crate::hash::Map;
 use crate::shape::{Id, Pulled, Shaped, for_each_loc};
 
 /// Most parameters that a merged function or lambda gets.
@@ -86,7 +87,7 @@ pub(super) fn plan(units: &Units<'_>) -> Plan {
 /// Functions of one shape that mention the same, two and more of them, in the order of their first ones.
 fn groups(units: &Units<'_>, replaced: &Replaced, here: Vec<usize>) -> Vec<Vec<Member>> {
     let mut groups: Vec<Vec<Member>> = Vec::new();
-    let mut by_key: HashMap<(u64, Vec<Id>), Vec<usize>> = HashMap::new();
+    let mut by_key: Map<(u64, Vec<Id>), Vec<usize>> = Map::default();
     for func in here {
         let (unit, shaped) = units.func(func);
         let (hard, soft) = units.resolve(unit, &shaped.pulled, replaced, false);
@@ -110,7 +111,7 @@ impl Plan {
     fn merge(&mut self, units: &Units<'_>, group: Vec<Member>) {
         // Equal ones first: the first stands for all.
         let mut distinct: Vec<(usize, &[Soft], u64)> = Vec::new();
-        let mut by_soft: HashMap<&[Soft], usize> = HashMap::new();
+        let mut by_soft: Map<&[Soft], usize> = Map::default();
         let mut gone: Vec<(usize, usize)> = Vec::new();
         for member in &group {
             match by_soft.get(&member.soft[..]) {
@@ -237,7 +238,7 @@ pub(super) fn set_locs<'r>(regions: impl IntoIterator<Item = &'r mut Region>, lo
 
 /// Constants of a function become its last parameters, one a column.
 fn parameters(func: &mut Func, constants: &[Value], columns: &[Vec<usize>]) {
-    let mut gone: HashMap<Value, Value> = HashMap::new();
+    let mut gone: Map<Value, Value> = Map::default();
     for numbers in columns {
         let first = constants[numbers[0]];
         func.params.push(FuncParam::Scalar(first));

@@ -1,6 +1,6 @@
 //! Equal and nearly equal lambdas of all units become one; those that differ in state have one shape and stay.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use lambdac_mir::{Data, Lambda, LambdaId, Param, ParamId, Shape};
 
@@ -8,6 +8,7 @@ use super::classes::{Class, Member, drop_dead_constants};
 use super::functions::{Columns, MAX_PARAMS, Replaced, agree, columns};
 use super::outline::Code;
 use super::units::{Soft, Units};
+use crate::hash::Map;
 use crate::image::{Binding, Bound, Call, Image};
 use crate::pass::Context;
 use crate::rename::{Rename, closing};
@@ -33,7 +34,7 @@ pub(super) fn plan(image: &mut Image, units: &Units<'_>, replaced: &Replaced, co
         classes: Vec::new(),
         notes: Vec::new(),
     };
-    let mut by_key: HashMap<(u64, Vec<Id>), Vec<Vec<Member>>> = HashMap::new();
+    let mut by_key: Map<(u64, Vec<Id>), Vec<Vec<Member>>> = Map::default();
     let mut order = Vec::new();
     let mut left = Vec::new();
     for (lambda, still) in still.into_iter().enumerate() {
@@ -175,7 +176,7 @@ impl Plan {
     /// Puts what is left into classes.
     fn classify(&mut self, units: &Units<'_>, left: Vec<Member>, on_nic: &[bool]) {
         type Key = (u64, Vec<Option<Id>>, Vec<usize>, bool);
-        let mut by_key: HashMap<Key, Vec<usize>> = HashMap::new();
+        let mut by_key: Map<Key, Vec<usize>> = Map::default();
         for mut member in left {
             let (_, shaped) = units.lambda(member.lambda);
             let on_nic = on_nic[member.lambda];
@@ -253,7 +254,7 @@ impl Plan {
 
 /// By place: where the same thing was mentioned first.
 fn pattern(ids: &[Id]) -> Vec<usize> {
-    let mut first: HashMap<Id, usize> = HashMap::new();
+    let mut first: Map<Id, usize> = Map::default();
     (ids.iter().enumerate())
         .map(|(place, id)| *first.entry(*id).or_insert(place))
         .collect()

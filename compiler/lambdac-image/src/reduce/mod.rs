@@ -32,7 +32,6 @@ mod sets;
 
 pub(crate) use join::share_pool;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use lambdac_cost::Model;
@@ -40,6 +39,7 @@ use lambdac_mir::{Cond, Dispatch};
 
 use self::part::Part;
 use crate::cost::stage_words;
+use crate::hash::Map;
 use crate::image::{Image, Key, Node, NodeId, Stage};
 use crate::pass::{Context, Pass};
 
@@ -55,7 +55,7 @@ pub(crate) const MATCH_REDUCTION: Pass = Pass {
 const ROUNDS: usize = 3;
 
 /// Parts that were reduced: by what they were, what they became.
-pub(crate) type Reduced = HashMap<Part, Arc<Part>>;
+pub(crate) type Reduced = Map<Part, Arc<Part>>;
 
 fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     let tests = count_tests(image);
@@ -107,7 +107,7 @@ fn parts(image: &mut Image, context: &Context<'_>) -> Vec<(u64, NodeId)> {
         root: NodeId(0),
     };
     let mut rules = Vec::new();
-    let mut starts: HashMap<NodeId, NodeId> = HashMap::new();
+    let mut starts: Map<NodeId, NodeId> = Map::default();
     let all = std::iter::once(at).chain(found.iter().map(|(_, start)| *start));
     for start in all {
         if starts.contains_key(&start) {
@@ -216,7 +216,7 @@ pub(crate) fn quiet(image: &Image) -> Vec<bool> {
 pub(crate) fn fold(stage: &mut Stage, quiet: &[bool]) {
     let reached = reached(stage);
     let mut numbers: Vec<NodeId> = vec![NodeId(0); stage.nodes.len()];
-    let mut known: HashMap<Node, NodeId> = HashMap::new();
+    let mut known: Map<Node, NodeId> = Map::default();
     let mut nodes = Vec::new();
     for (index, mut node) in std::mem::take(&mut stage.nodes).into_iter().enumerate() {
         if !reached[index] {

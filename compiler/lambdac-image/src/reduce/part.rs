@@ -5,12 +5,11 @@
 //! canonical form: entries, ids and evaluated conditions are numbered as they come, so that parts that are the same but
 //! for what they lead to are equal, and are reduced once ([`super::Reduced`]).
 
-use std::collections::{HashMap, HashSet};
-
 use lambdac_mir::{Cond, Effects, Func, Loc, ObjectId, Rule, Target};
 
 use super::facts::may_trap;
 use crate::canon::{erase_cond, for_each_func_mut};
+use crate::hash::{Map, Set};
 use crate::image::{Image, Leaf, Node, NodeId, Stage};
 
 /// Rules as a graph with conditions of its own.
@@ -53,8 +52,8 @@ impl Part {
             pool: Vec::new(),
             traps: Vec::new(),
         };
-        let mut numbers: HashMap<NodeId, NodeId> = HashMap::new();
-        let mut conds: HashMap<usize, usize> = HashMap::new();
+        let mut numbers: Map<NodeId, NodeId> = Map::default();
+        let mut conds: Map<usize, usize> = Map::default();
         for at in below(&image.stage, start) {
             let mut node = image.stage.nodes[at.index()].clone();
             node.for_each_successor_mut(&mut |to| *to = numbers[to]);
@@ -194,7 +193,7 @@ fn for_each_table(cond: &mut Cond, f: &mut dyn FnMut(&mut ObjectId)) {
 /// What a node leads to, and the node, lowest first.
 fn below(stage: &Stage, start: NodeId) -> Vec<NodeId> {
     let mut seen: Vec<NodeId> = vec![start];
-    let mut known: HashSet<NodeId> = HashSet::from([start]);
+    let mut known: Set<NodeId> = Set::from_iter([start]);
     let mut at = 0;
     while at < seen.len() {
         let node = &stage.nodes[seen[at].index()];
