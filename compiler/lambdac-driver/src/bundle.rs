@@ -3,7 +3,7 @@
 use lnic_bundle::Files;
 
 use crate::manifest::manifest;
-use crate::{Image, emit, xdp};
+use crate::{Image, bmv2, emit, xdp};
 
 /// Why an artifact could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,9 @@ pub enum Error {
     /// The NIC's code generator refused.
     #[error("xdp: {0}")]
     Xdp(#[from] xdp::Error),
+    /// What stands around lambdas has no P4.
+    #[error("bmv2: {0}")]
+    Bmv2(#[from] bmv2::Error),
 }
 
 /// All files of a bundle. The same image and targets give the same bytes.
@@ -45,6 +48,11 @@ pub fn build(image: &Image, targets: &[String]) -> Result<Files, Error> {
             }
             xdp::NAME => {
                 files.insert("xdp/image.bpf.o".into(), xdp::elf(&xdp::image(image)?)?);
+            }
+            bmv2::NAME => {
+                for (name, text) in bmv2::files(image)? {
+                    files.insert(format!("bmv2/{name}"), text.into_bytes());
+                }
             }
             other => return Err(Error::UnknownTarget(other.to_owned())),
         }

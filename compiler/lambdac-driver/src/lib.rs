@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bmv2;
 pub mod bundle;
 mod deadline;
 pub mod emit;

@@ -8,6 +8,7 @@ use lambdac_mir::{MessageSize, Module};
 use lnic_bundle as bundle;
 
 use crate::Image;
+use crate::bmv2;
 use crate::image::Linked;
 use crate::nic::{Place, Places};
 
@@ -54,8 +55,13 @@ fn workload(linked: &Linked, targets: &[&str]) -> bundle::Workload {
 type ByTarget<'t> = Vec<(&'t str, Option<Places>)>;
 
 fn by_target<'t>(linked: &Linked, targets: &[&'t str]) -> ByTarget<'t> {
-    let places =
-        |name: &str| (name != "host").then(|| Places::of(&linked.compiled.checked, &linked.compiled.module));
+    let compiled = &linked.compiled;
+    let places = |name: &str| match name {
+        "host" => None,
+        // Without places there is no program either, and no bundle.
+        bmv2::NAME => bmv2::places(&compiled.checked, &compiled.module).ok(),
+        _ => Some(Places::of(&compiled.checked, &compiled.module)),
+    };
     targets.iter().map(|&name| (name, places(name))).collect()
 }
 
