@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use lambdac_backend_p4::{self as p4, BY_MATCH, CPU_PORT, Facts, Listen, Options, Output};
 use lambdac_driver::CheckedWorkload;
+use lambdac_driver::bmv2;
 use lambdac_driver::nic::Places;
 use lambdac_driver::testing::values::{answer, meta, param_values, read_place};
 use lambdac_driver::testing::{Failure, HostInstance, HostOutcome, TestResult, TestTarget, TestTargets};
@@ -28,7 +29,7 @@ use crate::switch::Switch;
 use crate::tools::Tools;
 
 /// The name of the target.
-pub const NAME: &str = "bmv2";
+pub const NAME: &str = bmv2::NAME;
 /// The only workload of an image has the first dense index.
 const INDEX: u16 = 1;
 const WORKER: Endpoint = Endpoint {
@@ -137,12 +138,7 @@ pub fn compile(checked: &CheckedWorkload, module: &Arc<Module>) -> Result<Compil
         constant_entries: true,
         params: Vec::new(),
     };
-    let first = p4::program(&image, &options).map_err(|refusal| refusal.to_string())?;
-    let judge = |id: LambdaId| {
-        let refusal = first.refused.get(id.index()).cloned().flatten()?;
-        Some((refusal.code, refusal.reason, refusal.loc))
-    };
-    let places = Places::judged(checked, module, NAME, &judge);
+    let places = bmv2::places(checked, module).map_err(|error| error.to_string())?;
     keep(&mut image, &places);
     let output = p4::program(&image, &options).map_err(|refusal| refusal.to_string())?;
     Ok(Compiled { output, places, id })
@@ -294,7 +290,7 @@ impl OnSwitch {
                 Err(error) => return CallResult::Error(format!("the switch: {error}")),
                 Ok(Answer::Reply(Status::Ok, bytes)) => whole.extend(bytes),
                 Ok(Answer::ToHost(reason, lambda)) => {
-                    return self.to_host(callee, call, (reason, lambda), givens);
+                    return self.passed_up(callee, call, (reason, lambda), givens);
                 }
                 Ok(answer) => {
                     self.answered = true;
@@ -321,7 +317,7 @@ impl OnSwitch {
     }
 
     /// What the switch did not end.
-    fn to_host(
+    fn passed_up(
         &mut self,
         callee: Option<LambdaId>,
         call: &Asked<'_>,
