@@ -11,11 +11,14 @@
 //! 2. **Equal ends.** Neighbouring tests of one field that lead to the same place are one test where one condition says
 //!    both (adjacent ranges become one); tests whose ways are the same go; equal nodes become one.
 //! 3. **The id.** The tables in front become one table with an entry a workload, or a chain of branches where it is short
-//!    and takes fewer words. A long chain of comparisons of one field becomes a table by the same count.
+//!    and takes fewer words. A long chain of comparisons of one field becomes a table by the same count. (Such tables of
+//!    several workloads stay apart, as a table of the stage has one key; so do tables of the control plane, whose entries
+//!    it may change at any time under each one's own name.)
 //! 4. **Around.** Lambdas are called where the stage ends, without a table; one reply epilogue and one table of ways out
 //!    serve all. Replies leave by the port that requests came in by, which is that table's default.
 //!
-//! **Why nothing changes.** A request takes one way through the stage. (1) Facts hold on each way by which a node is
+//! **Why nothing changes.** A request takes one way through the stage, and behind the id through one workload's part, which
+//! does for all requests what it did. (1) Facts hold on each way by which a node is
 //! reached: they come from tests that were passed on it. A test that they decide has the same result when it is left
 //! out, and leaving it out is unseen: conditions have no effects but a trap, and conditions that may trap are left out only
 //! where an equal one was evaluated on the way and did not trap (a condition reads only the packet, constants and tables,
