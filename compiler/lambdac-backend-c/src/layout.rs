@@ -296,6 +296,14 @@ fn listed(key: &[KeyPart], value: &Shape, capacity: u32) -> Option<(Form, u64)> 
     Some((Form::Listed(form), bytes))
 }
 
+/// All of an object's memory as it is at first.
+pub fn initial(object: &Object, order: Order) -> Vec<u8> {
+    let mut memory = contents(object, order);
+    let size = form(object).map_or(0, |(_, size)| size);
+    memory.resize(size as usize, 0);
+    memory
+}
+
 /// What an object's memory holds at first, its trailing zeros left out.
 pub fn contents(object: &Object, order: Order) -> Vec<u8> {
     let Some((form, bytes)) = form(object) else {

@@ -25,6 +25,7 @@ mod lower;
 mod names;
 mod needed;
 mod print;
+mod unread;
 
 use std::sync::Arc;
 

@@ -506,6 +506,17 @@ impl Machine {
         Ok((ended, dice))
     }
 
+    /// The memory of a symbol.
+    fn read(&mut self, index: usize) -> Result<Vec<u8>> {
+        let mut message = vec![b'r'];
+        put32(&mut message, index as u32);
+        self.process.send(&message)?;
+        if self.process.take(1)? != b"m" {
+            return Err(self.process.failed("said something odd"));
+        }
+        self.process.take_bytes()
+    }
+
     /// All state, by name (the workload's, a dot, the object's), entries past their time at `now` left out.
     ///
     /// # Errors
@@ -513,21 +524,17 @@ impl Machine {
     pub fn state(&mut self, now: u64) -> Result<Vec<(Arc<str>, StateDump)>> {
         let image = self.image.clone();
         let mut out = Vec::new();
-        for index in 0..self.code.source.symbols.len() {
-            let SymbolKind::Object(object) = self.code.source.symbols[index].kind else {
-                continue;
-            };
-            let object = &image.module.objects[object];
+        for (number, object) in image.module.objects.iter().enumerate() {
             if matches!(object.kind, lambdac_mir::ObjectKind::Table { .. }) {
                 continue;
             }
-            let mut message = vec![b'r'];
-            put32(&mut message, index as u32);
-            self.process.send(&message)?;
-            if self.process.take(1)? != b"m" {
-                return Err(self.process.failed("said something odd"));
-            }
-            let memory = self.process.take_bytes()?;
+            let mut symbols = self.code.source.symbols.iter();
+            let symbol = symbols.position(|symbol| symbol.kind == SymbolKind::Object(number));
+            let memory = match symbol {
+                Some(index) => self.read(index)?,
+                // What no code reaches is not there, and as it was.
+                None => layout::initial(object, self.code.order()),
+            };
             match state::dump(object, &memory, now, self.code.order()) {
                 Some(dump) => out.push((object.name.clone(), dump)),
                 None => return Err(self.process.failed("holds state that makes no sense")),

@@ -7,12 +7,16 @@ use std::sync::Arc;
 use lambdac_analysis::Placement;
 use lambdac_backend_c::{Dialect, Options};
 use lambdac_image::Image;
+use lambdac_tests::generate::program;
 use lambdac_tests::images::{Member, compare_in_c, folder, image, keep_on_host, linked, run_tests_in_c};
 use lnic_nfp::{Build, Code, Machine, Toolchain, options};
 
 /// Requests of a lambda, on plain C and on the shim.
 const REQUESTS: u64 = 100;
 const SHIM_REQUESTS: u64 = 20;
+/// Random programs of a run, half on plain C and half on the shim, and of an image.
+const PROGRAMS: u64 = 160;
+const PROGRAMS_EACH: usize = 10;
 /// Workloads of an image on the shim, whose memories are a card's.
 const GROUP: usize = 6;
 
@@ -72,6 +76,71 @@ fn both(name: &str, members: &[Member]) {
     in_plain_c(&format!("{name}, as linked"), naive, &members);
     let optimised = image(&members, &["partition"]).unwrap_or_else(|error| panic!("{name}: {error}"));
     in_plain_c(&format!("{name}, optimised"), optimised, &members);
+}
+
+/// Random programs, from a seed on.
+fn random(first: u64, count: u64) -> Vec<Member> {
+    let member = |seed| {
+        let program = program(seed);
+        let name = format!("w{seed}");
+        let source = lambdac_tests::images::variant(&program.source, &name, None);
+        Member::generated(&name, &source, program.requests).unwrap_or_else(|error| panic!("{error}"))
+    };
+    (first..first + count).map(member).collect()
+}
+
+/// How many random programs; `LAMBDAC_C_PROGRAMS` says another number.
+fn programs() -> u64 {
+    let asked = std::env::var("LAMBDAC_C_PROGRAMS").ok();
+    asked.and_then(|text| text.parse().ok()).unwrap_or(PROGRAMS)
+}
+
+#[test]
+fn random_programs_in_c_answer_as_on_the_evaluator() {
+    let members = random(0, programs() / 2);
+    for (number, group) in members.chunks(PROGRAMS_EACH).enumerate() {
+        let group: Vec<&Member> = group.iter().collect();
+        let name = format!("random programs, group {number}");
+        let image = match number % 2 {
+            0 => image(&group, &["partition"]),
+            _ => linked(&group),
+        };
+        let image = Arc::new(image.unwrap_or_else(|error| panic!("{name}: {error}")));
+        let Some(mut machine) = start(&name, Dialect::Host, &image) else {
+            return;
+        };
+        compare_in_c(&mut machine, &image, &group).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+#[test]
+fn random_programs_on_the_shim_answer_as_on_the_evaluator() {
+    let all = programs();
+    let mut ran = 0;
+    // Each alone decides what is the host's; those of which something is are left out.
+    let members = random(all / 2, all - all / 2);
+    let native: Vec<&Member> = members
+        .iter()
+        .filter(|member| {
+            let mut image = linked(&[*member]).expect("it links");
+            keep_on_host(&mut image, &[*member]);
+            image.entries.iter().all(|entry| entry.on_host.is_none())
+        })
+        .collect();
+    for (number, group) in native.chunks(PROGRAMS_EACH).enumerate() {
+        let name = format!("random programs on the shim, group {number}");
+        let image = match number % 2 {
+            0 => image(group, &["partition"]),
+            _ => linked(group),
+        };
+        let image = Arc::new(image.unwrap_or_else(|error| panic!("{name}: {error}")));
+        let Some(mut machine) = start(&name, Dialect::MicroC, &image) else {
+            return;
+        };
+        compare_in_c(&mut machine, &image, group).unwrap_or_else(|error| panic!("{name}: {error}"));
+        ran += group.len();
+    }
+    assert!(ran * 2 > members.len(), "{ran} of {} are native", members.len());
 }
 
 /// Runs members on the shim in small images; those of which nothing is the host's also all their requests.

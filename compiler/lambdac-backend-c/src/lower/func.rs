@@ -40,8 +40,7 @@ impl<'a> Lowerer<'a> {
         let mut code = Code::new(self, &func.body, needed, leave);
         let params = parameters(&mut code, &func.params, spaces);
         code.region(&func.region, &Yield::Nothing);
-        let mut body = unused(&mut code, &params);
-        body.extend(code.take());
+        let body = code.take();
         let locals = code.take_locals();
         let frame = code.take_frame();
         let result = match (signature.traps, func.results.first()) {
@@ -104,32 +103,6 @@ fn parameters(code: &mut Code<'_, '_>, params: &[FuncParam], spaces: &[Option<Sp
         code.args.push(Arg { addr, shape, len });
     }
     out
-}
-
-/// Says of parameters that nothing reads that this is meant.
-fn unused(code: &mut Code<'_, '_>, params: &[(Name, Type)]) -> Vec<Stmt> {
-    let body = code.take();
-    let read = read_vars(&body);
-    let meant = params
-        .iter()
-        .filter(|(name, _)| !read.contains(name))
-        .map(|(name, _)| Stmt::Expr(Expr::Cast(Type::Void, Box::new(Expr::Var(name.clone())))))
-        .collect();
-    body.into_iter().for_each(|stmt| code.push(stmt));
-    meant
-}
-
-/// All variables that statements mention.
-pub(super) fn read_vars(stmts: &[Stmt]) -> std::collections::BTreeSet<Name> {
-    let mut found = std::collections::BTreeSet::new();
-    for stmt in stmts {
-        stmt.for_each_expr(&mut |expr| {
-            expr.for_each_var(&mut |name| {
-                found.insert(name.clone());
-            });
-        });
-    }
-    found
 }
 
 impl Code<'_, '_> {

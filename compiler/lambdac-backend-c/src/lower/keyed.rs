@@ -172,7 +172,6 @@ impl Code<'_, '_> {
             Form::Listed(listed) => listed.value_at,
             Form::Value | Form::Counters(_) => return None,
         };
-        self.declare(&ENTRY.into(), Type::U32, None);
         Some(Keyed {
             id,
             addr,
@@ -211,11 +210,20 @@ impl Code<'_, '_> {
         }
     }
 
-    /// `entry = verb();`
-    fn search(&mut self, object: &Keyed, verb: &'static str) {
+    /// `entry = verb();`, or the verb alone where nobody looks at what it finds.
+    fn search(&mut self, object: &Keyed, verb: &'static str, read: bool) {
         if let Some(name) = self.unit.verb(object.id, verb) {
-            self.push(Stmt::Assign(Expr::var(ENTRY), Expr::Call(name, Vec::new())));
+            let found = Expr::Call(name, Vec::new());
+            if !read {
+                return self.push(Stmt::Expr(Expr::Cast(Type::Void, Box::new(found))));
+            }
+            self.declare(&ENTRY.into(), Type::U32, None);
+            self.push(Stmt::Assign(Expr::var(ENTRY), found));
         }
+    }
+
+    fn wants(&self, results: &[Value]) -> bool {
+        results.iter().any(|result| self.needed.is_needed(*result))
     }
 
     fn tell_found(&mut self, results: &[Value]) {
@@ -231,15 +239,15 @@ impl Code<'_, '_> {
         let to = dst.map(|dst| self.spot(dst));
         self.key(id, key);
         self.lock(&object, "lock");
-        self.search(&object, if object.locked { "get" } else { "find" });
-        match (to, results.get(1)) {
-            (Some(to), _) => {
-                let from = object.value();
-                let copy = self.nested(|code| code.copy(&to, &from));
-                if !copy.is_empty() {
-                    self.push(Stmt::If(found(), copy, Vec::new()));
-                }
+        let copy = self.nested(|code| {
+            if let Some(to) = &to {
+                code.copy(to, &object.value());
             }
+        });
+        let read = !copy.is_empty() || self.wants(results);
+        self.search(&object, if object.locked { "get" } else { "find" }, read);
+        match (to, results.get(1)) {
+            (Some(_), _) if !copy.is_empty() => self.push(Stmt::If(found(), copy, Vec::new())),
             (None, Some(value)) if self.needed.is_needed(*value) => {
                 let zero = Expr::Int(0, Type::of_width(object.width()));
                 let load = Expr::Cond(Box::new(found()), Box::new(object.load()), Box::new(zero));
@@ -257,7 +265,7 @@ impl Code<'_, '_> {
         };
         self.key(id, key);
         self.lock(&object, "lock");
-        self.search(&object, verb);
+        self.search(&object, verb, self.wants(results));
         self.lock(&object, "unlock");
         self.tell_found(results);
     }
@@ -268,7 +276,6 @@ impl Code<'_, '_> {
         };
         self.key(id, key);
         self.lock(&object, "lock");
-        self.search(&object, "put");
         let store = self.nested(|code| match value {
             Operand::Value(value) => {
                 let value = code.value(*value);
@@ -286,6 +293,7 @@ impl Code<'_, '_> {
                 code.push(Stmt::Expr(copy));
             }
         });
+        self.search(&object, "put", !store.is_empty() || self.wants(results));
         if !store.is_empty() {
             self.push(Stmt::If(found(), store, Vec::new()));
         }
@@ -304,7 +312,7 @@ impl Code<'_, '_> {
         let old: Name = if width > 32 { "old64" } else { "old" }.into();
         self.declare(&old, Type::of_width(width), None);
         self.lock(&object, "lock");
-        self.search(&object, "get");
+        self.search(&object, "get", true);
         let result = |code: &mut Self, index: usize, value: Expr| {
             let wanted = results
                 .get(index)
@@ -326,7 +334,7 @@ impl Code<'_, '_> {
             result(code, 1, before);
         });
         let new = self.nested(|code| {
-            code.search(&object, "put");
+            code.search(&object, "put", true);
             code.push(Stmt::If(found(), vec![object.store(by)], Vec::new()));
             result(code, 0, Expr::int(0));
             result(code, 1, Expr::Int(0, Type::of_width(width)));

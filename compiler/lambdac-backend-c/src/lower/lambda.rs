@@ -31,9 +31,7 @@ impl<'a> Lowerer<'a> {
         self.lambdas.insert(id, parts[0].clone());
         let kept = self.kept(lambda);
         let mut order = Vec::new();
-        for part in (0..lambda.parts.len()).map(|part| PartId(part as u32)) {
-            visit(lambda, part, &mut order);
-        }
+        visit(lambda, PartId(0), &mut order);
         for part in order {
             let func = self.part(id, part, &parts, &kept);
             self.code.push(func);
@@ -97,13 +95,7 @@ impl<'a> Lowerer<'a> {
             code.lengths(lambda);
         }
         code.region(&this.region, &Yield::Nothing);
-        let stmts = code.take();
-        let read = super::func::read_vars(&stmts);
-        let meant = params.iter().filter(|(name, _)| !read.contains(name));
-        let mut body: Vec<Stmt> = meant
-            .map(|(name, _)| Stmt::Expr(Expr::Cast(Type::Void, Box::new(Expr::Var(name.clone())))))
-            .collect();
-        body.extend(stmts);
+        let body = code.take();
         let locals = code.take_locals();
         let frame = code.take_frame();
         let comment = match part.0 {

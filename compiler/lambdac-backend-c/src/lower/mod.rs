@@ -30,6 +30,7 @@ use crate::dialect::{Dialect, Region, Scope, Space};
 use crate::layout::{self, Form, Order};
 use crate::legal;
 use crate::names::Names;
+use crate::unread;
 use crate::{Options, Refusal, Symbol, SymbolKind};
 pub(crate) use memory::Addr;
 
@@ -404,6 +405,7 @@ impl<'a> Lowerer<'a> {
             .chain(funcs)
             .chain(std::mem::take(&mut self.code))
             .collect();
+        funcs.iter_mut().for_each(unread::take_off);
         share(&mut funcs);
         let mut frames = self.frames(&funcs);
         if !self.refusals.is_empty() {
@@ -435,9 +437,7 @@ impl<'a> Lowerer<'a> {
         items.append(&mut self.items);
         items.append(&mut self.threads);
         items.append(&mut frames);
-        if self.dialect == Dialect::MicroC {
-            keep_used(&mut items, &mut self.symbols, &funcs);
-        }
+        keep_used(&mut items, &mut self.symbols, &funcs, self.dialect);
         items.extend(funcs.into_iter().map(Item::Func));
         items.extend(
             self.options
@@ -453,8 +453,9 @@ impl<'a> Lowerer<'a> {
     }
 }
 
-/// Takes off memory that no function reaches: a device has little, and what is left to the host is the host's.
-fn keep_used(items: &mut Vec<Item>, symbols: &mut Vec<Symbol>, funcs: &[ast::Func]) {
+/// Takes off memory that no function reaches: compilers reject what nobody else can reach either, and a device has
+/// little, where what is left to the host is the host's.
+fn keep_used(items: &mut Vec<Item>, symbols: &mut Vec<Symbol>, funcs: &[ast::Func], dialect: Dialect) {
     let mut used = BTreeSet::new();
     for func in funcs {
         for stmt in &func.body {
@@ -465,11 +466,13 @@ fn keep_used(items: &mut Vec<Item>, symbols: &mut Vec<Symbol>, funcs: &[ast::Fun
             });
         }
     }
+    let all_state = dialect == Dialect::Host;
     items.retain(|item| match item {
-        Item::Data(data) => used.contains(&data.name),
+        Item::Data(data) => used.contains(&data.name) || (all_state && data.region.scope == Scope::Shared),
+        Item::Thread(name, _) => used.contains(name),
         _ => true,
     });
-    symbols.retain(|symbol| used.contains(&*symbol.name));
+    symbols.retain(|symbol| all_state || used.contains(&*symbol.name));
 }
 
 /// Statements of a function from which a copy for each caller is more than a call.
