@@ -13,7 +13,9 @@
 //! | `lru` | registers indexed by a hash of the key; `map` is refused |
 //! | a loop, a block | `for` and `break`; further out by a variable that says where to |
 //! | the match stage | tables with constant entries, and tests |
-//! | await, streams, tables inside lambdas | refused |
+//! | a table that a lambda looks in | a table that is applied before the lambda |
+//! | a stream | a loop over the chunks of a packet |
+//! | await | refused |
 //!
 //! A lambda that has no code here is refused with a code and a reason ([`legal`]), and runs on the host.
 

@@ -15,6 +15,7 @@ use lambdac_mir::{
 
 use super::control::{Goal, Target};
 use super::fold;
+use super::lookup::Lookups;
 use super::memory::{Home, Homes, Reach, Tree, constant, variable_type, zero};
 use super::unit::Unit;
 use crate::ast::{Binary, Expr, Stmt, Type};
@@ -96,6 +97,8 @@ pub(super) struct Code<'u, 'm> {
     pub(super) next_number: u64,
     written: usize,
     pub(super) loc: Loc,
+    /// What tables have found for the lambda.
+    pub(super) lookups: Lookups,
     /// The first byte of the request in its words, and how many there are.
     pub request: Bytes,
 }
@@ -129,6 +132,7 @@ impl<'u, 'm> Code<'u, 'm> {
             next_number: 1,
             written: 0,
             loc: Loc::default(),
+            lookups: Lookups::new(),
             request,
         }
     }
@@ -501,6 +505,17 @@ impl<'u, 'm> Code<'u, 'm> {
         self.frames.pop();
         self.loc = Loc::default();
         result
+    }
+
+    /// A new frame whose values are all variables: for statements out of their place.
+    pub fn enter_flat(&mut self, body: &'m Body) {
+        self.frames.push(Frame {
+            body,
+            values: vec![None; body.values.len()],
+            folded: vec![false; body.values.len()],
+            args: Vec::new(),
+            slots: vec![None; body.slots.len()],
+        });
     }
 
     /// The cells of a slot.

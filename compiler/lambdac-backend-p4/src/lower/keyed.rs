@@ -97,33 +97,7 @@ impl<'m> Code<'_, 'm> {
     fn key(&mut self, hashed: &Hashed, operands: &'m [Operand]) -> Result<Expr, Refusal> {
         let mut joined: Option<Expr> = None;
         for (part, operand) in hashed.parts.iter().zip(operands) {
-            let bits = match operand {
-                Operand::Value(value) => {
-                    let expr = self.atom(*value);
-                    match part_bits(*part) {
-                        1 => bit_of(expr),
-                        _ => expr,
-                    }
-                }
-                Operand::View(view) => {
-                    let bytes = self.view(view)?;
-                    let width = part_bits(*part);
-                    let gathered = self.wide("key", width);
-                    self.assign(gathered.clone(), Expr::bits(width, 0));
-                    let (home, start) = (bytes.home, bytes.start);
-                    let shifted = match width {
-                        8 => Expr::bits(8, 0),
-                        _ => gathered.clone().binary(Binary::Shl, Expr::Number(8)),
-                    };
-                    self.count(Expr::bits(32, u64::from(width) / 8), |code, index| {
-                        let byte = code.byte(&home, &sum(start, index));
-                        let byte = super::scalar::resized(byte, 8, width);
-                        code.assign(gathered.clone(), shifted.binary(Binary::Or, byte));
-                    });
-                    gathered
-                }
-                Operand::Place(_) => return Err(Refusal::new(STATE, "a key that is a place")),
-            };
+            let bits = self.key_part(*part, operand)?;
             joined = Some(match joined {
                 None => bits,
                 Some(before) => before.binary(Binary::Concat, bits),
@@ -132,6 +106,36 @@ impl<'m> Code<'_, 'm> {
         let key = self.wide("key", hashed.key_bits);
         self.assign(key.clone(), joined.unwrap_or(Expr::bits(hashed.key_bits, 0)));
         Ok(key)
+    }
+
+    /// A part of a key as a number.
+    pub(super) fn key_part(&mut self, part: KeyPart, operand: &'m Operand) -> Result<Expr, Refusal> {
+        let width = part_bits(part);
+        let view = match operand {
+            Operand::Value(value) => {
+                let expr = self.atom(*value);
+                return Ok(match width {
+                    1 => bit_of(expr),
+                    _ => expr,
+                });
+            }
+            Operand::View(view) => view,
+            Operand::Place(_) => return Err(Refusal::new(STATE, "a key that is a place")),
+        };
+        let bytes = self.view(view)?;
+        let gathered = self.wide("key", width);
+        self.assign(gathered.clone(), Expr::bits(width, 0));
+        let (home, start) = (bytes.home, bytes.start);
+        let shifted = match width {
+            8 => Expr::bits(8, 0),
+            _ => gathered.clone().binary(Binary::Shl, Expr::Number(8)),
+        };
+        self.count(Expr::bits(32, u64::from(width) / 8), |code, index| {
+            let byte = code.byte(&home, &sum(start, index));
+            let byte = super::scalar::resized(byte, 8, width);
+            code.assign(gathered.clone(), shifted.binary(Binary::Or, byte));
+        });
+        Ok(gathered)
     }
 
     fn find(&mut self, object: ObjectId, operands: &'m [Operand]) -> Result<Found, Refusal> {

@@ -8,6 +8,7 @@ use lambdac_mir::{Func, Lambda, TrapCause};
 
 use super::code::{Bytes, Code, Ended, Ends};
 use super::control::Goal;
+use super::lookup::{self, Before};
 use super::memory::{Home, WORD, WORD_BYTES};
 use super::op::sum;
 use super::unit::{self, Unit};
@@ -102,14 +103,21 @@ pub(crate) fn check(lambda: &Lambda) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The action of a lambda.
-pub(crate) fn action<'m>(unit: &mut Unit<'m>, lambda: &'m Lambda, name: &str) -> Result<Action, Refusal> {
+/// The action of a lambda, and what stands before it. `entries`: those of tables stand in the program.
+pub(crate) fn action<'m>(
+    unit: &mut Unit<'m>,
+    lambda: &'m Lambda,
+    name: &str,
+    entries: bool,
+) -> Result<(Action, Before), Refusal> {
     check(lambda)?;
+    let (lookups, before) = lookup::lower(unit, lambda, name, entries)?;
     if lambda.stream {
-        return super::stream::action(unit, lambda, name);
+        return Ok((super::stream::action(unit, lambda, name)?, before));
     }
     let part = &lambda.parts[0];
     let mut code = Code::new(unit, name, request(), Rc::new(Message));
+    code.lookups = lookups;
     code.enter(&lambda.body, &part.region, Vec::new());
     let size = lambda.request;
     let len = || Expr::path("meta.length");
@@ -125,11 +133,12 @@ pub(crate) fn action<'m>(unit: &mut Unit<'m>, lambda: &'m Lambda, name: &str) ->
         Some(wrong) => code.push(Stmt::If(wrong, fail(status::BAD_REQUEST), body)),
         None => code.out.extend(body),
     }
-    Ok(Action {
+    let action = Action {
         name: name.to_owned(),
         params: Vec::new(),
         body: code.finish(),
-    })
+    };
+    Ok((action, before))
 }
 
 /// The action of a condition that is a function; sets `holds`.

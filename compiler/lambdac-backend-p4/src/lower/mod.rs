@@ -7,6 +7,7 @@ mod fold;
 mod headers;
 mod keyed;
 mod lambda;
+mod lookup;
 mod memory;
 mod op;
 mod parser;

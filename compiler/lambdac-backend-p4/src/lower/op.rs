@@ -9,7 +9,7 @@ use super::memory::{Cell, Home, Tree, constant, zero};
 use super::scalar::{self, bit_of, bool_of, resized};
 use super::unit;
 use crate::ast::{Binary, Expr, For, Stmt};
-use crate::legal::{CODE, Refusal, STATE};
+use crate::legal::{CODE, Refusal};
 
 impl<'m> Code<'_, 'm> {
     pub(super) fn op(&mut self, stmt: &'m MirStmt) -> Result<(), Refusal> {
@@ -128,12 +128,7 @@ impl<'m> Code<'_, 'm> {
             Op::MapPut { object, key, value } => self.map_put(*object, key, value, stmt)?,
             Op::MapRemove { object, key } => self.map_remove(*object, key, stmt)?,
             Op::MapFetchAdd { object, key, value } => self.map_fetch_add(*object, key, *value, stmt)?,
-            Op::TableGet { object, .. } | Op::TableHas { object, .. } => {
-                let name = &self.unit.image.module.objects[object.index()].name;
-                let reason =
-                    format!("the table `{name}` is looked up in a lambda, and actions apply no tables");
-                return Err(Refusal::new(STATE, reason));
-            }
+            Op::TableGet { object, .. } | Op::TableHas { object, .. } => self.looked_up(*object, stmt)?,
             Op::Log(text, args) => self.log(text, args),
             Op::Call(..)
             | Op::Check(..)

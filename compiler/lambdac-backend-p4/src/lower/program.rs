@@ -7,6 +7,7 @@ use lambdac_mir::{Data, ParamId};
 
 use super::headers::{bit, head, metadata, padded};
 use super::lambda::{self, MAX_PAYLOAD, REPLY, REQUEST, set, verdict};
+use super::lookup::Before;
 use super::memory::WORD;
 use super::parser::parser;
 use super::stage::{self, Lowered};
@@ -149,7 +150,7 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
     unit.register(DICE, 64, 1);
     unit.word_register(REQUEST, MAX_PAYLOAD.into());
     unit.word_register(REPLY, MAX_PAYLOAD.into());
-    let (actions, refused) = lambdas(&mut unit);
+    let (actions, lookups, refused) = lambdas(&mut unit, options.constant_entries);
     let native: Vec<bool> = refused.iter().map(Option::is_none).collect();
     let stage = stage::lower(&mut unit, &native, options.constant_entries)?;
     let bound = bindings(&mut unit, &native)?;
@@ -162,7 +163,7 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
     let entries = if options.constant_entries {
         Vec::new()
     } else {
-        stage_entries(&stage)
+        stage_entries(&stage, &lookups)
     };
     let mut items = head(image, options, &unit.params);
     items.push(metadata(&unit));
@@ -171,6 +172,7 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
     let parts = Parts {
         stage,
         lambdas: actions,
+        lookups,
         bound,
         values,
         streams,
@@ -188,12 +190,12 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
 }
 
 /// The action of each entry's lambda, or why there is none.
-type Lambdas = (Vec<(usize, Action)>, Vec<Option<Refusal>>);
+type Lambdas = (Vec<(usize, Action)>, Vec<(usize, Before)>, Vec<Option<Refusal>>);
 
-fn lambdas(unit: &mut Unit<'_>) -> Lambdas {
+fn lambdas(unit: &mut Unit<'_>, entries: bool) -> Lambdas {
     let image = unit.image;
     let mut actions: Vec<(usize, Action)> = Vec::new();
-    let mut refused = Vec::new();
+    let (mut refused, mut lookups) = (Vec::new(), Vec::<(usize, Before)>::new());
     for (index, entry) in image.entries.iter().enumerate() {
         if let Some(why) = &entry.on_host {
             refused.push(Some(Refusal::new(crate::legal::ASKED, &**why)));
@@ -204,8 +206,16 @@ fn lambdas(unit: &mut Unit<'_>) -> Lambdas {
             .iter()
             .position(|other| other.lambda == entry.lambda);
         if let Some(first) = same.and_then(|first| actions.iter().find(|(at, _)| *at == first)) {
-            let action = first.1.clone();
+            let (first, action) = first.clone();
             actions.push((index, action));
+            let before = lookups.iter().find(|(at, _)| *at == first);
+            if let Some((_, before)) = before {
+                let again = Before {
+                    apply: before.apply.clone(),
+                    ..Before::default()
+                };
+                lookups.push((index, again));
+            }
             refused.push(None);
             continue;
         }
@@ -218,9 +228,12 @@ fn lambdas(unit: &mut Unit<'_>) -> Lambdas {
         // What a refused lambda has declared goes with it.
         let before = unit.clone();
         let name = unit.names.fresh(&image.entry_name(index));
-        match lambda::action(unit, lambda, &name) {
-            Ok(action) => {
+        match lambda::action(unit, lambda, &name, entries) {
+            Ok((action, before)) => {
                 actions.push((index, action));
+                if !before.apply.is_empty() {
+                    lookups.push((index, before));
+                }
                 refused.push(None);
             }
             Err(refusal) => {
@@ -229,7 +242,7 @@ fn lambdas(unit: &mut Unit<'_>) -> Lambdas {
             }
         }
     }
-    (actions, refused)
+    (actions, lookups, refused)
 }
 
 /// What sets parameters of shared code: an action for each entry that has some.
@@ -252,12 +265,17 @@ fn bindings(unit: &mut Unit<'_>, native: &[bool]) -> Result<Vec<(usize, Action)>
     Ok(actions)
 }
 
-fn stage_entries(stage: &Lowered) -> Vec<(String, Entry)> {
+fn stage_entries(stage: &Lowered, lookups: &[(usize, Before)]) -> Vec<(String, Entry)> {
     let mut entries: Vec<(String, Entry)> = wire::prefixes(&wire::PRIVATE)
         .into_iter()
         .map(|entry| ("trusted".to_owned(), entry))
         .collect();
     entries.extend(stage.runtime.iter().cloned());
+    entries.extend(
+        lookups
+            .iter()
+            .flat_map(|(_, before)| before.entries.iter().cloned()),
+    );
     entries
 }
 
@@ -419,6 +437,7 @@ fn by_entry(name: &str, actions: &[(usize, Action)]) -> Table {
 struct Parts {
     stage: Lowered,
     lambdas: Vec<(usize, Action)>,
+    lookups: Vec<(usize, Before)>,
     bound: Vec<(usize, Action)>,
     values: Vec<Expr>,
     streams: Vec<Local>,
@@ -428,6 +447,7 @@ fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
     let Parts {
         stage,
         lambdas,
+        lookups,
         bound,
         values,
         streams,
@@ -479,6 +499,7 @@ fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
             locals.push(Local::Table(by_entry("bindings", &bound)));
             run.push(Stmt::Call(Expr::path("bindings.apply").call(Vec::new())));
         }
+        run.extend(look_up(lookups, &mut locals));
         run.push(Stmt::Call(Expr::path("lambdas.apply").call(Vec::new())));
         let runs = Expr::path("meta.verdict").binary(Binary::Eq, Expr::name(verdict::RUN));
         request.push(Stmt::If(runs, run, Vec::new()));
@@ -488,6 +509,21 @@ fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
     all.extend(around);
     all.extend(locals);
     control("Ingress", true, all, apply(request, has_streams))
+}
+
+/// What is applied before the lambdas that look in tables: one of them, by the entry.
+fn look_up(lookups: Vec<(usize, Before)>, locals: &mut Vec<Local>) -> Vec<Stmt> {
+    let mut shared: Vec<(Vec<Stmt>, Expr)> = Vec::new();
+    for (index, before) in lookups {
+        locals.extend(before.locals);
+        let own = Expr::path("meta.entry").binary(Binary::Eq, Expr::bits(16, index as u64));
+        match shared.iter_mut().find(|(apply, _)| *apply == before.apply) {
+            Some((_, cond)) => *cond = cond.clone().binary(Binary::OrOr, own),
+            None => shared.push((before.apply, own)),
+        }
+    }
+    let one = |(apply, cond)| Stmt::If(cond, apply, Vec::new());
+    shared.into_iter().map(one).collect()
 }
 
 fn apply(request: Vec<Stmt>, streams: bool) -> Vec<Stmt> {

@@ -444,7 +444,7 @@ impl<'m> Stage<'_, 'm> {
     }
 }
 
-fn part_bits(part: KeyPart) -> u32 {
+pub(super) fn part_bits(part: KeyPart) -> u32 {
     match part {
         KeyPart::Scalar(width) => width.into(),
         KeyPart::Bytes(len) => len * 8,
@@ -498,7 +498,7 @@ fn part_value(data: &Data, part: KeyPart) -> Expr {
 }
 
 /// What an entry matches.
-fn patterns(key: &EntryKey, parts: &[KeyPart], joined: bool) -> Vec<Expr> {
+pub(super) fn patterns(key: &EntryKey, parts: &[KeyPart], joined: bool) -> Vec<Expr> {
     let values = |data: &[Data]| -> Vec<Expr> {
         data.iter()
             .zip(parts)

@@ -18,6 +18,12 @@ const MAX_ELEMENTS: u64 = 1 << 22;
 /// Most statements that put something into registers before the first packet.
 const MAX_INITIAL: usize = 4096;
 
+/// Most elements of a register that come as an action's data.
+const MAX_GIVEN: u64 = 64;
+
+/// Name, width and place of a datum.
+pub(super) type GivenDatum = (String, u32, Destination);
+
 /// A register that something uses.
 #[derive(Clone, Debug)]
 pub(crate) struct Register {
@@ -39,8 +45,9 @@ pub struct ParamDatum {
     to: Destination,
 }
 
+/// Where a datum goes.
 #[derive(Clone, Debug)]
-enum Destination {
+pub(super) enum Destination {
     Var(Expr),
     Element(String, u64),
 }
@@ -59,33 +66,52 @@ impl Params {
     }
 
     fn datum(&self, datum: &ParamDatum, value: &dyn Fn(ParamId) -> Option<Data>) -> Expr {
-        let mut found = Expr::bits(datum.width, 0);
-        let (Some(tree), Some(data)) = (self.trees.get(&datum.param), value(datum.param)) else {
-            return found;
-        };
-        tree.for_each_datum(
-            &data,
-            0,
-            &mut |cell, at, part| match (&datum.to, &cell.home, part) {
-                (Destination::Var(place), Home::Var(home), Datum::Int(value)) if place == home => {
-                    found = Expr::bits(datum.width, value);
-                }
-                (Destination::Element(name, index), Home::Register(home), Datum::Int(value))
-                    if name == home && *index == at =>
-                {
-                    found = Expr::bits(datum.width, value);
-                }
-                (Destination::Element(name, index), Home::Words(home), Datum::Bytes(bytes))
-                    if name == home =>
-                {
-                    if let Some(word) = words(bytes).get(*index as usize) {
-                        found = word.clone();
-                    }
-                }
-                _ => {}
-            },
-        );
-        found
+        match (self.trees.get(&datum.param), value(datum.param)) {
+            (Some(tree), Some(data)) => value_of(tree, &data, datum.width, &datum.to),
+            _ => Expr::bits(datum.width, 0),
+        }
+    }
+}
+
+/// What of a tree's data goes to a place.
+pub(super) fn value_of(tree: &Tree, data: &Data, width: u32, to: &Destination) -> Expr {
+    let mut found = Expr::bits(width, 0);
+    tree.for_each_datum(data, 0, &mut |cell, at, part| match (to, &cell.home, part) {
+        (Destination::Var(place), Home::Var(home), Datum::Int(value)) if place == home => {
+            found = Expr::bits(width, value);
+        }
+        (Destination::Element(name, index), Home::Register(home), Datum::Int(value))
+            if name == home && *index == at =>
+        {
+            found = Expr::bits(width, value);
+        }
+        (Destination::Element(name, index), Home::Register(home), Datum::Bytes(bytes)) if name == home => {
+            let byte = index
+                .checked_sub(at)
+                .and_then(|offset| bytes.get(offset as usize));
+            if let Some(byte) = byte {
+                found = Expr::bits(width, (*byte).into());
+            }
+        }
+        (Destination::Element(name, index), Home::Words(home), Datum::Bytes(bytes)) if name == home => {
+            if let Some(word) = words(bytes).get(*index as usize) {
+                found = word.clone();
+            }
+        }
+        _ => {}
+    });
+    found
+}
+
+/// The statement that puts a datum where it belongs.
+pub(super) fn put_datum(width: u32, to: &Destination, value: Expr) -> Stmt {
+    match to {
+        Destination::Var(place) if width == 1 => {
+            let bit = value.binary(crate::ast::Binary::Eq, Expr::bits(1, 1));
+            Stmt::Assign(place.clone(), bit)
+        }
+        Destination::Var(place) => Stmt::Assign(place.clone(), value),
+        Destination::Element(name, index) => write(name, Expr::bits(32, *index), value),
     }
 }
 
@@ -264,38 +290,55 @@ impl<'m> Unit<'m> {
 
     /// Makes the control plane set a parameter.
     fn deployed(&mut self, id: ParamId, tree: &Tree, first: usize) -> Result<(), Refusal> {
-        let mut vars = Vec::new();
-        scalars(tree, &mut |home, width| vars.push((home.clone(), width)));
-        for (home, width) in vars {
-            if let Home::Var(place) = home {
-                let name = place_name(&place);
-                let to = Destination::Var(place);
-                self.params.push(ParamDatum {
-                    param: id,
-                    name,
-                    width,
-                    to,
-                });
-            }
+        let name = self.image.module.params[id.index()].name.clone();
+        for (name, width, to) in self.data(tree, first, &name)? {
+            self.params.push(ParamDatum {
+                param: id,
+                name,
+                width,
+                to,
+            });
         }
+        Ok(())
+    }
+
+    /// Cells of a value that comes as an action's data: the tree, and name, width and place of each datum.
+    pub fn given(&mut self, shape: &Shape, name: &str) -> Result<(Rc<Tree>, Vec<GivenDatum>), Refusal> {
+        fits(name, shape)?;
+        let first = self.registers.len();
+        let tree = Rc::new(Tree::of(shape, name, &mut Parameter(self)));
+        let data = self.data(&tree, first, name)?;
+        Ok((tree, data))
+    }
+
+    /// What the data of a tree are whose registers are those from `first` on.
+    fn data(&mut self, tree: &Tree, first: usize, what: &str) -> Result<Vec<GivenDatum>, Refusal> {
+        let mut data = Vec::new();
+        scalars(tree, &mut |home, width| {
+            if let Home::Var(place) = home {
+                data.push((place_name(place), width, Destination::Var(place.clone())));
+            }
+        });
         let registers: Vec<Register> = self.registers[first..].to_vec();
         for register in registers {
             // A register of words has one more than it holds.
             let used = register.size - u64::from(register.width == WORD);
-            if used > 64 {
-                let name = &self.image.module.params[id.index()].name;
-                return Err(Refusal::new(CODE, format!("the parameter `{name}` is too large")));
+            if used > MAX_GIVEN {
+                return Err(Refusal::new(
+                    CODE,
+                    format!("`{what}` is too large for an action's data"),
+                ));
             }
             for index in 0..used {
-                self.params.push(ParamDatum {
-                    param: id,
-                    name: self.names.fresh(&format!("{}_{index}", register.name)),
-                    width: register.width,
-                    to: Destination::Element(register.name.clone(), index),
-                });
+                let name = self.names.fresh(&format!("{}_{index}", register.name));
+                data.push((
+                    name,
+                    register.width,
+                    Destination::Element(register.name.clone(), index),
+                ));
             }
         }
-        Ok(())
+        Ok(data)
     }
 
     /// What parameters' data are made of.
@@ -308,14 +351,7 @@ impl<'m> Unit<'m> {
 
     /// Statements that put a parameter's data where they belong; `value` gives each.
     pub fn set_params(&self, value: &dyn Fn(&ParamDatum) -> Expr) -> Vec<Stmt> {
-        let set = |datum: &ParamDatum| match &datum.to {
-            Destination::Var(place) if datum.width == 1 => {
-                let bit = value(datum).binary(crate::ast::Binary::Eq, Expr::bits(1, 1));
-                Stmt::Assign(place.clone(), bit)
-            }
-            Destination::Var(place) => Stmt::Assign(place.clone(), value(datum)),
-            Destination::Element(name, index) => write(name, Expr::bits(32, *index), value(datum)),
-        };
+        let set = |datum: &ParamDatum| put_datum(datum.width, &datum.to, value(datum));
         self.params.iter().map(set).collect()
     }
 
