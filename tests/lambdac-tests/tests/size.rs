@@ -65,6 +65,10 @@ fn each_pass_has_a_stage_and_none_makes_the_image_larger() {
     assert!(words(&sizes).is_sorted_by(|a, b| a >= b), "{:?}", words(&sizes));
     let lambda = &sizes["lambdas"][0];
     assert_eq!(lambda["words"].as_array().map(Vec::len), Some(wanted.len()));
+    let regions = lambda["region_bytes"].as_array().expect("bytes by stage");
+    assert_eq!(regions.len(), wanted.len());
+    let memories = sizes["memory"].as_array().map(Vec::len);
+    assert_eq!(regions[0].as_array().map(Vec::len), memories);
     assert_eq!(sizes["store"]["fits"], true);
 }
 
