@@ -369,14 +369,45 @@ impl<'m> Unit<'m> {
                     // What is zero must be written too: another entry has been here.
                     stmts.splice(0..0, zeroed(&tree));
                 }
-                Bound::Param(_) => {
-                    let name = &image.module.params[binding.param.index()].name;
-                    let reason = format!("the shared code's `{name}` is a parameter of each workload");
-                    return Err(Refusal::new(CODE, reason));
+                Bound::Param(from) => {
+                    let from = self.param(*from)?;
+                    stmts.extend(self.copied(&tree, &from));
                 }
             }
         }
         Ok(stmts)
+    }
+
+    /// Statements that copy a parameter's cells to those of another of its shape.
+    fn copied(&mut self, to: &Tree, from: &Tree) -> Vec<Stmt> {
+        let homes = |tree: &Tree| {
+            let mut homes = Vec::new();
+            scalars(tree, &mut |home, _| homes.push(home.clone()));
+            homes
+        };
+        let mut stmts = Vec::new();
+        for (to, from) in homes(to).into_iter().zip(homes(from)) {
+            match (to, from) {
+                (Home::Var(to), Home::Var(from)) => stmts.push(Stmt::Assign(to, from)),
+                (Home::Register(to), Home::Register(from)) | (Home::Words(to), Home::Words(from)) => {
+                    let found = self.registers.iter().find(|register| register.name == from);
+                    let (width, size) = found.map_or((1, 0), |register| (register.width, register.size));
+                    let kept = self.names.fresh("kept");
+                    stmts.push(Stmt::Var(
+                        Type::Bit(width),
+                        kept.clone(),
+                        Some(Expr::bits(width, 0)),
+                    ));
+                    for index in 0..size {
+                        let at = Expr::bits(32, index);
+                        stmts.push(read(&from, Expr::name(kept.clone()), at.clone()));
+                        stmts.push(write(&to, at, Expr::name(kept.clone())));
+                    }
+                }
+                _ => {}
+            }
+        }
+        stmts
     }
 
     fn initialise(&mut self, name: &str, tree: &Tree, data: &Data) -> Result<(), Refusal> {
