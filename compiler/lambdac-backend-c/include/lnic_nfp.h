@@ -106,10 +106,10 @@ static __imem LNIC_ALIGNED(8) uint32_t lnic_asked_words[64u + LNIC_MAX_VALUE / 4
 #define lnic_asked ((__mem40 uint8_t *)lnic_asked_words)
 
 /* Gives memory for a continuation, or LNIC_NOTHING where nothing can be sent. Operations: 0 get, 1 set, 2 delete. */
-static __mem40 uint8_t *lnic_ask(uint32_t operation, uint32_t key_len, uint32_t value_len, uint32_t service,
-                                 uint32_t site);
+LNIC_SUPPORT __mem40 uint8_t *lnic_ask(uint32_t operation, uint32_t key_len, uint32_t value_len, uint32_t service,
+                                       uint32_t site);
 /* The port that packets to a service leave by. */
-static uint32_t lnic_service_port(uint32_t service);
+LNIC_SUPPORT uint32_t lnic_service_port(uint32_t service);
 
 __intrinsic uint32_t lnic_answered(uint32_t status) { return status < LNIC_PUNT; }
 

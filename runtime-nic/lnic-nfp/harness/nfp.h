@@ -1,5 +1,6 @@
 /* Runs an emitted unit of Micro-C on the shim, in a process of its own, as protocol.h says. It is what such a unit
- * includes at its end, so that it sees the unit's own memory. */
+ * includes at its end, so that it sees the unit's own memory. Requests go through the plugin, as packets that P4 has
+ * parsed, and replies are taken out of packets. */
 #define HARNESS_UNIT uint32_t
 #include "memory.h"
 #include "protocol.h"
@@ -31,9 +32,9 @@ uint32_t local_csr_read(enum local_csr csr)
   return fixed != 0u ? fixed_random : roll(&dice);
 }
 
-static uint32_t lnic_service_port(uint32_t service) { return 1000u + service; }
+LNIC_SUPPORT uint32_t lnic_service_port(uint32_t service) { return 1000u + service; }
 
-static __mem40 uint8_t *lnic_ask(uint32_t operation, uint32_t key_len, uint32_t value_len, uint32_t service,
+LNIC_SUPPORT __mem40 uint8_t *lnic_ask(uint32_t operation, uint32_t key_len, uint32_t value_len, uint32_t service,
                                  uint32_t site)
 {
   asked_operation = operation;
@@ -98,33 +99,25 @@ static uint32_t go_on(void)
   return status;
 }
 
-/* A packet with numbers by which a reply's can be told. */
-static void packet(void)
-{
-  memset(&lnic_packet, 0, sizeof lnic_packet);
-  lnic_packet.eth_dst_hi = 1u;
-  lnic_packet.eth_dst_lo = 2u;
-  lnic_packet.eth_src_hi = 3u;
-  lnic_packet.eth_src_lo = 4u;
-  lnic_packet.ip_src = 5u;
-  lnic_packet.ip_dst = 6u;
-  lnic_packet.udp_src = 7u;
-  lnic_packet.udp_dst = 8u;
-  lnic_packet.ingress = 9u;
-}
+/* How the call under way comes in, and what came of it. */
+static uint32_t how;
+static uint32_t number;
+static uint64_t clock_ns;
+static uint32_t replied;
 
-static void check_packet(uint32_t status)
+static uint32_t harness_run(void)
 {
-  const struct lnic_packet *p = &lnic_packet;
+  uint32_t status = how == 0u ? lnic_dispatch() : how == 1u ? lnic_enter(number) : lnic_punted(number);
 
-  if (p->eth_dst_hi != 3u || p->eth_dst_lo != 4u || p->eth_src_hi != 1u || p->eth_src_lo != 2u || p->ip_src != 6u ||
-      p->ip_dst != 5u || p->udp_src != 8u || p->udp_dst != 7u || p->egress != 9u || p->kind != 1u) {
-    wrong("a reply whose headers are not the request's turned around");
+  while (status == LNIC_WAIT) {
+    if (how < 2u && lnic_packet.egress != lnic_call.port &&
+        lnic_packet.egress != lnic_service_port(lnic_call.service)) {
+      wrong("a request to a service that leaves by another's port");
+    }
+    status = go_on();
   }
-  if (p->status != status || p->length != lnic_call.reply_len || p->udp_len != 32u + p->length ||
-      p->ip_len != 52u + p->length || (status != LNIC_REPLY && p->length != 0u)) {
-    wrong("a reply whose headers do not say what it is");
-  }
+  replied = lnic_call.reply_len;
+  return status;
 }
 
 /* The start of a packet's buffer in CTM, and what of it lies there; the rest lies in EMEM at the same offset. */
@@ -133,72 +126,178 @@ struct buffers {
   void *mu;
 };
 
-static struct buffers place(const uint8_t *bytes, uint32_t len)
-{
-  struct buffers buffers;
-  uint32_t room = 256u << (len & 3u);
-  uint32_t near = len < room - PAYLOAD_AT ? len : room - PAYLOAD_AT;
+static struct buffers under_way;
 
-  buffers.ctm = words_of(PAYLOAD_AT + near);
-  buffers.mu = words_of(PAYLOAD_AT + len);
-  shim_put(buffers.ctm, PAYLOAD_AT, bytes, near);
-  shim_put(buffers.mu, PAYLOAD_AT + near, bytes + near, len - near);
-  shim_add("the packet in CTM", buffers.ctm, PAYLOAD_AT + near, SHIM_CTM, SHIM_PACKET);
-  shim_add("the packet in EMEM", buffers.mu, PAYLOAD_AT + len, SHIM_EMEM, SHIM_PACKET);
-  lnic_call.request_len = len;
-  lnic_call.ctm = (uint8_t *)buffers.ctm + PAYLOAD_AT;
-  lnic_call.ctm_len = near;
-  lnic_call.mu = (uint8_t *)buffers.mu + PAYLOAD_AT;
-  return buffers;
+#define LNIC_OWN_SERVICES
+#define LNIC_RUN() harness_run()
+#define LNIC_SET_CLOCK() (lnic_call.now = clock_ns)
+#define LNIC_MU_POINTER(number) ((void)(number), (uint8_t *)under_way.mu)
+#include "lnic_plugin.h"
+
+struct pif_pkt_info pif_pkt_info_global;
+struct pif_pkt_spec pif_pkt_info_spec;
+
+uint8_t *pkt_ctm_ptr40(uint32_t island, uint32_t packet, uint32_t offset)
+{
+  (void)island;
+  (void)packet;
+  return (uint8_t *)under_way.ctm + offset;
+}
+
+uint64_t me_tsc_read(void) { return clock_ns / LNIC_TICK_NS; }
+
+/* A packet's buffers: what does not fit the one in CTM lies in EMEM at the same offset. */
+static void place(const uint8_t *bytes, uint32_t len)
+{
+  uint32_t size = len & 3u;
+  uint32_t room = (256u << size) - PAYLOAD_AT;
+  uint32_t near = len < room ? len : room;
+
+  under_way.ctm = words_of(PAYLOAD_AT + near);
+  under_way.mu = words_of(PAYLOAD_AT + len);
+  shim_put(under_way.ctm, PAYLOAD_AT, bytes, near);
+  shim_put(under_way.mu, PAYLOAD_AT + near, bytes + near, len - near);
+  shim_add("the packet in CTM", under_way.ctm, PAYLOAD_AT + near, SHIM_CTM, SHIM_PACKET);
+  shim_add("the packet in EMEM", under_way.mu, PAYLOAD_AT + len, SHIM_EMEM, SHIM_PACKET);
+  pif_pkt_info_global.p_ctm_size = size;
+  pif_pkt_info_global.p_is_split = near < len;
+  pif_pkt_info_global.p_offset = 64u;
+  pif_pkt_info_spec.pkt_pl_off = PAYLOAD_AT - 64u;
+}
+
+/* The payload of the packet that goes out. */
+static uint8_t *payload(EXTRACTED_HEADERS_T *h, uint32_t request_len, uint32_t len)
+{
+  uint8_t *out = malloc(len + LNIC_MAX_GROWTH + request_len + 1u);
+  uint32_t near = request_len < lnic_call.ctm_len ? request_len : lnic_call.ctm_len;
+  uint32_t at = 0u;
+  uint32_t i;
+  struct {
+    uint32_t there;
+    uint32_t size;
+    const shim_words *words;
+  } grown[5];
+
+  grown[0].there = h->has_grow_4, grown[0].size = 4u, grown[0].words = &h->grow_4;
+  grown[1].there = h->has_grow_8, grown[1].size = 8u, grown[1].words = &h->grow_8;
+  grown[2].there = h->has_grow_16, grown[2].size = 16u, grown[2].words = &h->grow_16;
+  grown[3].there = h->has_grow_32, grown[3].size = 32u, grown[3].words = &h->grow_32;
+  grown[4].there = h->has_grow_64, grown[4].size = 64u, grown[4].words = &h->grow_64;
+  for (i = 0; i < 5u; i++) {
+    if (grown[i].there != 0u) {
+      shim_get(grown[i].words, 0u, out + at, grown[i].size);
+      at += grown[i].size;
+    }
+  }
+  shim_get(under_way.ctm, PAYLOAD_AT, out + at, near);
+  shim_get(under_way.mu, PAYLOAD_AT + near, out + at + near, request_len - near);
+  if (at + request_len < len) {
+    wrong("a reply that is longer than its packet");
+  }
+  return out;
+}
+
+/* The headers of a reply are the request's, turned around. */
+static void check_packet(const EXTRACTED_HEADERS_T *h, uint32_t status, uint32_t src_ip, uint32_t src_port)
+{
+  const PIF_PLUGIN_ipv4_T *ip = &h->ipv4;
+  uint32_t sum = (ip->version_ihl << 8) + ip->tos + ip->len + ip->id + ip->fragment + (ip->ttl << 8) + ip->protocol +
+                 ip->sum + (ip->src >> 16) + (ip->src & 0xffffu) + (ip->dst >> 16) + (ip->dst & 0xffffu);
+
+  while (sum >> 16 != 0u) {
+    sum = (sum >> 16) + (sum & 0xffffu);
+  }
+  if (h->ethernet.dst_hi != 0x11121314u || h->ethernet.dst_lo != 0x1516u || h->ethernet.src_hi != 0x0102u ||
+      h->ethernet.src_lo != 0x03040506u || ip->dst != src_ip || ip->src != 6u || h->udp.dst != src_port ||
+      h->egress_spec != h->ingress_port || h->lambda.kind != 1u) {
+    wrong("a reply whose headers are not the request's turned around");
+  }
+  if (sum != 0xffffu || h->lambda.status != status || h->udp.sum != 0u || h->udp.len != 32u + h->lambda.length ||
+      ip->len != 52u + h->lambda.length || (status != LNIC_REPLY && h->lambda.length != 0u)) {
+    wrong("a reply whose headers do not say what it is");
+  }
+}
+
+static void parsed(EXTRACTED_HEADERS_T *h, uint32_t workload, uint64_t request_id, uint32_t len)
+{
+  h->has_ethernet = h->has_ipv4 = h->has_udp = h->has_lambda = 1u;
+  h->ethernet.dst_hi = 0x01020304u;
+  h->ethernet.dst_lo = 0x0506u;
+  h->ethernet.src_hi = 0x1112u;
+  h->ethernet.src_lo = 0x13141516u;
+  h->ipv4.version_ihl = 0x45u;
+  h->ipv4.protocol = 17u;
+  h->ipv4.dst = 6u;
+  h->lambda.workload = workload;
+  h->lambda.request_hi = (uint32_t)(request_id >> 32);
+  h->lambda.request_lo = (uint32_t)request_id;
+  h->lambda.fragments = 1u;
+  h->lambda.length = len;
 }
 
 static void call(void)
 {
-  uint32_t how = take32();
-  uint32_t number = take32();
-  struct buffers buffers;
+  EXTRACTED_HEADERS_T headers;
+  MATCH_DATA_T data = {0u};
+  uint32_t workload;
   uint8_t *request;
+  uint8_t *reply = 0;
   uint32_t len;
   uint32_t status;
 
+  memset(&headers, 0, sizeof headers);
   memset(&lnic_call, 0, sizeof lnic_call);
-  lnic_call.workload = take32();
-  lnic_call.src_ip = take32();
-  lnic_call.src_port = take32();
-  lnic_call.dst_port = take32();
-  lnic_call.port = take32();
-  lnic_call.request_id = take64();
-  lnic_call.now = take64();
-  fixed = take32();
-  fixed_random = take32();
-  dice = take64();
-  request = take_bytes(&len);
-  if (len > LNIC_MAX_REPLY) {
-    wrong("a request that is more than a packet");
-  }
-  buffers = place(request, len);
-  packet();
-  status = how == 0u ? lnic_dispatch() : how == 1u ? lnic_enter(number) : lnic_punted(number);
-  while (status == LNIC_WAIT) {
-    if (how < 2u && lnic_packet.egress != 9u && lnic_packet.egress != lnic_service_port(lnic_call.service)) {
-      wrong("a request to a service that leaves by another's port");
+  memset(&lnic_packet, 0, sizeof lnic_packet);
+  how = take32();
+  number = take32();
+  workload = take32();
+  headers.ipv4.src = take32();
+  headers.udp.src = take32();
+  headers.udp.dst = take32();
+  headers.ingress_port = take32();
+  {
+    uint32_t src_ip = headers.ipv4.src;
+    uint32_t src_port = headers.udp.src;
+    uint64_t request_id = take64();
+
+    clock_ns = take64();
+    fixed = take32();
+    fixed_random = take32();
+    dice = take64();
+    request = take_bytes(&len);
+    if (len > LNIC_MAX_REPLY) {
+      wrong("a request that is more than a packet");
     }
-    status = go_on();
+    parsed(&headers, workload, request_id, len);
+    place(request, len);
+    if (pif_plugin_lnic_lambdas(&headers, &data) == PIF_PLUGIN_RETURN_DROP && lnic_ended != LNIC_DROP) {
+      wrong("a packet that is dropped and should not be");
+    }
+    status = lnic_ended;
+    if (how < 2u && (lnic_answered(status) != 0u || status == LNIC_TOO_LARGE)) {
+      check_packet(&headers, status, src_ip, src_port);
+    }
   }
-  if (how < 2u && status < LNIC_PUNT) {
-    check_packet(status);
+  if (status == LNIC_REPLY) {
+    reply = payload(&headers, len, replied);
+  } else if (status == LNIC_TOO_LARGE) {
+    /* Longer than a packet can grow: what the lambda said is still of interest. */
+    status = LNIC_REPLY;
+    reply = malloc(replied + 1u);
+    shim_get(lnic_reply_words, 4u, reply, replied);
   }
-  shim_remove(buffers.ctm);
-  shim_remove(buffers.mu);
-  free(buffers.ctm);
-  free(buffers.mu);
+  shim_remove(under_way.ctm);
+  shim_remove(under_way.mu);
+  free(under_way.ctm);
+  free(under_way.mu);
   free(request);
   give8('e');
   give32(status);
   give32(lnic_call.trap);
   give32(lnic_call.punted);
   give64(dice);
-  give_memory(lnic_reply_words, 4u, status == LNIC_REPLY ? lnic_call.reply_len : 0u);
+  give_bytes(reply, status == LNIC_REPLY ? replied : 0u);
+  free(reply);
 }
 
 static void write_symbol(uint32_t index)
@@ -225,6 +324,8 @@ int main(void)
   uint32_t i;
 
   shim_start(memory, sizeof memory / sizeof *memory);
+  pif_plugin_init_master();
+  pif_plugin_init();
   for (i = 0; i < symbol_count; i++) {
     first[i] = words_of(symbols[i].size);
     memcpy(first[i], symbols[i].at, (symbols[i].size + 3u) & ~3u);

@@ -23,9 +23,12 @@ const HARNESS: [(&str, &str); 3] = [
     ("protocol.h", include_str!("../harness/protocol.h")),
 ];
 /// Words, commands and checks of the NFP for other compilers.
-const SHIM: [(&str, &str); 7] = [
+const SHIM: [(&str, &str); 10] = [
     ("nfp.h", include_str!("../../nfp/shim/nfp.h")),
     ("shim.h", include_str!("../../nfp/shim/shim.h")),
+    ("pif_common.h", include_str!("../../nfp/shim/pif_common.h")),
+    ("pif_plugin.h", include_str!("../../nfp/shim/pif_plugin.h")),
+    ("pkt/pkt.h", include_str!("../../nfp/shim/pkt/pkt.h")),
     ("shim.c", include_str!("../../nfp/shim/shim.c")),
     ("nfp/cls.h", include_str!("../../nfp/shim/nfp/cls.h")),
     ("nfp/me.h", include_str!("../../nfp/shim/nfp/me.h")),
@@ -76,7 +79,9 @@ impl Code {
         let write = |name: &str, text: &str| {
             std::fs::write(folder.path().join(name), text).map_err(io(&format!("writing {name}")))
         };
-        std::fs::create_dir(folder.path().join("nfp")).map_err(io("making a folder"))?;
+        for inner in ["nfp", "pkt"] {
+            std::fs::create_dir(folder.path().join(inner)).map_err(io("making a folder"))?;
+        }
         write("lambdas.c", &source.text)?;
         for (name, text) in HEADERS.into_iter().chain(HARNESS).chain(SHIM) {
             write(name, text)?;

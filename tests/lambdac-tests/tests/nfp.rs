@@ -105,7 +105,7 @@ fn every_test_item_passes_on_the_shim_or_is_the_hosts_with_a_code() {
     if skipped.keys().any(|reason| reason.contains("not found")) {
         return;
     }
-    assert!(passed > 200, "most of {} tests run there", all.len());
+    assert!(passed > 100, "most of {} tests run there", all.len());
     let odd: Vec<&String> = skipped
         .keys()
         .filter(|reason| !reason.starts_with("host (E07"))
