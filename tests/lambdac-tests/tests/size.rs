@@ -97,6 +97,9 @@ fn growth_past_the_limit_fails_and_the_change_is_shown() {
         "2%",
         "--no-pass",
         "match-reduction",
+        // What does not fit would leave, and take its words along.
+        "--no-pass",
+        "partition",
     ]);
     assert_eq!(ran.status, 1, "{}", ran.text());
     assert!(ran.stderr.contains("the limit is 2 %"), "{}", ran.stderr);
