@@ -29,4 +29,6 @@ pub mod p4info;
 pub mod print;
 
 pub use legal::Refusal;
-pub use lower::{BY_MATCH, CPU_PORT, Facts, INJECT, Listen, Options, Output, ParamDatum, State, program};
+pub use lower::{
+    BY_MATCH, CPU_PORT, Facts, INGRESS, INJECT, Listen, Options, Output, ParamDatum, State, program,
+};

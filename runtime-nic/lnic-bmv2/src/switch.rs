@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use lambdac_backend_p4::INGRESS;
+
 use crate::packets::Packets;
 use crate::thrift;
 use crate::tools::Tools;
@@ -61,7 +63,7 @@ impl Switch {
     /// # Errors
     /// If it has no such register, or is gone.
     pub fn register(&self, name: &str) -> io::Result<Vec<u64>> {
-        thrift::register(self.thrift, &format!("Ingress.{name}"), PATIENCE)
+        thrift::register(self.thrift, &format!("{INGRESS}.{name}"), PATIENCE)
     }
 }
 

@@ -19,7 +19,7 @@ mod stream;
 mod unit;
 mod wire;
 
-pub use program::{BY_MATCH, CPU_PORT, Facts, INJECT, Options, Output, program};
+pub use program::{BY_MATCH, CPU_PORT, Facts, INGRESS, INJECT, Options, Output, program};
 pub use state::State;
 pub use unit::ParamDatum;
 pub use wire::Listen;

@@ -6,7 +6,7 @@ use lambdac_image::Image;
 use lambdac_mir::{Data, ParamId};
 
 use super::headers::{bit, head, metadata, padded};
-use super::lambda::{self, MAX_PAYLOAD, REPLY, REQUEST, set, verdict};
+use super::lambda::{self, MAX_PAYLOAD, REPLY, REQUEST, reason, set, verdict};
 use super::lookup::Before;
 use super::memory::WORD;
 use super::parser::parser;
@@ -106,6 +106,9 @@ impl Output {
     }
 }
 
+/// The control in which everything happens. Not `Ingress`: so v1model calls the type.
+pub const INGRESS: &str = "LambdaIngress";
+
 /// Makes the program of an image. An entry whose `on_host` says so is the host's; of the others, those that can't run
 /// here too.
 ///
@@ -179,6 +182,7 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
     };
     items.push(Item::Control(ingress(&unit, options, parts)));
     items.extend(tail());
+    drop_unused(&mut items);
     Ok(Output {
         program: Program { items },
         refused,
@@ -358,9 +362,9 @@ fn tail() -> Vec<Item> {
         locals: Vec::new(),
         apply: emitted.iter().map(emit).collect(),
     };
-    let parts = ["Parse", "Verify", "Ingress", "Egress", "Update", "Deparse"];
+    let parts = ["Parse", "Verify", INGRESS, "LambdaEgress", "Update", "Deparse"];
     vec![
-        Item::Control(control("Egress", true, Vec::new(), Vec::new())),
+        Item::Control(control("LambdaEgress", true, Vec::new(), Vec::new())),
         Item::Control(control(
             "Update",
             false,
@@ -508,7 +512,7 @@ fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
     let mut all = registers(unit, options, &locals);
     all.extend(around);
     all.extend(locals);
-    control("Ingress", true, all, apply(request, has_streams))
+    control(INGRESS, true, all, apply(request, has_streams))
 }
 
 /// What is applied before the lambdas that look in tables: one of them, by the entry.
@@ -631,6 +635,34 @@ fn registers(unit: &Unit<'_>, options: &Options, locals: &[Local]) -> Vec<Local>
     let found = unit.registers.iter().filter(|found| wanted(&found.name));
     all.extend(found.map(|found| register(&found.name, found.width, found.size)));
     all
+}
+
+/// Takes away verdicts and reasons that nothing names: p4c warns of them.
+fn drop_unused(items: &mut Vec<Item>) {
+    let mut used = std::collections::BTreeSet::new();
+    let mut note = |name: &str| {
+        used.insert(name.to_owned());
+    };
+    for item in &*items {
+        let Item::Control(control) = item else { continue };
+        names_of(&control.apply, &mut note);
+        for local in &control.locals {
+            match local {
+                Local::Action(action) => names_of(&action.body, &mut note),
+                Local::Table(table) => {
+                    let args = table.entries.iter().flat_map(|entry| &entry.args);
+                    args.chain(&table.default.1)
+                        .for_each(|arg| arg.for_each_name(&mut note));
+                }
+                Local::Comment(_) | Local::Instance { .. } => {}
+            }
+        }
+    }
+    let numbered = |name: &str| verdict::ALL.contains(&name) || reason::ALL.contains(&name);
+    items.retain(|item| match item {
+        Item::Const(_, name, _) => !numbered(name) || used.contains(name),
+        _ => true,
+    });
 }
 
 /// Calls `f` with every name in statements.
