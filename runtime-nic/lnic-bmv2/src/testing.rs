@@ -14,10 +14,10 @@ use lambdac_driver::CheckedWorkload;
 use lambdac_driver::bmv2;
 use lambdac_driver::nic::Places;
 use lambdac_driver::testing::values::{answer, meta, param_values, read_place};
-use lambdac_driver::testing::{Failure, HostInstance, HostOutcome, TestResult, TestTarget, TestTargets};
+use lambdac_driver::testing::{HostInstance, HostOutcome, NicTarget, OnNic, Sides, TestTarget, TestTargets};
 use lambdac_hir::{CallStep, Callee, StatePlace, Test, Value, Workload};
 use lambdac_image::Image;
-use lambdac_interp::{CallResult, Env, Givens, Target, run_test};
+use lambdac_interp::{CallResult, Env, Givens, Target};
 use lambdac_mir::{Data, LambdaId, Module, ObjectId, ObjectKind};
 use lnic_engine::control::StateDump;
 use lnic_engine::{Call, Meta};
@@ -63,48 +63,21 @@ impl TestTargets for Bmv2Tests {
         checked: &CheckedWorkload,
         module: &Arc<Module>,
     ) -> Option<Box<dyn TestTarget>> {
-        (target == NAME).then(|| -> Box<dyn TestTarget> { Box::new(Loaded::new(checked, module)) })
+        (target == NAME).then(|| -> Box<dyn TestTarget> { Box::new(load(checked, module)) })
     }
 }
 
-/// A workload for the switch, or why not.
-enum Loaded {
-    Ready(Box<OnSwitch>),
-    Missing(String),
-    Failed(String),
-}
-
-impl Loaded {
-    fn new(checked: &CheckedWorkload, module: &Arc<Module>) -> Self {
-        match Tools::find() {
-            Err(missing) => Self::Missing(missing),
-            Ok(tools) => match OnSwitch::new(tools, checked, module) {
-                Ok(ready) => Self::Ready(Box::new(ready)),
-                Err(reason) => Self::Failed(reason),
-            },
-        }
-    }
-}
-
-impl TestTarget for Loaded {
-    fn run(&mut self, test: &Test) -> TestResult {
-        match self {
-            Self::Ready(ready) => {
-                (ready.left, ready.answered) = (None, false);
-                let hir = ready.hir.clone();
-                let result = run_test(&hir, test, &mut **ready);
-                match (&ready.left, ready.answered) {
-                    (Some(code), false) => TestResult::Skipped(format!("host ({code})")),
-                    _ => result,
-                }
-            }
-            Self::Missing(reason) => TestResult::Skipped(reason.clone()),
-            Self::Failed(reason) => TestResult::Failed(vec![Failure {
-                span: test.span,
-                expected: "a program that p4c takes".to_owned(),
-                got: reason.clone(),
-            }]),
-        }
+fn load(checked: &CheckedWorkload, module: &Arc<Module>) -> OnNic<OnSwitch> {
+    let tools = match Tools::find() {
+        Ok(tools) => tools,
+        Err(missing) => return OnNic::Missing(missing),
+    };
+    match OnSwitch::new(tools, checked, module) {
+        Ok(ready) => OnNic::Ready(Box::new(ready)),
+        Err(reason) => OnNic::Failed {
+            expected: "a program that p4c takes",
+            reason,
+        },
     }
 }
 
@@ -165,10 +138,7 @@ struct OnSwitch {
     switch: Option<Switch>,
     /// Where the dice start, until a packet has said so.
     seed: Option<u64>,
-    /// The test asked for a lambda that is the host's: the code of why.
-    left: Option<String>,
-    /// The switch ended some call of the test.
-    answered: bool,
+    sides: Sides,
 }
 
 impl OnSwitch {
@@ -189,8 +159,7 @@ impl OnSwitch {
             host: HostInstance::new(module, 0).map_err(|error| error.to_string())?,
             switch: None,
             seed: None,
-            left: None,
-            answered: false,
+            sides: Sides::default(),
         })
     }
 
@@ -293,12 +262,12 @@ impl OnSwitch {
                     return self.passed_up(callee, call, (reason, lambda), givens);
                 }
                 Ok(answer) => {
-                    self.answered = true;
+                    self.sides.answered = true;
                     return answer.result();
                 }
             }
         }
-        self.answered = true;
+        self.sides.answered = true;
         CallResult::Reply(whole)
     }
 
@@ -326,18 +295,18 @@ impl OnSwitch {
     ) -> CallResult {
         match reason {
             PUNTED_TO => {
-                self.answered = true;
+                self.sides.answered = true;
                 self.on_host(Some(LambdaId(lambda.into())), call, givens)
             }
             PUNTED => {
-                self.answered = true;
+                self.sides.answered = true;
                 CallResult::Punt
             }
             _ => {
                 let all = 0..self.module.lambdas.len();
                 let mut codes = all.filter_map(|id| self.compiled.places.host_code(id));
                 let code = codes.next().map(str::to_owned);
-                self.left = self.left.take().or(code);
+                self.sides.left = self.sides.left.take().or(code);
                 self.on_host(callee, call, givens)
             }
         }
@@ -429,6 +398,16 @@ fn to_host(frame: &[u8]) -> Answer {
     Answer::ToHost(number(2), number(6))
 }
 
+impl NicTarget for OnSwitch {
+    fn workload(&self) -> Arc<Workload> {
+        self.hir.clone()
+    }
+
+    fn sides(&mut self) -> &mut Sides {
+        &mut self.sides
+    }
+}
+
 impl Target for OnSwitch {
     fn name(&self) -> &str {
         NAME
@@ -457,7 +436,7 @@ impl Target for OnSwitch {
         };
         let left = callee.and_then(|id| self.compiled.places.host_code(id.index()).map(str::to_owned));
         if left.is_some() {
-            self.left = left;
+            self.sides.left = left;
             return self.on_host(callee, &call, givens);
         }
         self.on_switch(callee, &call, givens)

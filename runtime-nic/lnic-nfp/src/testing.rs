@@ -11,11 +11,11 @@ use lambdac_driver::CheckedWorkload;
 use lambdac_driver::nic::{Place, Places};
 use lambdac_driver::testing::values::{answer, meta, param_values, read_place};
 use lambdac_driver::testing::{
-    Failure, HostInstance, HostOutcome, ServiceAnswer, TestResult, TestTarget, TestTargets,
+    HostInstance, HostOutcome, NicTarget, OnNic, ServiceAnswer, Sides, TestTarget, TestTargets,
 };
 use lambdac_hir::{CallStep, Callee, StatePlace, Test, Value, Workload};
 use lambdac_image::{Ending, Image, Packet};
-use lambdac_interp::{CallResult, Env, Givens, Target, run_test};
+use lambdac_interp::{CallResult, Env, Givens, Target};
 use lambdac_mir::interp::{self, Outcome};
 use lambdac_mir::{Data, LambdaId, Module, ServiceOp};
 use lnic_engine::control::StateDump;
@@ -43,7 +43,7 @@ impl TestTargets for NfpTests {
         checked: &CheckedWorkload,
         module: &Arc<Module>,
     ) -> Option<Box<dyn TestTarget>> {
-        (target == NAME).then(|| -> Box<dyn TestTarget> { Box::new(Loaded::new(checked, module)) })
+        (target == NAME).then(|| -> Box<dyn TestTarget> { Box::new(load(checked, module)) })
     }
 }
 
@@ -52,46 +52,16 @@ pub fn toolchain() -> Option<Toolchain> {
     COMPILERS.into_iter().find_map(Toolchain::find)
 }
 
-/// A workload on the shim, or why not.
-enum Loaded {
-    Ready(Box<OnShim>),
-    /// The machine can't.
-    Missing(String),
-    /// It should have worked.
-    Failed(String),
-}
-
-impl Loaded {
-    fn new(checked: &CheckedWorkload, module: &Arc<Module>) -> Self {
-        let Some(toolchain) = toolchain() else {
-            return Self::Missing("gcc or clang not found".to_owned());
-        };
-        match OnShim::new(&toolchain, checked, module) {
-            Ok(ready) => Self::Ready(Box::new(ready)),
-            Err(reason) => Self::Failed(reason),
-        }
-    }
-}
-
-impl TestTarget for Loaded {
-    fn run(&mut self, test: &Test) -> TestResult {
-        match self {
-            Self::Ready(ready) => {
-                (ready.left, ready.answered) = (None, false);
-                let hir = ready.hir.clone();
-                let result = run_test(&hir, test, &mut **ready);
-                match (&ready.left, ready.answered) {
-                    (Some(code), false) => TestResult::Skipped(format!("host ({code})")),
-                    _ => result,
-                }
-            }
-            Self::Missing(reason) => TestResult::Skipped(reason.clone()),
-            Self::Failed(reason) => TestResult::Failed(vec![Failure {
-                span: test.span,
-                expected: "a unit that compiles and starts".to_owned(),
-                got: reason.clone(),
-            }]),
-        }
+fn load(checked: &CheckedWorkload, module: &Arc<Module>) -> OnNic<OnShim> {
+    let Some(toolchain) = toolchain() else {
+        return OnNic::Missing("gcc or clang not found".to_owned());
+    };
+    match OnShim::new(&toolchain, checked, module) {
+        Ok(ready) => OnNic::Ready(Box::new(ready)),
+        Err(reason) => OnNic::Failed {
+            expected: "a unit that compiles and starts",
+            reason,
+        },
     }
 }
 
@@ -143,10 +113,7 @@ struct OnShim {
     id: u32,
     machine: Machine,
     host: HostInstance,
-    /// The test asked for a lambda that is the host's: the code of why.
-    left: Option<String>,
-    /// The core ended some call of the test.
-    answered: bool,
+    sides: Sides,
 }
 
 /// What a call asks.
@@ -170,8 +137,7 @@ impl OnShim {
             id: compiled.id,
             machine,
             host: HostInstance::new(module, 0).map_err(|error| error.to_string())?,
-            left: None,
-            answered: false,
+            sides: Sides::default(),
         })
     }
 
@@ -206,7 +172,7 @@ impl OnShim {
         let asked = lambda.and_then(|id| self.places.host_code(id.index()));
         let code = asked.or_else(|| all.into_iter().find_map(|id| self.places.host_code(id)));
         let code = code.unwrap_or(legal::REQUEST).to_owned();
-        self.left.get_or_insert(code);
+        self.sides.left.get_or_insert(code);
     }
 
     fn ask(&mut self, lambda: Option<LambdaId>, call: &Asked<'_>, givens: &mut Givens) -> CallResult {
@@ -234,7 +200,7 @@ impl OnShim {
             Ok(Ending::NoWorkload) => return CallResult::Error("nobody has the workload's id".to_owned()),
             Err(error) => return CallResult::Error(error.to_string()),
         };
-        self.answered |= outcome != Outcome::Invalid(HOST.to_owned());
+        self.sides.answered |= outcome != Outcome::Invalid(HOST.to_owned());
         match outcome {
             Outcome::Reply(bytes) => CallResult::Reply(bytes),
             Outcome::Drop => CallResult::Drop,
@@ -244,7 +210,7 @@ impl OnShim {
             Outcome::OutOfSteps => CallResult::Error("out of steps".to_owned()),
             Outcome::Invalid(why) if why == HOST => match self.machine.punted() {
                 Some(entry) => {
-                    self.answered = true;
+                    self.sides.answered = true;
                     self.on_host(Some(LambdaId(entry as u32)), call, givens)
                 }
                 None => {
@@ -297,6 +263,16 @@ fn given(
         ServiceAnswer::Done => interp::Answer::Done,
         ServiceAnswer::Missing => interp::Answer::Missing,
         ServiceAnswer::Failed => interp::Answer::Failed,
+    }
+}
+
+impl NicTarget for OnShim {
+    fn workload(&self) -> Arc<Workload> {
+        self.hir.clone()
+    }
+
+    fn sides(&mut self) -> &mut Sides {
+        &mut self.sides
     }
 }
 

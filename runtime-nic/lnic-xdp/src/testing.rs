@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use lambdac_driver::CheckedWorkload;
 use lambdac_driver::testing::values::{answer, meta, param_values, read_place};
-use lambdac_driver::testing::{Failure, TestResult, TestTarget, TestTargets};
+use lambdac_driver::testing::{NicTarget, OnNic, Sides, TestTarget, TestTargets};
 use lambdac_hir::{CallStep, Callee, StatePlace, Test, Value, Workload};
-use lambdac_interp::{CallResult, Env, Givens, Target, run_test};
+use lambdac_interp::{CallResult, Env, Givens, Target};
 use lambdac_mir::{LambdaId, Module};
 use lnic_engine::Call;
 
@@ -30,56 +30,25 @@ impl TestTargets for XdpTests {
         checked: &CheckedWorkload,
         module: &Arc<Module>,
     ) -> Option<Box<dyn TestTarget>> {
-        (target == NAME).then(|| -> Box<dyn TestTarget> { Box::new(Loaded::new(checked, module)) })
+        (target == NAME).then(|| -> Box<dyn TestTarget> { Box::new(load(checked, module)) })
     }
 }
 
-/// A workload on the NIC, or why not.
-enum Loaded {
-    Ready(Box<XdpTarget>),
-    /// The machine can't.
-    Missing(String),
-    /// It should have worked.
-    Failed(String),
-}
-
-impl Loaded {
-    fn new(checked: &CheckedWorkload, module: &Arc<Module>) -> Self {
-        if let Err(missing) = probe::check() {
-            return Self::Missing(missing.to_string());
-        }
-        match Instance::new(checked, module) {
-            Ok(instance) => Self::Ready(Box::new(XdpTarget {
-                hir: Arc::new(checked.0.clone()),
-                module: module.clone(),
-                instance,
-                left: None,
-                answered: false,
-            })),
-            Err(error) => Self::Failed(error),
-        }
+fn load(checked: &CheckedWorkload, module: &Arc<Module>) -> OnNic<XdpTarget> {
+    if let Err(missing) = probe::check() {
+        return OnNic::Missing(missing.to_string());
     }
-}
-
-impl TestTarget for Loaded {
-    fn run(&mut self, test: &Test) -> TestResult {
-        match self {
-            Self::Ready(target) => {
-                (target.left, target.answered) = (None, false);
-                let hir = target.hir.clone();
-                let result = run_test(&hir, test, &mut **target);
-                match (&target.left, target.answered) {
-                    (Some(code), false) => TestResult::Skipped(format!("host ({code})")),
-                    _ => result,
-                }
-            }
-            Self::Missing(reason) => TestResult::Skipped(reason.clone()),
-            Self::Failed(reason) => TestResult::Failed(vec![Failure {
-                span: test.span,
-                expected: "programs that the kernel takes".to_owned(),
-                got: reason.clone(),
-            }]),
-        }
+    match Instance::new(checked, module) {
+        Ok(instance) => OnNic::Ready(Box::new(XdpTarget {
+            hir: Arc::new(checked.0.clone()),
+            module: module.clone(),
+            instance,
+            sides: Sides::default(),
+        })),
+        Err(reason) => OnNic::Failed {
+            expected: "programs that the kernel takes",
+            reason,
+        },
     }
 }
 
@@ -88,10 +57,17 @@ struct XdpTarget {
     hir: Arc<Workload>,
     module: Arc<Module>,
     instance: Instance,
-    /// The test asked for a lambda that is the host's: the code of why.
-    left: Option<String>,
-    /// The NIC ended some call of the test.
-    answered: bool,
+    sides: Sides,
+}
+
+impl NicTarget for XdpTarget {
+    fn workload(&self) -> Arc<Workload> {
+        self.hir.clone()
+    }
+
+    fn sides(&mut self) -> &mut Sides {
+        &mut self.sides
+    }
 }
 
 impl Target for XdpTarget {
@@ -115,9 +91,9 @@ impl Target for XdpTarget {
         };
         let mut services = |call: &Call<'_>| answer(call, givens);
         let ended = self.instance.call(&message, &mut services);
-        self.answered |= ended.by_nic;
+        self.sides.answered |= ended.by_nic;
         if ended.left.is_some() {
-            self.left = ended.left;
+            self.sides.left = ended.left;
         }
         match ended.outcome {
             Outcome::Reply(bytes) => CallResult::Reply(bytes),

@@ -2,6 +2,7 @@
 
 mod host;
 mod instance;
+mod nic;
 pub mod values;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use lambdac_mir::Module;
 pub use host::HostTarget;
 pub use instance::{HostInstance, HostOutcome, ServiceAnswer};
 pub use lambdac_interp::{Failure, TestResult};
+pub use nic::{NicTarget, OnNic, Sides};
 
 use crate::session::CheckedWorkload;
 
