@@ -6,17 +6,20 @@
 
 mod client_address;
 mod function;
+mod linger;
 mod system;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,6 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::Service;
 
+use self::linger::Lingering;
 use crate::server::Shared;
 
 /// Longest block of headers taken.
@@ -86,15 +90,22 @@ async fn connection(
     stopped: watch::Receiver<bool>,
 ) {
     let timeout = shared.config.http_timeout;
+    let (stream, refused) = Lingering::new(stream);
     let service = service_fn(move |request: Request<Incoming>| {
         let (shared, mut router) = (Arc::clone(&shared), router.clone());
+        let refused = Arc::clone(&refused);
         async move {
+            let has_body = !request.body().is_end_stream();
             // The busy path goes straight to its function; the router has the others.
-            if door == Door::All && function::is_called_by(&request) {
-                Ok(function::call(&shared, peer, request).await)
+            let response = if door == Door::All && function::is_called_by(&request) {
+                function::call(&shared, peer, request).await
             } else {
-                router.call(request).await
+                router.call(request).await?
+            };
+            if has_body && response.status().is_client_error() {
+                refused.store(true, Relaxed);
             }
+            Ok::<_, Infallible>(response)
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()

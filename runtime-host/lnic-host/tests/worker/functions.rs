@@ -109,6 +109,16 @@ fn every_end_has_its_status() {
 }
 
 #[test]
+fn a_refusal_is_read_by_a_caller_that_sends_on() {
+    let worker = start(config());
+    let body = vec![0; 16 << 20];
+    for path in ["/function/echo", "/function/nobody", "/nowhere"] {
+        let response = http(worker.http_addr(), "POST", path, "", &body);
+        assert_eq!(response.status, if path == "/function/echo" { 413 } else { 404 });
+    }
+}
+
+#[test]
 fn names_are_looked_up_with_all_that_a_caller_needs() {
     let worker = start(config());
     let response = http(worker.http_addr(), "GET", "/system/workloads", "", b"");
