@@ -111,7 +111,8 @@ pub struct Check {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   lambdac test examples
-  lambdac test kv.lnic --target interp --filter 'comes back'")]
+  lambdac test kv.lnic --target interp --filter 'comes back'
+  lambdac test src --profile branches.json      for `lambdac size --profile`")]
 pub struct Test {
     /// Programs.
     #[command(flatten)]
@@ -122,6 +123,9 @@ pub struct Test {
     /// Only tests whose `workload: name` contains this.
     #[arg(long, value_name = "TEXT")]
     pub filter: Option<String>,
+    /// Write how often the tests take each branch, for `lambdac size --profile`.
+    #[arg(long, value_name = "OUT.json")]
+    pub profile: Option<PathBuf>,
     /// Passes.
     #[command(flatten)]
     pub passes: Passes,
@@ -173,8 +177,9 @@ pub enum Stage {
   lambdac size examples --target nfp
   lambdac size src --format html > size.html
   lambdac size src --format json > size.json
-  lambdac size src --baseline size.json --limit 2%    exit 1 if it grew by more than 2 %
-  lambdac size src --no-pass lambda-coalescing")]
+  lambdac size src --baseline size.json --limit 2%    exit 1 if it grew by more than 2 %, or lost a lambda
+  lambdac size src --no-pass lambda-coalescing
+  curl -s worker:8081/metrics > rates; lambdac size src --rates rates --profile branches.json")]
 pub struct Size {
     /// Programs.
     #[command(flatten)]
@@ -185,13 +190,18 @@ pub struct Size {
     /// How the numbers are written.
     #[arg(long, value_enum, default_value_t = SizeFormat::Table)]
     pub format: SizeFormat,
-    /// Requests a second by workload: lines of a name and a number, or a JSON object (default: all alike).
+    /// Requests a second by workload: lines of a name and a number, a JSON object, or what a worker's `/metrics` says
+    /// (default: all alike).
     #[arg(long, value_name = "FILE")]
     pub rates: Option<PathBuf>,
+    /// What branches, and the lambdas of a workload, are weighed by: a file of `lambdac test --profile` (default: evenly).
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
     /// Compare with what an earlier run wrote as JSON.
     #[arg(long, value_name = "OLD.json")]
     pub baseline: Option<PathBuf>,
-    /// Fail if the image's words grew by more than this (default: 0%).
+    /// Fail if the image's words grew by more than this (default: 0%); a lambda that left the NIC for the host fails
+    /// too.
     #[arg(long, value_name = "P%", requires = "baseline", value_parser = percent)]
     pub limit: Option<f64>,
     /// Passes.

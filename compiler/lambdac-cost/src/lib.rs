@@ -6,7 +6,8 @@
 //! - **words**: instruction words in the code store, each callee once in the module, not in its callers;
 //! - **worst**: cycles of the dearest path, callees and waits for memory included. Loops are bounded, so it is a sum
 //!   over the tree: a branch costs its dearer side, a loop its most trips;
-//! - **expected**: cycles where branches are taken evenly and a loop whose bounds are not constant makes half its trips;
+//! - **expected**: cycles of an average run. With a [`Profile`], branches and loops weigh as they went in its runs; what
+//!   it does not know is taken evenly, and a loop whose bounds are not constant makes half its trips;
 //! - **lines**: words of each source line, and its cycles on the dearest path.
 //!
 //! How it prices: scalars live in registers, slots in the core's local memory where they fit a thread's share and in
@@ -23,11 +24,13 @@ mod image;
 mod model;
 mod ops;
 mod placement;
+mod profile;
 mod walk;
 
 pub use image::Shape;
 pub use model::{CodeCost, LineCost, Model, ModuleCost};
 pub use placement::{Placement, field_of, fields, object_bytes};
+pub use profile::{LineProfile, Profile, SCHEMA as PROFILE_SCHEMA, WorkloadProfile};
 
 /// Most bytes of one memory command: 32 transfer registers of 4 bytes.
 pub const BURST: u64 = 128;

@@ -8,7 +8,7 @@ use lambdac_target::{Device, Items, Ops};
 
 use crate::ops::Price;
 use crate::walk::{Scope, Walk};
-use crate::{Placement, Shape};
+use crate::{Placement, Profile, Shape};
 
 /// Prices of one device.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,7 @@ pub struct Model<'d> {
     items: &'d Items,
     pub(crate) lines: bool,
     pub(crate) shared_requests: bool,
+    pub(crate) profile: Option<&'d Profile>,
 }
 
 /// What a source line takes.
@@ -76,6 +77,7 @@ impl<'d> Model<'d> {
             items: device.items.as_ref()?,
             lines: true,
             shared_requests: false,
+            profile: None,
         })
     }
 
@@ -92,6 +94,17 @@ impl<'d> Model<'d> {
             shared_requests,
             ..self
         }
+    }
+
+    /// A model whose expected cycles weigh branches by a profile, where there is one.
+    #[must_use]
+    pub fn with_profile(self, profile: Option<&'d Profile>) -> Self {
+        Self { profile, ..self }
+    }
+
+    /// The profile that branches are weighed by.
+    pub fn profile(&self) -> Option<&'d Profile> {
+        self.profile
     }
 
     /// Words of the parts of an image around its lambdas.
@@ -198,17 +211,39 @@ impl<'d> Model<'d> {
             return code;
         };
         let mut price = self.request_burst(stage.min_len.into());
-        for rule in &stage.rules {
-            let before = price;
-            price = price.then(self.ask(scope, known, &rule.cond, &mut code.once));
+        let reached = self.reached(&scope.module.name, stage.rules.len());
+        for (rule, reached) in stage.rules.iter().zip(reached) {
+            let asked = self.ask(scope, known, &rule.cond, &mut code.once);
             let line = code.lines.entry(line_of(rule.loc)).or_default();
-            line.words += price.words - before.words;
-            line.cycles += price.worst.saturating_sub(before.worst);
+            line.words += asked.words;
+            line.cycles = line.cycles.saturating_add(asked.worst);
+            price = price.then(Price {
+                expected: (asked.expected as f64 * reached) as u64,
+                ..asked
+            });
         }
         code.words = price.words;
         code.worst = price.worst;
         code.expected = price.expected;
         code
+    }
+
+    /// The part of requests that each rule of a workload is asked about: those that no rule before it took. Without a
+    /// profile, requests are taken by each rule, and by none, evenly.
+    fn reached(&self, workload: &str, rules: usize) -> Vec<f64> {
+        let counted = self.profile.and_then(|profile| profile.workloads.get(workload));
+        let hits = counted
+            .map(|counted| &counted.rules)
+            .filter(|hits| hits.iter().any(|hits| *hits > 0));
+        let hit = |rule: usize| hits.map_or(1.0, |hits| hits.get(rule).copied().unwrap_or(0) as f64);
+        let total: f64 = (0..rules).map(hit).sum::<f64>() + if hits.is_some() { 0.0 } else { 1.0 };
+        let mut left = 1.0;
+        let reached = |rule: usize| {
+            let reached = left;
+            left -= hit(rule) / total;
+            f64::max(reached, 0.0)
+        };
+        (0..rules).map(reached).collect()
     }
 
     fn ask(

@@ -11,6 +11,7 @@ use lambdac_mir::{
 use crate::access::Home;
 use crate::model::line_of;
 use crate::ops::{Known, Price};
+use crate::profile::average;
 use crate::{CodeCost, LineCost, Model, Placement, field_of, fields};
 
 /// What all walks of a module share.
@@ -106,18 +107,18 @@ impl<'a, 'd> Walk<'a, 'd> {
                     .into_iter()
                     .map(|region| self.region(region))
                     .collect();
-                let sum = sides
-                    .iter()
-                    .fold(0u64, |sum, side| sum.saturating_add(side.expected));
+                let expected: Vec<u64> = sides.iter().map(|side| side.expected).collect();
+                let profile = self.model.profile;
+                let taken = profile.and_then(|known| known.taken(self.module, stmt.loc, sides.len()));
                 Price {
                     words: sides.iter().map(|side| side.words).sum(),
                     worst: sides.iter().map(|side| side.worst).max().unwrap_or(0),
-                    expected: sum / (sides.len() as u64).max(1),
+                    expected: average(&expected, taken),
                 }
             }
             Op::Block(_, region) => self.region(region),
             Op::Loop(inner) => {
-                let (most, expected) = self.trips(&inner.kind, inner.max);
+                let (most, expected) = self.trips(&inner.kind, inner.max, stmt.loc);
                 let count = self.model.alu(32).then(self.model.branch(32));
                 let each = stmt
                     .op
@@ -131,7 +132,7 @@ impl<'a, 'd> Walk<'a, 'd> {
     }
 
     /// Trips of a loop: at most, and on average.
-    fn trips(&self, kind: &LoopKind, max: u64) -> (u64, u64) {
+    fn trips(&self, kind: &LoopKind, max: u64, loc: Loc) -> (u64, u64) {
         let exact = match kind {
             LoopKind::For { from, to, .. } => match (self.constant(*from), self.constant(*to)) {
                 (Some(from), Some(to)) => Some(to.saturating_sub(from)),
@@ -139,10 +140,15 @@ impl<'a, 'd> Walk<'a, 'd> {
             },
             LoopKind::While(_) => None,
         };
-        match exact {
-            Some(trips) => (trips.min(max), trips.min(max)),
-            None => (max, max.div_ceil(2)),
-        }
+        let most = exact.map_or(max, |trips| trips.min(max));
+        let profile = self.model.profile;
+        let counted = profile.and_then(|known| known.trips(self.module, loc));
+        let expected = match (counted, exact) {
+            (Some((entered, trips)), _) => trips.div_ceil(entered).min(most),
+            (None, Some(_)) => most,
+            (None, None) => max.div_ceil(2),
+        };
+        (most, expected)
     }
 
     fn constant(&self, value: Value) -> Known {
@@ -513,7 +519,7 @@ impl<'a, 'd> Walk<'a, 'd> {
                     }
                 }
                 Op::Loop(inner) => {
-                    let (most, _) = self.trips(&inner.kind, inner.max);
+                    let (most, _) = self.trips(&inner.kind, inner.max, stmt.loc);
                     let inside = trips.saturating_mul(most);
                     let count = self.model.alu(32).then(self.model.branch(32));
                     add(lines, stmt.loc, count, inside);

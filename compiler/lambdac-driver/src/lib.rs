@@ -34,6 +34,7 @@ pub mod xdp;
 
 pub use image::{Image, Linked, link};
 pub use lambdac_check::{NoSources, Sources};
+pub use lambdac_cost::{PROFILE_SCHEMA, Profile};
 pub use lambdac_diag as diag;
 pub use lambdac_mir as mir;
 pub use lambdac_target as target;

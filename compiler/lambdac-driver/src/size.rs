@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lambdac_analysis::{LambdaInfo, Placement};
-use lambdac_cost::object_bytes;
+use lambdac_cost::{Profile, object_bytes};
 use lambdac_image::{ImageCost, LinkError, Linker, Report, Source};
 use lambdac_mir::ObjectId;
 use lambdac_target::{Device, Family};
@@ -21,7 +21,7 @@ use crate::nic::{Place, Places};
 use crate::{Compiled, Image, Linked};
 
 pub use page::page;
-pub use text::{change, text};
+pub use text::{Change, change, text};
 
 /// Version of the JSON.
 pub const SCHEMA: u32 = 1;
@@ -33,6 +33,8 @@ pub struct SizeOptions {
     pub disabled: Vec<String>,
     /// Requests a second by workload; one that is not in it has 1.
     pub rates: BTreeMap<String, f64>,
+    /// What branches and lambdas are weighed by; without it, evenly.
+    pub profile: Option<Arc<Profile>>,
 }
 
 /// Why an image was not measured.
@@ -200,6 +202,7 @@ pub fn measure(image: &Image, device: &Device, options: &SizeOptions) -> Result<
     let options = lambdac_image::Options {
         disabled: options.disabled.clone(),
         rates: options.rates.clone(),
+        profile: options.profile.clone(),
         validate: false,
     };
     let (optimised, report) = Linker::new(device.clone()).run("image", &sources(image, device), &options)?;

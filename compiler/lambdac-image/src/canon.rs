@@ -84,7 +84,7 @@ pub(crate) fn for_each_touched(
         }
         Cond::Has { table, .. } => f(Item::Object(table.0), 1.0),
         Cond::Eval(func) => {
-            let touched = crate::touch::of_func(module, func, funcs);
+            let touched = crate::touch::of_func(module, func, funcs, None);
             touched.into_iter().for_each(|(item, count)| f(item, count));
         }
         Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } => {}

@@ -44,7 +44,7 @@ impl Facts {
         (device, model): (&Device, &Model<'_>),
         shapes: &mut Shapes,
     ) -> Self {
-        let known = touch::of_funcs(module);
+        let known = touch::of_funcs(module, model.profile());
         let asked = rules.iter().map(|rule| {
             let mut items = BTreeSet::new();
             for_each_touched(module, &rule.cond, &known, &mut |item, _| items.extend([item]));
@@ -59,7 +59,11 @@ impl Facts {
                 .collect(),
             priced: Priced::of(module, rules, model, &Placement::far(module, device)),
             touched: (module.lambdas.iter())
-                .map(|lambda| touch::of_lambda(module, lambda, &known).into_keys().collect())
+                .map(|lambda| {
+                    touch::of_lambda(module, lambda, &known, model.profile())
+                        .into_keys()
+                        .collect()
+                })
                 .collect(),
             asked: asked.collect(),
             calls: call_counts(module, rules.iter().map(|rule| &rule.cond)),

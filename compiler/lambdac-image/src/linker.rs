@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use lambdac_cost::Model;
+use lambdac_cost::{Model, Profile};
 use lambdac_mir::Module;
 use lambdac_target::Device;
 
@@ -51,6 +51,8 @@ pub struct Linker {
     by_address: HashMap<usize, u64>,
     shapes: Shapes,
     reduced: Reduced,
+    /// What everything that is known was weighed by.
+    profile: Option<Arc<Profile>>,
 }
 
 /// What is known of a module.
@@ -71,6 +73,7 @@ impl Linker {
             by_address: HashMap::new(),
             shapes: Shapes::default(),
             reduced: Reduced::default(),
+            profile: None,
         }
     }
 
@@ -94,6 +97,12 @@ impl Linker {
             keep_on_host(&mut image, sources);
             return Ok((image, None));
         };
+        let model = model.with_profile(options.profile.as_deref());
+        if self.profile != options.profile {
+            self.known.clear();
+            self.by_address.clear();
+            self.profile.clone_from(&options.profile);
+        }
         let by = (&device, &model.without_lines());
         let (mut image, units) = self.bare(name, sources, by)?;
         keep_on_host(&mut image, sources);

@@ -183,10 +183,7 @@ impl<'i, 'c> Trial<'i, 'c> {
 
 /// Lambdas on the NIC by the changing state that ties them.
 fn components(image: &Image, context: &Context<'_>) -> Vec<Component> {
-    let worth = |entry: &usize| {
-        let workload = image.entries[*entry].workload;
-        context.rates[workload] / image.workloads[workload].entries.max(1) as f64
-    };
+    let worth = |entry: &usize| context.entry_rates[*entry];
     let touched = |entry: usize| {
         let items = context.code().touched(image.entries[entry].lambda).keys();
         items.copied()

@@ -6,8 +6,9 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use lambdac_cost::Model;
+use lambdac_cost::{Model, Profile};
 use lambdac_target::Device;
 
 use crate::cost::ImageCost;
@@ -40,6 +41,8 @@ pub(crate) struct Context<'d> {
     pub model: Model<'d>,
     /// Requests by workload, in any unit; 1 each unless told.
     pub rates: Vec<f64>,
+    /// Requests by entry, in the same unit: by how often a profile saw each of a workload's lambdas, or evenly.
+    pub entry_rates: Vec<f64>,
     /// What the image takes before the pass.
     pub words: u64,
     /// What is known of its code before the pass; none as long as it has none.
@@ -55,6 +58,8 @@ pub struct Options {
     pub disabled: Vec<String>,
     /// Requests a second by workload; one that is not in it has 1.
     pub rates: BTreeMap<String, f64>,
+    /// What branches and lambdas are weighed by; without it, evenly.
+    pub profile: Option<Arc<Profile>>,
     /// Checks the image after every pass and panics where it is broken.
     pub validate: bool,
 }
@@ -104,7 +109,9 @@ pub fn passes() -> &'static [Pass] {
 /// # Panics
 /// With [`Options::validate`], where a pass left a broken image: a bug of the pass.
 pub fn optimize(image: &mut Image, device: &Device, options: &Options) -> Option<Report> {
-    let model = Model::new(device)?.without_lines();
+    let model = Model::new(device)?
+        .without_lines()
+        .with_profile(options.profile.as_deref());
     let mut context = Context::new(image, (device, model), options);
     let code = Code::of(image, device, &context.model);
     legalise(image, device, |image, entry| {
@@ -127,14 +134,25 @@ impl<'d> Context<'d> {
     /// For an image's workloads.
     pub fn new(image: &Image, (device, model): (&'d Device, Model<'d>), options: &Options) -> Self {
         let rate = |name: &str| options.rates.get(name).copied().unwrap_or(1.0);
+        let rates: Vec<f64> = image
+            .workloads
+            .iter()
+            .map(|workload| rate(&workload.name))
+            .collect();
+        let even = Profile::default();
+        let profile = model.profile().unwrap_or(&even);
+        let entry_rates = (image.workloads.iter().enumerate()).flat_map(|(number, workload)| {
+            let entries = &image.entries[image.entries_of(number)];
+            let names: Vec<&str> = entries.iter().map(|entry| &*entry.name).collect();
+            let rate = rates[number];
+            let shares = profile.shares(&workload.name, &names).into_iter();
+            shares.map(move |share| rate * share).collect::<Vec<_>>()
+        });
         Self {
             device,
             model,
-            rates: image
-                .workloads
-                .iter()
-                .map(|workload| rate(&workload.name))
-                .collect(),
+            entry_rates: entry_rates.collect(),
+            rates,
             words: 0,
             code: None,
             reduced: RefCell::default(),

@@ -216,13 +216,13 @@ impl Code {
         let placement = image.placement(device);
         let model = &model.with_shared_requests(image.plumbing.shared_requests);
         let rules: Vec<&Rule> = image.pool().iter().collect();
-        let funcs = touch::of_funcs(module);
+        let funcs = touch::of_funcs(module, model.profile());
         let lambdas = module.lambdas.iter();
         Self {
             priced: Priced::of(module, &rules, model, &placement),
             touched: (
                 lambdas
-                    .map(|lambda| touch::of_lambda(module, lambda, &funcs))
+                    .map(|lambda| touch::of_lambda(module, lambda, &funcs, model.profile()))
                     .collect(),
                 funcs,
             ),

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use lambdac_cost::{BURST, field_of, fields};
+use lambdac_cost::{BURST, Profile, field_of, fields};
 use lambdac_mir::{
-    Base, Func, Lambda, LoopKind, Module, ObjectId, ObjectKind, Op, Operand, Place, Region, Shape, Use, Value,
+    Base, Func, Lambda, Loc, LoopKind, Module, ObjectId, ObjectKind, Op, Operand, Place, Region, Shape, Use,
+    Value,
 };
 
 /// Something in memory.
@@ -24,25 +25,30 @@ pub(crate) type Touched = BTreeMap<Item, f64>;
 /// Reads of an entry's key and value by an operation of a map, lru or table: a key is looked at in about one place.
 const LOOKUP: f64 = 2.0;
 
-/// What each function touches in one run.
-pub(crate) fn of_funcs(module: &Module) -> Vec<Touched> {
+/// What each function touches in one run, its branches weighed by a profile.
+pub(crate) fn of_funcs(module: &Module, profile: Option<&Profile>) -> Vec<Touched> {
     let mut known: Vec<Touched> = Vec::with_capacity(module.funcs.len());
     for func in &module.funcs {
-        let touched = of_func(module, func, &known);
+        let touched = of_func(module, func, &known, profile);
         known.push(touched);
     }
     known
 }
 
-pub(crate) fn of_func(module: &Module, func: &Func, known: &[Touched]) -> Touched {
-    let mut walk = Walk::new(module, known);
+pub(crate) fn of_func(module: &Module, func: &Func, known: &[Touched], profile: Option<&Profile>) -> Touched {
+    let mut walk = Walk::new(module, known, profile);
     walk.region(&func.region, 1.0);
     walk.touched
 }
 
 /// What a lambda touches in one run, all parts together.
-pub(crate) fn of_lambda(module: &Module, lambda: &Lambda, known: &[Touched]) -> Touched {
-    let mut walk = Walk::new(module, known);
+pub(crate) fn of_lambda(
+    module: &Module,
+    lambda: &Lambda,
+    known: &[Touched],
+    profile: Option<&Profile>,
+) -> Touched {
+    let mut walk = Walk::new(module, known, profile);
     for part in &lambda.parts {
         walk.region(&part.region, 1.0);
     }
@@ -52,15 +58,17 @@ pub(crate) fn of_lambda(module: &Module, lambda: &Lambda, known: &[Touched]) -> 
 struct Walk<'m> {
     module: &'m Module,
     known: &'m [Touched],
+    profile: Option<&'m Profile>,
     touched: Touched,
     constants: BTreeMap<Value, u64>,
 }
 
 impl<'m> Walk<'m> {
-    fn new(module: &'m Module, known: &'m [Touched]) -> Self {
+    fn new(module: &'m Module, known: &'m [Touched], profile: Option<&'m Profile>) -> Self {
         Self {
             module,
             known,
+            profile,
             touched: Touched::new(),
             constants: BTreeMap::new(),
         }
@@ -77,18 +85,42 @@ impl<'m> Walk<'m> {
             }
             self.op(&stmt.op, times);
             let inside = stmt.op.regions();
-            let share = match &stmt.op {
-                // Branches are taken evenly.
-                Op::If(..) | Op::Switch { .. } => times / inside.len() as f64,
-                Op::Loop(inner) => times * self.trips(&inner.kind, inner.max),
-                _ => times,
-            };
-            inside.into_iter().for_each(|region| self.region(region, share));
+            match &stmt.op {
+                Op::If(..) | Op::Switch { .. } => {
+                    let shares = self.shares(stmt.loc, inside.len());
+                    (inside.into_iter().zip(shares))
+                        .for_each(|(side, share)| self.region(side, times * share));
+                }
+                Op::Loop(inner) => {
+                    let trips = self.trips(&inner.kind, inner.max, stmt.loc);
+                    inside
+                        .into_iter()
+                        .for_each(|region| self.region(region, times * trips));
+                }
+                _ => inside.into_iter().for_each(|region| self.region(region, times)),
+            }
         }
         region.term.for_each_use(&mut |used| self.used(&used, times));
     }
 
-    fn trips(&self, kind: &LoopKind, max: u64) -> f64 {
+    /// How often each side of a branch is taken: as in the profile, or evenly.
+    fn shares(&self, loc: Loc, sides: usize) -> Vec<f64> {
+        match self
+            .profile
+            .and_then(|known| known.taken(self.module, loc, sides))
+        {
+            Some(taken) => {
+                let total: f64 = taken.iter().map(|count| *count as f64).sum();
+                taken.iter().map(|count| *count as f64 / total).collect()
+            }
+            None => vec![1.0 / sides as f64; sides],
+        }
+    }
+
+    fn trips(&self, kind: &LoopKind, max: u64, loc: Loc) -> f64 {
+        if let Some((entered, trips)) = self.profile.and_then(|known| known.trips(self.module, loc)) {
+            return trips as f64 / entered as f64;
+        }
         if let LoopKind::For { from, to, .. } = kind
             && let (Some(from), Some(to)) = (self.constants.get(from), self.constants.get(to))
         {

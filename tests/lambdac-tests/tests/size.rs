@@ -6,6 +6,8 @@ use lambdac_tests::peers::{Ran, has, run, run_in};
 use serde_json::Value;
 
 const ORIGINAL: &str = "examples/lambda-nic-original";
+/// A program whose lambdas branch.
+const BRANCHES: &str = "examples/rate_limit";
 /// Names of the passes in the order that they run.
 const PASSES: [&str; 5] = [
     "lambda-coalescing",
@@ -22,9 +24,15 @@ fn size(args: &[&str]) -> Ran {
 }
 
 fn json(args: &[&str]) -> Value {
-    let mut line = vec!["--format", "json"];
+    let mut line = vec![ORIGINAL, "--target", "nfp"];
     line.extend(args);
-    let ran = size(&line);
+    json_of(&line)
+}
+
+fn json_of(args: &[&str]) -> Value {
+    let mut line = vec!["size", "--format", "json"];
+    line.extend(args);
+    let ran = run(&line);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     serde_json::from_str(&ran.text()).expect("it is JSON")
 }
@@ -97,13 +105,27 @@ fn growth_past_the_limit_fails_and_the_change_is_shown() {
         "2%",
         "--no-pass",
         "match-reduction",
-        // What does not fit would leave, and take its words along.
         "--no-pass",
         "partition",
     ]);
     assert_eq!(ran.status, 1, "{}", ran.text());
     assert!(ran.stderr.contains("the limit is 2 %"), "{}", ran.stderr);
     assert!(ran.text().contains("AGAINST THE BASELINE"));
+    // What does not fit leaves for the host, and takes its words along: the image did not grow.
+    let ran = size(&[
+        "--baseline",
+        &old,
+        "--limit",
+        "2%",
+        "--no-pass",
+        "match-reduction",
+    ]);
+    assert_eq!(ran.status, 1, "{}", ran.text());
+    assert!(
+        ran.stderr.contains("no longer on the NIC: original_"),
+        "{}",
+        ran.stderr
+    );
     let other =
         std::fs::read_to_string(&old)
             .expect("it is there")
@@ -127,6 +149,55 @@ fn rates_are_names_and_numbers_of_workloads_that_are_there() {
         assert_eq!(size(&["--rates", &file("wrong", wrong)]).status, 2, "{wrong}");
     }
     assert_eq!(size(&["--rates", "no-such-file"]).status, 3);
+}
+
+#[test]
+fn a_profile_of_tests_weighs_branches_and_changes_no_words() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("branches.json");
+    let file = path.to_str().expect("a path of text");
+    let ran = run(&["test", BRANCHES, "--target", "interp", "--profile", file]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let expected = |sizes: &Value| -> Vec<Value> {
+        let lambdas = sizes["lambdas"].as_array().expect("there are lambdas").iter();
+        lambdas.map(|lambda| lambda["expected_cycles"].clone()).collect()
+    };
+    let (even, weighed) = (json_of(&[BRANCHES]), json_of(&[BRANCHES, "--profile", file]));
+    assert_eq!(words(&even), words(&weighed));
+    assert_ne!(expected(&even), expected(&weighed));
+
+    let text = std::fs::read_to_string(&path).expect("it was written");
+    std::fs::write(&path, text.replace("\"schema\": 1", "\"schema\": 9")).expect("it can be written");
+    let ran = size(&["--profile", file]);
+    assert_eq!(ran.status, 2);
+    assert!(
+        ran.stderr.contains("schema 9, this version writes 1"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(size(&["--profile", "README.md"]).status, 2);
+}
+
+#[test]
+fn rates_are_read_from_a_workers_metrics() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("metrics");
+    let file = path.to_str().expect("a path of text");
+    let count = |workload: &str| {
+        let line =
+            |target: &str| format!("lnic_requests_total{{workload=\"{workload}\",target=\"{target}\"}} 7\n");
+        let text = format!(
+            "# TYPE lnic_requests_total counter\n{}{}",
+            line("host"),
+            line("xdp")
+        );
+        std::fs::write(&path, text).expect("it can be written");
+        size(&["--rates", file])
+    };
+    assert_eq!(count("original_web").status, 0);
+    let ran = count("nobody");
+    assert_eq!(ran.status, 2);
+    assert!(ran.stderr.contains("no workload \"nobody\""), "{}", ran.stderr);
 }
 
 #[test]

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use lambdac_driver::size::{SCHEMA, SizeOptions, Sizes, change, measure, page, text};
 use lambdac_driver::target::{self, Device};
+use lambdac_driver::{PROFILE_SCHEMA, Profile};
+use serde::de::DeserializeOwned;
 
 use crate::args::{Format, Size, SizeFormat};
 use crate::exit::{Exit, Result};
@@ -19,10 +22,12 @@ pub fn run(args: &Size, format: Format) -> Result {
     let device = device(&args.target)?;
     let baseline = args.baseline.as_deref().map(baseline).transpose()?;
     let rates = args.rates.as_deref().map(rates).transpose()?;
+    let profile = args.profile.as_deref().map(profile).transpose()?;
     let image = compile::image(&compile::paths(&args.sources)?, &args.passes, format)?;
     let options = SizeOptions {
         disabled: args.passes.no_pass.clone(),
         rates: rates.unwrap_or_default(),
+        profile: profile.map(Arc::new),
     };
     let measured = measure(&image, &device, &options).map_err(|e| Exit::Usage(e.to_string()))?;
     let sizes = &measured.sizes;
@@ -35,17 +40,23 @@ pub fn run(args: &Size, format: Format) -> Result {
         SizeFormat::Html => report::print(page(&measured, &image, &device))?,
     }
     let Some(old) = baseline else { return Ok(()) };
-    let (table, percent) = change(&old, sizes);
+    let change = change(&old, sizes);
+    let table = &change.table;
     match args.format {
         SizeFormat::Table => report::print(format!("\n{table}"))?,
         // stdout is the result's alone.
         SizeFormat::Json | SizeFormat::Html => eprint!("{table}"),
     }
     let limit = args.limit.unwrap_or(0.0);
-    if percent > limit {
+    if change.percent > limit {
+        let percent = change.percent;
         return Err(Exit::Failed(format!(
             "the image grew by {percent:.1} %, the limit is {limit} %"
         )));
+    }
+    if !change.left.is_empty() {
+        let left = change.left.join(", ");
+        return Err(Exit::Failed(format!("no longer on the NIC: {left}")));
     }
     Ok(())
 }
@@ -67,12 +78,18 @@ pub fn device(name: &str) -> Result<Device> {
     Device::parse(&text).map_err(|error| Exit::Usage(format!("{name}: {error}")))
 }
 
-/// Requests a second by workload: a JSON object, or lines of a name and a number.
+/// What a worker's `/metrics` counts requests under.
+const REQUESTS: &str = "lnic_requests_total{";
+
+/// Requests by workload: a JSON object, lines of a name and a number, or what a worker counted.
 fn rates(path: &Path) -> Result<BTreeMap<String, f64>> {
     let text = bounded(path)?;
     let wrong = |what: &str| Exit::Usage(format!("{}: {what}", path.display()));
     if text.trim_start().starts_with('{') {
         return serde_json::from_str(&text).map_err(|error| wrong(&error.to_string()));
+    }
+    if text.lines().any(|line| line.starts_with(REQUESTS)) {
+        return counted(&text).ok_or_else(|| wrong("these are no metrics of a worker"));
     }
     let mut rates = BTreeMap::new();
     for line in text
@@ -92,19 +109,51 @@ fn rates(path: &Path) -> Result<BTreeMap<String, f64>> {
     Ok(rates)
 }
 
+/// Requests by workload, of all targets, from a worker's metrics.
+fn counted(metrics: &str) -> Option<BTreeMap<String, f64>> {
+    let mut rates = BTreeMap::new();
+    for line in metrics.lines().filter_map(|line| line.strip_prefix(REQUESTS)) {
+        let (labels, count) = line.split_once('}')?;
+        let label = |label: &str| {
+            label
+                .strip_prefix("workload=\"")?
+                .strip_suffix('"')
+                .map(str::to_owned)
+        };
+        let workload = labels.split(',').find_map(label)?;
+        let count: f64 = count.trim().parse().ok()?;
+        *rates.entry(workload).or_default() += count;
+    }
+    Some(rates)
+}
+
 /// What an earlier run wrote as JSON.
 fn baseline(path: &Path) -> Result<Sizes> {
-    let text = bounded(path)?;
-    let sizes: Sizes =
-        serde_json::from_str(&text).map_err(|error| Exit::Usage(format!("{}: {error}", path.display())))?;
-    if sizes.schema != SCHEMA {
-        let other = sizes.schema;
-        return Err(Exit::Usage(format!(
-            "{}: schema {other}, this version writes {SCHEMA}",
-            path.display()
-        )));
-    }
+    let sizes: Sizes = json(path)?;
+    written_by_this(path, sizes.schema, SCHEMA)?;
     Ok(sizes)
+}
+
+/// What `lambdac test --profile` wrote.
+fn profile(path: &Path) -> Result<Profile> {
+    let profile: Profile = json(path)?;
+    written_by_this(path, profile.schema, PROFILE_SCHEMA)?;
+    Ok(profile)
+}
+
+fn json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = bounded(path)?;
+    serde_json::from_str(&text).map_err(|error| Exit::Usage(format!("{}: {error}", path.display())))
+}
+
+fn written_by_this(path: &Path, schema: u32, expected: u32) -> Result {
+    if schema == expected {
+        return Ok(());
+    }
+    Err(Exit::Usage(format!(
+        "{}: schema {schema}, this version writes {expected}",
+        path.display()
+    )))
 }
 
 fn bounded(path: &Path) -> Result<String> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lambdac_driver::diag::Diagnostic;
 use lambdac_driver::mir::Module;
 use lambdac_driver::testing::{self, Failure, Ran, TestResult, TestTarget, TestTargets};
-use lambdac_driver::{CheckedWorkload, Session, targets};
+use lambdac_driver::{CheckedWorkload, Profile, Session, targets};
 
 use crate::args::{Format, Test};
 use crate::exit::{Exit, Result};
@@ -31,12 +31,20 @@ pub fn run(args: &Test, format: Format) -> Result {
         )));
     }
     let mut tally = Tally::default();
+    let mut profile = args.profile.as_ref().map(|_| Profile::default());
     let wrong = compile::check_each(&args.sources, format, |session, checked| {
         match &checked.workload {
-            Some(workload) => run_file(args, format, &targets, session, workload, &mut tally),
+            Some(workload) => {
+                let told = (&mut tally, profile.as_mut());
+                run_file(args, format, &targets, session, workload, told)
+            }
             None => Ok(()),
         }
     })?;
+    if let (Some(path), Some(profile)) = (&args.profile, &profile) {
+        let json = serde_json::to_string_pretty(profile).map_err(|e| Exit::Failed(e.to_string()))?;
+        std::fs::write(path, json + "\n").map_err(Exit::environment(path.display()))?;
+    }
     report::print(format!(
         "{} passed, {} failed, {} skipped\n",
         tally.passed, tally.failed, tally.skipped
@@ -66,9 +74,12 @@ fn run_file(
     targets: &[String],
     session: &Session,
     workload: &CheckedWorkload,
-    tally: &mut Tally,
+    (tally, profile): (&mut Tally, Option<&mut Profile>),
 ) -> Result {
     let compiled = compile::compile_one(session, workload, &compile::options(&args.passes))?;
+    if let Some(profile) = profile {
+        testing::profile(workload, &compiled.module, args.filter.as_deref(), profile);
+    }
     let mut result = Ok(());
     testing::run(
         workload,

@@ -205,8 +205,19 @@ fn memory(sizes: &Sizes) -> String {
     out
 }
 
-/// The change from a baseline, and by how many per cent the words grew (negative: fell).
-pub fn change(old: &Sizes, new: &Sizes) -> (String, f64) {
+/// What changed since a baseline.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// A table for people.
+    pub table: String,
+    /// By how many per cent the image's words grew; negative: fell.
+    pub percent: f64,
+    /// Lambdas that the NIC ran and the host runs now: their words are gone from the image, their place on it too.
+    pub left: Vec<String>,
+}
+
+/// The change from a baseline.
+pub fn change(old: &Sizes, new: &Sizes) -> Change {
     let percent = |old: u64, new: u64| {
         if old == 0 {
             if new == 0 { 0.0 } else { 100.0 }
@@ -228,13 +239,10 @@ pub fn change(old: &Sizes, new: &Sizes) -> (String, f64) {
     };
     row("tables", end(old).0, end(new).0);
     row("worst cycles", end(old).1, end(new).1);
+    let before = |name: &str| old.lambdas.iter().find(|lambda| lambda.name == name);
     let last = |lambda: &super::LambdaSize| lambda.words.last().copied().unwrap_or(0);
     for lambda in &new.lambdas {
-        let before = old
-            .lambdas
-            .iter()
-            .find(|other| other.name == lambda.name)
-            .map_or(0, last);
+        let before = before(&lambda.name).map_or(0, last);
         if before != last(lambda) {
             row(&lambda.name, before, last(lambda));
         }
@@ -246,5 +254,13 @@ pub fn change(old: &Sizes, new: &Sizes) -> (String, f64) {
     {
         row(&gone.name, last(gone), 0);
     }
-    (table(&rows), percent(old.store.image, new.store.image))
+    let left = new.lambdas.iter().filter(|lambda| {
+        let was_on_nic = before(&lambda.name).is_some_and(|old| old.runs_on == "nic");
+        was_on_nic && lambda.runs_on == "host"
+    });
+    Change {
+        left: left.map(|lambda| lambda.name.clone()).collect(),
+        table: table(&rows),
+        percent: percent(old.store.image, new.store.image),
+    }
 }

@@ -3,11 +3,12 @@
 mod host;
 mod instance;
 mod nic;
+mod profile;
 pub mod values;
 
 use std::sync::Arc;
 
-use lambdac_hir::Test;
+use lambdac_hir::{Test, Workload};
 use lambdac_interp::{InterpTarget, run_test};
 use lambdac_mir::Module;
 
@@ -15,6 +16,7 @@ pub use host::HostTarget;
 pub use instance::{HostInstance, HostOutcome, ServiceAnswer};
 pub use lambdac_interp::{Failure, TestResult};
 pub use nic::{NicTarget, OnNic, Sides};
+pub use profile::profile;
 
 use crate::session::CheckedWorkload;
 
@@ -69,6 +71,14 @@ enum Loaded {
     Unknown,
 }
 
+/// The tests of a workload whose `workload: name` contains `filter`.
+fn chosen<'w>(workload: &'w Workload, filter: Option<&str>) -> impl Iterator<Item = &'w Test> {
+    workload.tests.iter().filter(move |test| {
+        let full = format!("{}: {}", workload.name, test.name);
+        filter.is_none_or(|filter| full.contains(filter))
+    })
+}
+
 /// Runs the tests of a workload whose `workload: name` contains `filter` on the targets, and tells of each as it ends.
 /// A target that neither this crate nor `others` knows is skipped, and says so.
 pub fn run(
@@ -80,11 +90,7 @@ pub fn run(
     ended: &mut dyn FnMut(Ran),
 ) {
     let workload = Arc::new(checked.0.clone());
-    let chosen = |test: &&Test| {
-        let full = format!("{}: {}", workload.name, test.name);
-        filter.is_none_or(|filter| full.contains(filter))
-    };
-    let tests: Vec<&Test> = workload.tests.iter().filter(chosen).collect();
+    let tests: Vec<&Test> = chosen(&workload, filter).collect();
     if tests.is_empty() {
         return;
     }

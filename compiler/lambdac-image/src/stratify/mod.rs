@@ -51,7 +51,7 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
 /// Places everything that the NIC's lambdas touch; what it did.
 pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     let device = context.device;
-    let waits = expected(image, context.code(), &context.rates);
+    let waits = expected(image, context.code(), &context.entry_rates);
     let mut notes = Vec::new();
     let mut items: Vec<Placed> = Vec::new();
     for (item, waits) in &waits {
@@ -191,18 +191,16 @@ fn divided(image: &Image, device: &Device, whole: &Solved, waits: &Touched) -> O
     (placed(&parts) && better).then_some(parts)
 }
 
-/// Expected waits of everything that lambdas on the NIC touch, by the rates of their workloads.
+/// Expected waits of everything that lambdas on the NIC touch, by their rates.
 fn expected(image: &Image, code: &Code, rates: &[f64]) -> Touched {
     let module = &image.module;
     let mut all = Touched::new();
-    for (entry, call) in image.entries.iter().zip(&image.plumbing.calls) {
+    for ((entry, call), rate) in image.entries.iter().zip(&image.plumbing.calls).zip(rates) {
         if entry.on_host.is_some() || *call == Call::None {
             continue;
         }
-        // A workload's requests are spread evenly over its lambdas.
-        let share = rates[entry.workload] / image.workloads[entry.workload].entries.max(1) as f64;
         for (item, count) in code.touched(entry.lambda) {
-            *all.entry(*item).or_default() += count * share;
+            *all.entry(*item).or_default() += count * rate;
         }
     }
     for rule in image.pool() {

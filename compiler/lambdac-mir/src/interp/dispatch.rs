@@ -71,12 +71,14 @@ impl<'m> Run<'m, '_> {
 
     /// Runs a lambda, and the ones that it punts to: each checks its own T.
     fn enter(&mut self, first: LambdaId, request: &[u8]) -> Outcome {
-        let mut lambda = &self.module.lambdas[first.index()];
+        let mut id = first;
         loop {
+            let lambda = &self.module.lambdas[id.index()];
             let len = request.len() as u64;
             if len < u64::from(lambda.request.min) || len > u64::from(lambda.request.max) {
                 return Outcome::BadRequest;
             }
+            self.counted(|counts| counts.lambda(id));
             match self.lambda(lambda) {
                 Stop::Reply(reply) if reply.len() as u64 > u64::from(lambda.reply.max) => {
                     return Outcome::Invalid(format!(
@@ -86,8 +88,8 @@ impl<'m> Run<'m, '_> {
                     ));
                 }
                 Stop::Punt(Some(next)) => {
-                    lambda = &self.module.lambdas[next.index()];
-                    if lambda.stream {
+                    id = next;
+                    if self.module.lambdas[id.index()].stream {
                         return self.message(Callee::Lambda(next), request);
                     }
                 }
@@ -101,8 +103,9 @@ impl<'m> Run<'m, '_> {
         if (request.len() as u64) < u64::from(stage.min_len) {
             return Ok(None);
         }
-        for rule in &stage.rules {
+        for (index, rule) in stage.rules.iter().enumerate() {
             if self.holds(&rule.cond)? {
+                self.counted(|counts| counts.rule(index));
                 return Ok(Some(rule.target));
             }
         }

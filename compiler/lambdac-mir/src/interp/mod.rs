@@ -8,6 +8,7 @@
 //! What has a choice is fixed: an lru forgets exactly the entry whose last use is longest ago, `now` stands still
 //! during a call, `random` is one splitmix64 stream, chunks of a stream run in order.
 
+mod counts;
 mod dispatch;
 mod eval;
 mod keyed;
@@ -18,6 +19,7 @@ mod state;
 
 use std::sync::Arc;
 
+pub use counts::{Counts, Line};
 pub use dispatch::StageView;
 pub use state::StateDump;
 
@@ -101,6 +103,7 @@ pub struct MirInterp {
     dice: u64,
     max_steps: u64,
     logs: Vec<String>,
+    counts: Option<Counts>,
 }
 
 impl MirInterp {
@@ -121,6 +124,7 @@ impl MirInterp {
             dice: 0,
             max_steps: u64::MAX,
             logs: Vec::new(),
+            counts: None,
         })
     }
 
@@ -178,6 +182,7 @@ impl MirInterp {
         );
         run.dice = self.dice;
         run.steps_left = self.max_steps;
+        run.counts = self.counts.as_mut();
         let outcome = run.message(callee, request);
         self.dice = run.dice;
         outcome
@@ -186,6 +191,16 @@ impl MirInterp {
     /// Everything but tables, by name in order of the module: lru entries past their ttl at `now` are left out.
     pub fn state(&self, now: u64) -> Vec<(Arc<str>, StateDump)> {
         self.state.dump(&self.module, now)
+    }
+
+    /// Counts from now on what runs go through.
+    pub fn count(&mut self) {
+        self.counts.get_or_insert_default();
+    }
+
+    /// What was counted since the last time, if anything is.
+    pub fn take_counts(&mut self) -> Counts {
+        self.counts.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The log lines since the last time.

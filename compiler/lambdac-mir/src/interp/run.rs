@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::counts::Counts;
 use super::memory::Memory;
 use super::state::State;
 use super::{Answer, Env, Services};
@@ -85,6 +86,7 @@ pub(super) struct Run<'m, 'r> {
     pub(super) params: Vec<Memory>,
     pub(super) request: Memory,
     pub(super) request_len: u32,
+    pub(super) counts: Option<&'r mut Counts>,
     /// The slot that an answer went to, on the way to the next part.
     answered: Option<usize>,
 }
@@ -116,6 +118,7 @@ impl<'m, 'r> Run<'m, 'r> {
             params: params.collect(),
             request: Memory::of_bytes(&[]),
             request_len: 0,
+            counts: None,
             answered: None,
         }
     }
@@ -143,6 +146,13 @@ impl<'m, 'r> Run<'m, 'r> {
     pub(super) fn set_all(&mut self, values: impl IntoIterator<Item = Value>, to: Vec<u64>) {
         for (value, to) in values.into_iter().zip(to) {
             self.set(value, to);
+        }
+    }
+
+    /// Counts, if that was asked for.
+    pub(super) fn counted(&mut self, count: impl FnOnce(&mut Counts)) {
+        if let Some(counts) = &mut self.counts {
+            count(counts);
         }
     }
 
@@ -239,12 +249,18 @@ impl<'m, 'r> Run<'m, 'r> {
     /// Runs a statement; gives how control left where it does not go on with the next one.
     fn stmt(&mut self, stmt: &'m Stmt) -> Result<Option<Flow>, Stop> {
         let flow = match &stmt.op {
-            Op::If(cond, then, other) => self.region(if self.get(*cond) == 1 { then } else { other })?,
+            Op::If(cond, then, other) => {
+                let holds = self.get(*cond) == 1;
+                self.counted(|counts| counts.branch(stmt.loc, 2, usize::from(!holds)));
+                self.region(if holds { then } else { other })?
+            }
             Op::Switch { on, arms, default } => {
                 let on = self.get(*on);
                 let holds = |&(lo, hi): &crate::SwitchRange| lo <= on && hi.is_none_or(|hi| on < hi);
-                let arm = arms.iter().find(|(ranges, _)| ranges.iter().any(holds));
-                self.region(arm.map_or(default, |(_, region)| region))?
+                let arm = arms.iter().position(|(ranges, _)| ranges.iter().any(holds));
+                let taken = arm.unwrap_or(arms.len());
+                self.counted(|counts| counts.branch(stmt.loc, arms.len() + 1, taken));
+                self.region(arm.map_or(default, |arm| &arms[arm].1))?
             }
             Op::Block(label, region) => match self.region(region)? {
                 Flow::Break(to, values) if to == *label => Flow::Yield(values),
@@ -273,6 +289,7 @@ impl<'m, 'r> Run<'m, 'r> {
             LoopKind::While(_) => 0,
         };
         let mut trips = 0_u64;
+        self.counted(|counts| counts.enter(loc));
         loop {
             self.step()?;
             self.set_all(inner.params.iter().map(|(param, _)| *param), carried.clone());
@@ -300,6 +317,7 @@ impl<'m, 'r> Run<'m, 'r> {
                     false => Stop::Invalid(format!("{} goes past its max of {}", inner.label, inner.max)),
                 });
             }
+            self.counted(|counts| counts.turn(loc));
             match self.region(&inner.body)? {
                 Flow::Continue(to, values) if to == inner.label => carried = values,
                 Flow::Break(to, values) if to == inner.label => return Ok(Flow::Yield(values)),
