@@ -197,6 +197,9 @@ pub enum Key {
     Workload,
     /// An integer of the packet.
     Field(Field),
+    /// The workload id, and an integer of the packet of at most 32 bits. In a key's value the id stands over the integer
+    /// (see [`Key::both`]).
+    Both(Field),
 }
 
 impl Key {
@@ -205,7 +208,26 @@ impl Key {
         match self {
             Self::Workload => 32,
             Self::Field(field) => field.width().into(),
+            Self::Both(field) => 32 + u64::from(field.width()),
         }
+    }
+
+    /// The integer of the packet that is in it.
+    pub fn field(self) -> Option<Field> {
+        match self {
+            Self::Workload => None,
+            Self::Field(field) | Self::Both(field) => Some(field),
+        }
+    }
+
+    /// The value of a [`Key::Both`].
+    pub fn both(id: u32, value: u64) -> u64 {
+        u64::from(id) << 32 | value
+    }
+
+    /// The id and the integer of a [`Key::Both`]'s value.
+    pub fn apart(both: u64) -> (u32, u64) {
+        ((both >> 32) as u32, both & u64::from(u32::MAX))
     }
 }
 

@@ -286,11 +286,14 @@ fn decide(
             Err(at) => match &stage.nodes[at.index()] {
                 Node::Test { cond, then, .. } if view.rule(*cond)? => *then,
                 Node::Test { other, .. } => *other,
-                Node::Table {
-                    key: Key::Field(field),
-                    entries,
-                    miss,
-                } => found(entries, view.field(*field)?).unwrap_or(*miss),
+                Node::Table { key, entries, miss } => {
+                    let value = match key {
+                        Key::Workload => id.into(),
+                        Key::Field(field) => view.field(*field)?,
+                        Key::Both(field) => Key::both(id, view.field(*field)?),
+                    };
+                    found(entries, value).unwrap_or(*miss)
+                }
                 _ => return Err(Outcome::Invalid("the stage has lost its way".to_owned())),
             },
         };

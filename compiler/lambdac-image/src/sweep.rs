@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use lambdac_mir::{Base, Cond, Field, KeyField, LambdaId, Op, Protocol, Region, Term, Use};
 
 use crate::coalesce::apply;
-use crate::image::{Bound, Call, Image, Key, Leaf, Node, Role, Way};
+use crate::image::{Bound, Call, Image, Leaf, Node, Role, Way};
 use crate::link::services_of;
 use crate::pass::{Context, Pass};
 use crate::rename::{Rename, closing};
@@ -204,10 +204,11 @@ fn trim_headers(image: &mut Image) -> u64 {
     for node in &image.stage.nodes {
         match node {
             Node::Test { cond, .. } => read(image.cond(*cond), &mut end),
-            Node::Table {
-                key: Key::Field(field),
-                ..
-            } => field_end(*field, &mut end),
+            Node::Table { key, .. } => {
+                if let Some(field) = key.field() {
+                    field_end(field, &mut end);
+                }
+            }
             _ => {}
         }
     }

@@ -8,7 +8,9 @@ use lambdac_analysis::Placement;
 use lambdac_backend_c::{Dialect, Options};
 use lambdac_image::Image;
 use lambdac_tests::generate::program;
-use lambdac_tests::images::{Member, compare_in_c, folder, image, keep_on_host, linked, run_tests_in_c};
+use lambdac_tests::images::{
+    Member, compare_in_c, folder, image, keep_on_host, linked, many_rules, run_tests_in_c,
+};
 use lnic_nfp::{Build, Code, Machine, Toolchain, options};
 
 /// Requests of a lambda, on plain C and on the shim.
@@ -208,5 +210,15 @@ fn the_optimised_image_of_lambda_nic_is_smaller_in_c_too() {
             "{}: {before:?}, {after:?}",
             compiler.name()
         );
+    }
+}
+
+#[test]
+fn joined_tables_answer_alike_in_c() {
+    let members = many_rules();
+    let members: Vec<&Member> = members.iter().collect();
+    let image = Arc::new(image(&members, &[]).unwrap_or_else(|error| panic!("{error}")));
+    if let Some(mut machine) = start("many_rules", Dialect::Host, &image) {
+        compare_in_c(&mut machine, &image, &members).unwrap_or_else(|error| panic!("{error}"));
     }
 }

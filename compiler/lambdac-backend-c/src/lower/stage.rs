@@ -179,6 +179,7 @@ impl<'a> Lowerer<'a> {
         let (on, ty) = match key {
             Key::Workload => (call_field("workload"), Type::U32),
             Key::Field(field) => (self.stage_field(field), Type::of_width(field.width())),
+            Key::Both(field) => return self.by_id(field, entries, walk),
         };
         let mut targets: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
         for (value, to) in entries {
@@ -205,6 +206,20 @@ impl<'a> Lowerer<'a> {
             Stmt::If(same, self.node(to, walk, false), Vec::new())
         });
         tests.collect()
+    }
+
+    /// A table of the id and a field: a table of the field for each id, as numbers of 64 bits are dear.
+    fn by_id(&mut self, field: Field, entries: &[(u64, NodeId)], walk: &mut Walk) -> Vec<Stmt> {
+        let mut tables: BTreeMap<u32, Vec<(u64, NodeId)>> = BTreeMap::new();
+        for (value, to) in entries {
+            let (id, value) = Key::apart(*value);
+            tables.entry(id).or_default().push((value, *to));
+        }
+        let own = tables.into_iter().map(|(id, entries)| {
+            let same = call_field("workload").binary(Binary::Eq, Expr::Int(id.into(), Type::U32));
+            Stmt::If(same, self.table(Key::Field(field), &entries, walk), Vec::new())
+        });
+        own.collect()
     }
 
     fn leaf(&mut self, leaf: Leaf, walk: &mut Walk) -> Vec<Stmt> {

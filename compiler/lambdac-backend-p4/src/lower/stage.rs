@@ -209,16 +209,18 @@ impl<'m> Stage<'_, 'm> {
         entries: &[(u64, NodeId)],
         miss: NodeId,
     ) -> Result<Vec<Stmt>, Refusal> {
-        let (expr, name, width) = match key {
-            StageKey::Workload => (Expr::path("hdr.lambda.workload"), "workload".to_owned(), 32),
-            StageKey::Field(field) => {
-                let expr = self.field(field);
-                (expr, "field".to_owned(), field.width().into())
-            }
+        let exact = |expr: Expr, name: &str, width: u32| Key {
+            expr,
+            kind: MatchKind::Exact,
+            name: name.to_owned(),
+            width,
         };
-        let wanted = match key {
-            StageKey::Workload => "workloads".to_owned(),
-            StageKey::Field(_) => format!("stage_{}", at.0),
+        let id = || exact(Expr::path("hdr.lambda.workload"), "workload", 32);
+        let mut field = |field: Field| exact(self.field(field), "field", field.width().into());
+        let (keys, wanted) = match key {
+            StageKey::Workload => (vec![id()], "workloads".to_owned()),
+            StageKey::Field(own) => (vec![field(own)], format!("stage_{}", at.0)),
+            StageKey::Both(own) => (vec![id(), field(own)], format!("stage_{}", at.0)),
         };
         let table = self.unit.names.fresh(&wanted);
         let default = self.entry(miss);
@@ -230,19 +232,23 @@ impl<'m> Stage<'_, 'm> {
                 actions.push(action.clone());
             }
             lines.push(Entry {
-                keys: vec![Expr::bits(width, *value)],
+                keys: match &keys[..] {
+                    [id, field] => {
+                        let (workload, value) = StageKey::apart(*value);
+                        vec![
+                            Expr::bits(id.width, workload.into()),
+                            Expr::bits(field.width, value),
+                        ]
+                    }
+                    keys => keys.iter().map(|key| Expr::bits(key.width, *value)).collect(),
+                },
                 action,
                 args,
             });
         }
         self.tables.push(Local::Table(Table {
             name: table.clone(),
-            keys: vec![Key {
-                expr,
-                kind: MatchKind::Exact,
-                name,
-                width,
-            }],
+            keys,
             actions,
             default,
             const_default: true,

@@ -10,7 +10,7 @@ use super::part::Part;
 use super::sets::{Set, set_of};
 use crate::canon;
 use crate::cost::{in_edges, stage_words};
-use crate::image::{Image, Key, Node, NodeId};
+use crate::image::{Image, Key, Node, NodeId, Stage};
 use crate::pass::Context;
 
 /// Fewest comparisons that are tried as a table.
@@ -163,34 +163,169 @@ fn expand(part: &mut Part, cond: &Cond, loc: lambdac_mir::Loc, (then, other): (N
         }
     }
 }
-/// One table over all ids, or a short chain of branches if it takes fewer words; the most requested first in a chain.
-pub(super) fn ids(
-    image: &mut Image,
+/// Workloads whose rules begin with a table of one field, behind one least length.
+struct Alike {
+    min: Option<u32>,
+    field: Field,
+    /// Places in what was found.
+    members: Vec<usize>,
+}
+
+/// What a table is joined of, and its entries.
+type Front = (Alike, Vec<(u64, NodeId)>);
+
+/// The workloads that a table of one field could be joined of.
+fn alike(stage: &Stage, found: &[(u64, NodeId)]) -> Vec<Alike> {
+    let mut all: Vec<Alike> = Vec::new();
+    for (member, (_, start)) in found.iter().enumerate() {
+        let (min, table) = match &stage.nodes[start.index()] {
+            Node::Length { min, then, .. } => (Some(*min), *then),
+            _ => (None, *start),
+        };
+        let Node::Table {
+            key: Key::Field(field),
+            ..
+        } = &stage.nodes[table.index()]
+        else {
+            continue;
+        };
+        // The id and the field are one number of 64 bits.
+        if field.width() > 32 {
+            continue;
+        }
+        match (all.iter_mut()).find(|other| (other.min, other.field) == (min, *field)) {
+            Some(other) => other.members.push(member),
+            None => all.push(Alike {
+                min,
+                field: *field,
+                members: vec![member],
+            }),
+        }
+    }
+    all.retain(|alike| alike.members.len() > 1);
+    all
+}
+
+/// Joins tables of one field of several workloads into one keyed on the id and the field, in front of where ids are told
+/// apart, where that takes fewer words: what misses it is told apart as before, but past its workload's own table.
+pub(super) fn fields(
+    image: &Image,
     context: &Context<'_>,
     found: &[(u64, NodeId)],
     quiet: &[bool],
-) -> Option<String> {
-    if found.is_empty() {
-        return None;
+) -> (Stage, Vec<String>) {
+    let mut best = ids((image, context), &image.stage, found, &[], quiet);
+    let (mut base, mut found) = (image.stage.clone(), found.to_vec());
+    let mut fronts: Vec<Front> = Vec::new();
+    let mut notes = Vec::new();
+    for alike in alike(&image.stage, &found) {
+        let (before, others) = (base.clone(), found.clone());
+        let entries = take_out(&mut base, &mut found, &alike);
+        let rows = entries.len();
+        let note = format!(
+            "{} tables of one field became one of {rows} entries, keyed on the id and the field",
+            alike.members.len()
+        );
+        fronts.push((alike, entries));
+        let stage = ids((image, context), &base, &found, &fronts, quiet);
+        if stage.words < best.words {
+            notes.push(note);
+            best = stage;
+        } else {
+            fronts.pop();
+            (base, found) = (before, others);
+        }
     }
-    let end = image.stage.root;
-    let mut table = image.stage.clone();
+    notes.insert(0, best.note);
+    (best.stage, notes)
+}
+
+/// Takes the tables of some workloads out of their rules: what is left of each is what misses it. Gives their entries.
+fn take_out(stage: &mut Stage, found: &mut [(u64, NodeId)], alike: &Alike) -> Vec<(u64, NodeId)> {
+    let mut all = Vec::new();
+    for member in &alike.members {
+        let (id, start) = found[*member];
+        let (table, short) = match &stage.nodes[start.index()] {
+            Node::Length { then, other, .. } => (*then, Some(*other)),
+            _ => (start, None),
+        };
+        let Node::Table { entries, miss, .. } = &stage.nodes[table.index()] else {
+            continue;
+        };
+        let (miss, id) = (*miss, id as u32);
+        all.extend(entries.iter().map(|(value, to)| (Key::both(id, *value), *to)));
+        found[*member].1 = match (alike.min, short) {
+            (Some(min), Some(other)) => {
+                stage.nodes.push(Node::Length {
+                    min,
+                    then: miss,
+                    other,
+                });
+                NodeId(stage.nodes.len() as u32 - 1)
+            }
+            _ => miss,
+        };
+    }
+    all
+}
+
+fn put_in_front(stage: &mut Stage, (alike, entries): &Front) {
+    let miss = stage.root;
+    let mut push = |node: Node| {
+        stage.nodes.push(node);
+        NodeId(stage.nodes.len() as u32 - 1)
+    };
+    let mut front = push(Node::Table {
+        key: Key::Both(alike.field),
+        entries: entries.clone(),
+        miss,
+    });
+    if let Some(min) = alike.min {
+        front = push(Node::Length {
+            min,
+            then: front,
+            other: miss,
+        });
+    }
+    stage.root = front;
+}
+
+/// A stage, what it takes and what is told of it.
+struct Told {
+    stage: Stage,
+    words: u64,
+    note: String,
+}
+
+/// One table over all ids, or a short chain of branches if it takes fewer words; the most requested first in a chain. Joined
+/// tables stand in front of it.
+fn ids(
+    (image, context): (&Image, &Context<'_>),
+    base: &Stage,
+    found: &[(u64, NodeId)],
+    fronts: &[Front],
+    quiet: &[bool],
+) -> Told {
+    let told = |stage: Stage, words: u64, note: String| Told { stage, words, note };
+    let end = base.root;
+    let mut table = base.clone();
     table.nodes.push(Node::Table {
         key: Key::Workload,
         entries: found.to_vec(),
         miss: end,
     });
     table.root = NodeId(table.nodes.len() as u32 - 1);
+    fronts.iter().for_each(|front| put_in_front(&mut table, front));
     fold(&mut table, quiet);
     let as_table = stage_words(&table, image.pool(), &context.model);
-    let told = format!("{} workloads are told apart by", found.len());
+    let apart = format!("{} workloads are told apart by", found.len());
     if found.len() > SHORT_CHAIN {
-        image.stage = table;
-        return Some(format!(
-            "{told} one table: {as_table} words; a chain of more than {SHORT_CHAIN} branches takes too long"
-        ));
+        let note = format!(
+            "{apart} one table: {as_table} words; a chain of more than {SHORT_CHAIN} branches takes too long"
+        );
+        return told(table, as_table, note);
     }
-    let mut chain = image.stage.clone();
+    let mut chain = base.clone();
     let rates: HashMap<u64, f64> = (image.workloads.iter().zip(&context.rates))
         .map(|(workload, rate)| (workload.id.into(), *rate))
         .collect();
@@ -205,17 +340,15 @@ pub(super) fn ids(
         });
         chain.root = NodeId(chain.nodes.len() as u32 - 1);
     }
+    fronts.iter().for_each(|front| put_in_front(&mut chain, front));
     fold(&mut chain, quiet);
     let as_branches = stage_words(&chain, image.pool(), &context.model);
-    let (kind, stage) = if as_table < as_branches {
-        ("one table", table)
+    let note = |kind: &str| format!("{apart} {kind}: {as_table} words as a table, {as_branches} as branches");
+    if as_table < as_branches {
+        told(table, as_table, note("one table"))
     } else {
-        ("a chain of branches", chain)
-    };
-    image.stage = stage;
-    Some(format!(
-        "{told} {kind}: {as_table} words as a table, {as_branches} as branches"
-    ))
+        told(chain, as_branches, note("a chain of branches"))
+    }
 }
 
 /// Equal conditions become one of the pool, and what no node names goes.

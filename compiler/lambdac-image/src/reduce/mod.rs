@@ -11,9 +11,9 @@
 //! 2. **Equal ends.** Neighbouring tests of one field that lead to the same place are one test where one condition says
 //!    both (adjacent ranges become one); tests whose ways are the same go; equal nodes become one.
 //! 3. **The id.** The tables in front become one table with an entry a workload, or a chain of branches where it is short
-//!    and takes fewer words. A long chain of comparisons of one field becomes a table by the same count. (Such tables of
-//!    several workloads stay apart, as a table of the stage has one key; so do tables of the control plane, whose entries
-//!    it may change at any time under each one's own name.)
+//!    and takes fewer words. A long chain of comparisons of one field becomes a table by the same count, and such tables of
+//!    several workloads one keyed on the id and the field. (Tables of the control plane stay apart, as it may change their
+//!    entries at any time under each one's own name.)
 //! 4. **Around.** Lambdas are called where the stage ends, without a table; one reply epilogue and one table of ways out
 //!    serve all. Replies leave by the port that requests came in by, which is that table's default.
 //!
@@ -24,7 +24,10 @@
 //! where an equal one was evaluated on the way and did not trap (a condition reads only the packet, constants and tables,
 //! which stand still during a request). Inside `All` and `Any`, what may trap keeps its place behind the conditions that
 //! guard it. (2) The merged test holds exactly where either did, which the sets say; nodes are equal only if they
-//! test the same and lead to the same. (3) Ids are distinct, so the order of their tables did not matter. (4) Every entry
+//! test the same and lead to the same. (3) Ids are distinct, so the order of their tables did not matter. A joined table
+//! stands behind the least length that its workloads' rules ask for first, so its field is there; it has just their
+//! entries, each under its own id, and what misses it goes the way that it went, without the table that it has missed or
+//! is too short for. (4) Every entry
 //! keeps a way for each kind of packet that its lambda sends; the reply's headers are made from the same fields.
 
 mod around;
@@ -67,7 +70,11 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     let found = parts(image, context);
     share_pool(image);
     let quiet = quiet(image);
-    notes.extend(join::ids(image, context, &found, &quiet));
+    if !found.is_empty() {
+        let (stage, told) = join::fields(image, context, &found, &quiet);
+        image.stage = stage;
+        notes.extend(told);
+    }
     fold(&mut image.stage, &quiet);
     let after = count_tests(image);
     if after < tests {

@@ -155,3 +155,34 @@ fn a_lambda_that_no_rule_names_is_not_called_and_unread_headers_are_not_parsed()
     "#);
     assert_eq!((before.lambdas, after.lambdas), (2, 1));
 }
+
+#[test]
+fn tables_of_one_field_of_several_workloads_become_one_with_the_id() {
+    let rules = |from: u32| -> String {
+        let rule = |value: u32| format!("  bits(0, i8) eq {} => l{}\n", from + value, value % 2);
+        (0..40).map(rule).collect::<String>() + "  true => drop"
+    };
+    let texts = [
+        behind("v", 4, &rules(10)),
+        behind("w", 4, &rules(60)),
+        behind("x", 2, "  true => l0"),
+    ];
+    let (image, notes) = run("match-reduction", &nfp(), &[], linked(&texts));
+    let shown = stage(&image);
+    let shown: Vec<&str> = shown.lines().map(|line| &line[..line.len().min(90)]).collect();
+    assert_snapshot!(shown.join("\n"), @r#"
+    n14: len >= 4 ? n13 : n12
+    n13: table id and Bits { bit: 0, width: 8 } [1/10 v.a, 1/11 v.b, 1/12 v.a, 1/13 v.b, 1/14 
+    n12: id 1 ? n9 : n11
+    n11: id 2 ? n9 : n10
+    n10: id 3 ? n8 : NoWorkload
+    n9: len >= 4 ? Drop : BadRequest
+    n8: len >= 2 ? x.a : BadRequest
+    "#);
+    assert_snapshot!(notes[..2].join("\n"), @r#"
+    3 workloads are told apart by a chain of branches: 241 words as a table, 174 as branches
+    2 tables of one field became one of 80 entries, keyed on the id and the field
+    "#);
+    let counted = cost(&image);
+    assert_eq!((counted.tables(), counted.table_entries), (1, 80));
+}

@@ -80,13 +80,19 @@ pub fn stage(image: &Image) -> String {
                 format!("n{index}: {cond} ? {} : {}\n", name(*then), name(*other))
             }
             Node::Table { key, entries, miss } => {
+                let both = matches!(key, Key::Both(_));
                 let key = match key {
                     Key::Workload => "id".to_owned(),
                     Key::Field(field) => format!("{field:?}"),
+                    Key::Both(field) => format!("id and {field:?}"),
+                };
+                let shown = |value: u64| match both {
+                    true => format!("{}/{}", Key::apart(value).0, Key::apart(value).1),
+                    false => value.to_string(),
                 };
                 let entries: Vec<String> = entries
                     .iter()
-                    .map(|(value, to)| format!("{value} {}", name(*to)))
+                    .map(|(value, to)| format!("{} {}", shown(*value), name(*to)))
                     .collect();
                 format!(
                     "n{index}: table {key} [{}] : {}\n",

@@ -7,6 +7,7 @@
 mod c;
 mod corpus;
 mod member;
+mod rules;
 mod target;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use lambdac_target::{Device, builtin};
 pub use c::{compare_in_c, keep_on_host, run_tests_in_c};
 pub use corpus::folder;
 pub use member::{Member, more_requests, variant};
+pub use rules::many_rules;
 pub use target::run_tests;
 
 use crate::differential::{Mismatch, Outcome, ServiceAnswer, State, agree, service_answer};

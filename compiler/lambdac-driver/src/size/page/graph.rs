@@ -92,6 +92,7 @@ fn boxed(image: &Image, node: &Node, (x, y): (usize, usize)) -> String {
             let key = match key {
                 Key::Workload => "workload".to_owned(),
                 Key::Field(field) => field_text(*field),
+                Key::Both(field) => format!("workload, {}", field_text(*field)),
             };
             let rows = match entries.len() {
                 1 => "1 entry".to_owned(),
