@@ -194,7 +194,7 @@ pub struct Size {
     /// (default: all alike).
     #[arg(long, value_name = "FILE")]
     pub rates: Option<PathBuf>,
-    /// What branches, and the lambdas of a workload, are weighed by: a file of `lambdac test --profile` (default: evenly).
+    /// What branches are weighed by: what `lambdac test --profile` wrote (default: all evenly).
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
     /// Compare with what an earlier run wrote as JSON.

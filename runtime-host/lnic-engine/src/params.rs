@@ -80,7 +80,8 @@ impl Params {
 }
 
 /// Reads a parameter's value from text: numbers as the language writes them (decimal, `0x`, `0b`, `_` between digits),
-/// durations (`5ms`), IPv4 addresses, `true` and `false`; byte strings and arrays of bytes as they are.
+/// durations (`5ms`), IPv4 addresses, `true` and `false`; arrays of them with commas between their elements; byte strings
+/// and arrays of bytes as they are.
 ///
 /// # Errors
 /// Why the text is no value of the parameter's type.
@@ -96,10 +97,26 @@ pub fn parse_param(param: &Param, text: &str) -> std::result::Result<Data, Strin
                 Err(format!("{count} bytes are needed, not {}", text.len()))
             }
         }
-        Shape::Array(..) | Shape::Struct(_) | Shape::View => {
-            Err("only integers and byte strings can be given as text".into())
-        }
+        Shape::Array(element, count) => match **element {
+            Shape::Scalar(width) => parse_list(width, param.signed, *count, text),
+            _ => Err(UNREADABLE.into()),
+        },
+        Shape::Struct(_) | Shape::View => Err(UNREADABLE.into()),
     }
+}
+
+/// What is said of types that have no text.
+const UNREADABLE: &str = "only integers, arrays of them and byte strings can be given as text";
+
+/// Reads an array of integers of a width.
+fn parse_list(width: u8, signed: bool, count: u32, text: &str) -> std::result::Result<Data, String> {
+    let elements: Vec<&str> = text.split(',').collect();
+    if elements.len() != count as usize {
+        return Err(format!("{count} elements are needed, not {}", elements.len()));
+    }
+    let element = |text: &&str| parse_scalar(width, signed, text).map(Data::Int);
+    let list: std::result::Result<Vec<Data>, String> = elements.iter().map(element).collect();
+    Ok(Data::List(list?.into()))
 }
 
 /// Reads an integer of a width.
@@ -160,7 +177,20 @@ fn parse_magnitude(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_scalar;
+    use super::{Data, parse_list, parse_scalar};
+
+    #[test]
+    fn lists_are_integers_with_commas() {
+        let list = |values: &[u64]| Ok(Data::List(values.iter().map(|value| Data::Int(*value)).collect()));
+        assert_eq!(
+            parse_list(32, false, 3, "1, 10.0.0.1,5us"),
+            list(&[1, 0x0a00_0001, 5000])
+        );
+        assert_eq!(parse_list(16, true, 1, "-1"), list(&[0xffff]));
+        for (count, text) in [(3, "1,2"), (1, "1,2"), (2, "1,"), (1, "70000")] {
+            assert!(parse_list(16, false, count, text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn integers_are_read_as_the_language_writes_them() {

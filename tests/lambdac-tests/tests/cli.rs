@@ -219,6 +219,22 @@ fn nothing_is_coloured_where_there_is_no_terminal() {
 }
 
 #[test]
+fn a_load_that_nothing_answers_is_no_success() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("mute.lnic");
+    std::fs::write(&file, "workload mute; lambda mute() -> bytes<1> { drop; }").expect("it is written");
+    let worker = Worker::start_with_names(&[&file.display().to_string()]);
+    let wire = worker.wire.to_string();
+    let ran = run(&[
+        "bench", "mute", "--to", &wire, "-n", "2", "-c", "1", "--format", "json",
+    ]);
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("answered no request"), "{}", ran.stderr);
+    let measured: serde_json::Value = serde_json::from_str(&ran.text()).expect("the result is still written");
+    assert_eq!((&measured["replies"], &measured["lost"]), (&0.into(), &2.into()));
+}
+
+#[test]
 fn a_terminal_gets_colours_unless_no_color_is_set() {
     // `script` gives the command a terminal.
     if !lambdac_tests::peers::has("script") {

@@ -34,17 +34,23 @@ pub fn run(args: &Bench) -> Result {
     }
     let measured = measured.map_err(|error| failed(&error))?;
     let answered = Answered::between(before, answered::snapshot(&args.worker, &args.name));
+    let any = measured.replies > 0 || !measured.errors.is_empty();
     match args.format {
         Output::Table => {
             let rows = answered.map(|answered| answered.table()).unwrap_or_default();
-            report::print(measured.table() + &rows)
+            report::print(measured.table() + &rows)?;
         }
         Output::Json => {
             let failed = |e: serde_json::Error| Exit::Failed(e.to_string());
             let mut json = serde_json::to_value(&measured).map_err(failed)?;
             json["answered"] = answered.map(|answered| answered.json()).unwrap_or_default();
-            report::print(serde_json::to_string_pretty(&json).map_err(failed)? + "\n")
+            report::print(serde_json::to_string_pretty(&json).map_err(failed)? + "\n")?;
         }
+    }
+    if any {
+        Ok(())
+    } else {
+        Err(Exit::Failed(format!("{} answered no request", args.worker.to)))
     }
 }
 
