@@ -15,9 +15,9 @@ use crate::machine::Machine;
 use crate::{corpus, parser, tree};
 
 const ID: u32 = 0x1234_0001;
-const MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
-const ADDRESS: u32 = 0x0a00_0002;
-const WIRE: u16 = 4369;
+pub(crate) const MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+pub(crate) const ADDRESS: u32 = 0x0a00_0002;
+pub(crate) const WIRE: u16 = 4369;
 /// Bytes of Ethernet, IPv4, UDP and λ headers.
 const HEADERS: usize = 14 + 20 + 8 + 24;
 /// Bytes in front of what goes to the host.
@@ -115,7 +115,7 @@ impl OnMachine {
 }
 
 /// A request's frame.
-fn frame(between: &[u8], id: u64, (index, count): (u16, u16), payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(between: &[u8], id: u64, (index, count): (u16, u16), payload: &[u8]) -> Vec<u8> {
     let mut lambda = vec![0xce, 0xbb, 1, 0];
     lambda.extend(ID.to_be_bytes());
     lambda.extend(id.to_be_bytes());
@@ -149,7 +149,7 @@ fn frame(between: &[u8], id: u64, (index, count): (u16, u16), payload: &[u8]) ->
 }
 
 /// What a reply says, once its headers are found right.
-fn answered(sent: &[u8], reply: &[u8]) -> CallResult {
+pub(crate) fn answered(sent: &[u8], reply: &[u8]) -> CallResult {
     assert!(reply.len() >= HEADERS, "a reply of {} bytes", reply.len());
     let swapped = [(0, 6, 6), (26, 30, 4), (34, 36, 2)];
     for (a, b, len) in swapped {

@@ -4,6 +4,7 @@ mod bits;
 mod check;
 mod corpus;
 mod execution;
+mod joined;
 mod lexer;
 mod machine;
 mod parser;
