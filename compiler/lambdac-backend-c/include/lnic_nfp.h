@@ -31,6 +31,7 @@
 #define LNIC_WAIT 257u
 #define LNIC_HOST 258u
 #define LNIC_PUNT_TO 259u
+#define LNIC_AGAIN 260u /* nothing ran yet: the packet comes back longer */
 
 #define LNIC_ALIGNED(n) __declspec(aligned(n))
 #define LNIC_SUPPORT static __noinline
@@ -40,8 +41,9 @@
 #define LNIC_NOTHING ((__mem40 uint8_t *)0)
 #define LNIC_NO_DIVIDER
 
-/* The largest reply: one packet's payload. */
+/* The largest reply: one packet's payload; and how much longer a packet becomes at a time (lnic_plugin.h). */
 #define LNIC_MAX_REPLY 1344u
+#define LNIC_MAX_GROWTH 124u
 /* Bytes of a service's key and value that can be sent. */
 #define LNIC_MAX_KEY 250u
 #define LNIC_MAX_VALUE 1024u
@@ -63,11 +65,24 @@ struct lnic_call {
   uint64_t request_id;
   uint64_t now;
   uint32_t reply_len;
+  uint32_t room;   /* bytes that the packet has for a payload, */
+  uint32_t wanted; /* and that are wanted where they are too few */
   uint32_t trap;
   uint32_t punted;
+  uint32_t entry;
+  /* Of a stream: bytes of a chunk (0: no stream), of all packets but the last, of a chunk's reply; whether there can be
+   * empty chunks. */
+  uint32_t chunk;
+  uint32_t fragment;
+  uint32_t chunk_reply;
+  uint32_t chunk_empty;
+  /* Of a wait: what is asked, where it goes on, what is kept, and how it ended. */
+  uint32_t operation;
+  uint32_t key_len;
+  uint32_t value_len;
   uint32_t service;
   uint32_t site;
-  uint32_t entry;
+  __mem40 uint8_t *slot;
   __mem40 uint8_t *saved;
   uint32_t ok;
   uint32_t failed;
@@ -76,7 +91,7 @@ struct lnic_call {
 };
 static __lmem struct lnic_call lnic_call;
 
-/* Headers of its packet, in numbers; lnic_dispatch turns them into the reply's. */
+/* Headers of its packet, in numbers; lnic_dispatch turns them into the reply's. Words alone: a wait keeps all. */
 struct lnic_packet {
   uint32_t eth_dst_hi;
   uint32_t eth_dst_lo;
@@ -89,11 +104,17 @@ struct lnic_packet {
   uint32_t udp_dst;
   uint32_t udp_len;
   uint32_t udp_sum;
+  uint32_t workload;
+  uint32_t request_hi;
+  uint32_t request_lo;
+  uint32_t fragment;
+  uint32_t fragments;
   uint32_t kind;
   uint32_t status;
   uint32_t length;
   uint32_t ingress;
   uint32_t egress;
+  uint32_t asked_len; /* the request's UDP length */
 };
 static __lmem struct lnic_packet lnic_packet;
 
@@ -101,17 +122,19 @@ static __lmem struct lnic_packet lnic_packet;
 static __imem LNIC_ALIGNED(8) uint32_t lnic_reply_words[1u + LNIC_MAX_REPLY / 4u];
 #define lnic_reply_area ((__mem40 uint8_t *)lnic_reply_words)
 
-/* What a service is asked: the key, and behind 256 bytes the value. */
-static __imem LNIC_ALIGNED(8) uint32_t lnic_asked_words[64u + LNIC_MAX_VALUE / 4u];
+/* What a service is asked: the key, and behind 256 bytes the value, which is also where an answer's goes. A stream, which
+ * asks nobody, gathers its reply here. */
+static __imem LNIC_ALIGNED(8) uint32_t lnic_asked_words[LNIC_MAX_REPLY / 4u];
 #define lnic_asked ((__mem40 uint8_t *)lnic_asked_words)
 
-/* Gives memory for a continuation, or LNIC_NOTHING where nothing can be sent. Operations: 0 get, 1 set, 2 delete. */
-LNIC_SUPPORT __mem40 uint8_t *lnic_ask(uint32_t operation, uint32_t key_len, uint32_t value_len, uint32_t service,
-                                       uint32_t site);
-/* The port that packets to a service leave by. */
-LNIC_SUPPORT uint32_t lnic_service_port(uint32_t service);
-
 __intrinsic uint32_t lnic_answered(uint32_t status) { return status < LNIC_PUNT; }
+
+/* Whether the packet has to come back longer, to hold so many bytes. */
+__intrinsic uint32_t lnic_short(uint32_t wanted)
+{
+  lnic_call.wanted = wanted;
+  return wanted > lnic_call.room + LNIC_MAX_GROWTH;
+}
 
 LNIC_SUPPORT uint32_t lnic_trap(uint32_t trap)
 {
@@ -615,14 +638,31 @@ LNIC_EQUALS(pkt, cls)
 LNIC_EQUALS(pkt, mem)
 LNIC_EQUALS(pkt, pkt)
 
-/* Replies, and what a service is asked. A key that could end memcached's command is not sent. */
+/* Replies. */
 #define LNIC_ENDS(s)                                                                                                 \
   LNIC_SUPPORT uint32_t lnic_##s##_reply(LNIC_P_##s(a), uint32_t len)                                                \
   {                                                                                                                  \
     lnic_copy_mem_##s(lnic_reply_area + 4, LNIC_A_##s(a, 0u), len);                                                  \
     return lnic_reply_in_place(len);                                                                                 \
-  }                                                                                                                  \
-                                                                                                                     \
+  }
+
+LNIC_ENDS(lm)
+LNIC_ENDS(cls)
+LNIC_ENDS(mem)
+LNIC_ENDS(pkt)
+
+#ifdef LNIC_SERVICES
+/* Gives memory for a continuation, or LNIC_NOTHING where nothing can be sent. Operations: 0 get, 1 set, 2 delete. */
+LNIC_SUPPORT __mem40 uint8_t *lnic_ask(uint32_t operation, uint32_t key_len, uint32_t value_len, uint32_t service,
+                                       uint32_t site);
+/* The port that packets to a service leave by. */
+LNIC_SUPPORT uint32_t lnic_service_port(uint32_t service);
+/* Keeps the request's bytes, and has them be the request again. */
+LNIC_SUPPORT void lnic_keep_request(__mem40 uint8_t *to);
+LNIC_SUPPORT void lnic_request_again(__mem40 uint8_t *from);
+
+/* What a service is asked. A key that could end memcached's command is not sent. */
+#define LNIC_ASKS(s)                                                                                                 \
   LNIC_SUPPORT uint32_t lnic_##s##_is_asked(LNIC_P_##s(a), uint32_t len)                                             \
   {                                                                                                                  \
     uint32_t i;                                                                                                      \
@@ -668,10 +708,10 @@ LNIC_EQUALS(pkt, pkt)
     return lnic_ask(1u, len, value_len, service, site);                                                              \
   }
 
-LNIC_ENDS(lm)
-LNIC_ENDS(cls)
-LNIC_ENDS(mem)
-LNIC_ENDS(pkt)
+LNIC_ASKS(lm)
+LNIC_ASKS(cls)
+LNIC_ASKS(mem)
+LNIC_ASKS(pkt)
 LNIC_SETS(lm, lm)
 LNIC_SETS(lm, cls)
 LNIC_SETS(lm, mem)
@@ -688,6 +728,7 @@ LNIC_SETS(pkt, lm)
 LNIC_SETS(pkt, cls)
 LNIC_SETS(pkt, mem)
 LNIC_SETS(pkt, pkt)
+#endif
 
 /* The key that is looked for, where there are keys. */
 #ifdef LNIC_KEY_WORDS

@@ -5,13 +5,11 @@
 use std::collections::BTreeMap;
 
 use lambdac_image::Image;
-use lambdac_mir::{Body, FuncId, Lambda, LambdaId, Op, Region, Term};
+use lambdac_mir::{Body, FuncId, LambdaId, Op, Region};
 
 use crate::layout;
 use crate::{Dialect, Refusal};
 
-/// The code of a lambda that waits for a service.
-pub const AWAIT: &str = "E0700";
 /// The code of a lambda whose reply is more than a packet.
 pub const REPLY: &str = "E0701";
 /// The code of a lambda whose requests are more than a packet.
@@ -50,47 +48,8 @@ pub fn refusals(image: &Image, dialect: Dialect) -> Vec<Refusal> {
         .collect()
 }
 
-/// Bytes that a reply may have more than its request: what the plugin's headers hold (`lnic_plugin.h`).
+/// Bytes by which a packet grows at a time: what the plugin's headers hold (`lnic_plugin.h`).
 pub const MAX_GROWTH: u32 = 124;
-
-/// The entries that `lnic_plugin.h` can't run, of those that are not the host's already.
-pub fn by_plugin(image: &Image) -> Vec<Refusal> {
-    let native = image.entries.iter().enumerate();
-    let native = native.filter(|(_, entry)| entry.on_host.is_none());
-    native
-        .filter_map(|(index, entry)| {
-            let lambda = &image.module.lambdas[entry.lambda.index()];
-            let (code, reason) = beyond_plugin(lambda)?;
-            Some(Refusal {
-                entry: Some(index),
-                code,
-                reason,
-                loc: None,
-            })
-        })
-        .collect()
-}
-
-fn beyond_plugin(lambda: &Lambda) -> Option<(&'static str, String)> {
-    let mut waits = false;
-    for part in &lambda.parts {
-        part.region
-            .walk_regions(&mut |region| waits |= matches!(region.term, Term::Await { .. }));
-    }
-    if waits {
-        return Some((
-            AWAIT,
-            "it waits for a service, which nothing on the card keeps for it".to_owned(),
-        ));
-    }
-    let (reply, request) = (lambda.reply.max, lambda.request.min);
-    (reply > request + MAX_GROWTH).then(|| {
-        let reason = format!(
-            "its reply takes up to {reply} bytes where its request has {request}, and a packet grows by {MAX_GROWTH}"
-        );
-        (REPLY, reason)
-    })
-}
 
 /// Bytes of variables along calls.
 struct Sizes<'i> {

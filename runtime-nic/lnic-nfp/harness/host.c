@@ -183,6 +183,7 @@ static void call(void)
   uint32_t number = take32();
   uint8_t *request;
   uint32_t status;
+  uint32_t i;
 
   memset(&lnic_call, 0, sizeof lnic_call);
   lnic_call.workload = take32();
@@ -195,6 +196,10 @@ static void call(void)
   fixed = take32();
   fixed_random = take32();
   dice = take64();
+  /* A chunk comes alone, and without padding. */
+  for (i = 0u; i < 6u; i++) {
+    take32();
+  }
   request = take_bytes(&lnic_call.request_len);
   lnic_call.request = request;
   packet();

@@ -1,9 +1,11 @@
 /* How a unit's process talks: requests come on standard input, what became of them goes out on standard output. Numbers
  * are little-endian, of four bytes unless said; bytes have their count in front.
  *
- * In:  'c' how number workload src_ip src_port dst_port port request_id(8) now(8) fixed random dice(8) request
+ * In:  'c' how number workload src_ip src_port dst_port port request_id(8) now(8) fixed random dice(8)
+ *          chunk fragment_bytes chunk_reply fragment fragments padding request
  *      'r' symbol          its memory
  *      'w' symbol memory   its memory changed
+ *      't' all             whether everybody is sent long replies (a plugin alone)
  *      'z'                 all memory as it was at the start
  * Out: 'e' status trap punted dice(8) reply      the end of a call
  *      'a' operation service key value           a service is asked; then comes: kind value

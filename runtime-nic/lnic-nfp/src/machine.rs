@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lambdac_backend_c::layout::{self, Order};
+use lambdac_backend_c::stream::Stream;
 use lambdac_backend_c::{Dialect, HEADERS, Options, Scope, Source, SymbolKind, print};
 use lambdac_image::{Ending, Image, Packet};
 use lambdac_mir::interp::{Answer, Outcome, Services, StateDump};
@@ -17,9 +18,10 @@ use crate::toolchain::{Build, Toolchain};
 use crate::{Error, Result, io};
 
 /// The programs around units, and how they talk.
-const HARNESS: [(&str, &str); 3] = [
+const HARNESS: [(&str, &str); 4] = [
     ("host.c", include_str!("../harness/host.c")),
     ("lnic_harness.h", include_str!("../harness/nfp.h")),
+    ("packet.h", include_str!("../harness/packet.h")),
     ("protocol.h", include_str!("../harness/protocol.h")),
 ];
 /// Words, commands and checks of the NFP for other compilers.
@@ -42,6 +44,8 @@ const SHIM: [(&str, &str); 10] = [
 pub const HOST: &str = "the host's to run";
 /// Bytes of a packet's payload (`lang-spec/wire.md`).
 const MAX_PAYLOAD: usize = 1344;
+/// Padding of some requests.
+const PADDING: usize = 40;
 /// Punts from lambda to lambda that are followed; they form no cycle.
 const MAX_PUNTS: usize = 64;
 
@@ -206,6 +210,39 @@ enum Way {
     Punted(LambdaId),
 }
 
+/// A packet's worth of a message.
+#[derive(Clone, Copy)]
+struct Part<'r> {
+    bytes: &'r [u8],
+    stream: Option<Stream>,
+    index: usize,
+    count: usize,
+}
+
+impl Part<'_> {
+    /// What the harness is told: how the message is cut, which packet it is, and how much padding it has. Some have
+    /// none, so that replies have to grow.
+    fn numbers(&self) -> [u32; 6] {
+        let [chunk, fragment, reply] = match self.stream {
+            Some(stream) => [stream.chunk.max, stream.fragment, stream.reply],
+            None => [0; 3],
+        };
+        let room = MAX_PAYLOAD.saturating_sub(self.bytes.len());
+        let padding = match self.bytes.len() % 3 {
+            1 => PADDING.min(room),
+            _ => 0,
+        };
+        [
+            chunk,
+            fragment,
+            reply,
+            self.index as u32,
+            self.count as u32,
+            padding as u32,
+        ]
+    }
+}
+
 /// How a packet's worth ended.
 enum Ended {
     Of(Ending),
@@ -249,6 +286,16 @@ impl Machine {
     pub fn reset(&mut self, seed: u64) -> Result<()> {
         self.dice.fill(seed);
         self.process.send(b"z")
+    }
+
+    /// Has long replies go to everybody, or to callers in the private ranges alone (`lang-spec/wire.md`, "No reflector").
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn trust(&mut self, all: bool) -> Result<()> {
+        let mut message = vec![b't'];
+        put32(&mut message, all.into());
+        self.process.send(&message)
     }
 
     /// Where a workload's stream of `random` stands.
@@ -307,9 +354,10 @@ impl Machine {
         packet: &Packet,
         services: Services<'_>,
     ) -> Result<Ending> {
-        let workload = self.image.workloads.iter().find(|workload| workload.id == id);
-        match workload.and_then(|workload| workload.chunk) {
-            Some(chunk) => self.chunks(Way::Stage(id), chunk, request, packet, services),
+        let mut workloads = self.image.workloads.iter();
+        let workload = workloads.position(|workload| workload.id == id);
+        match workload.and_then(|workload| Stream::of(&self.image, workload)) {
+            Some(stream) => self.message(Way::Stage(id), stream, request, packet, services),
             None => self.one(Way::Stage(id), request, packet, services),
         }
     }
@@ -339,28 +387,44 @@ impl Machine {
     ) -> Result<Ending> {
         let lambda = &self.image.module.lambdas[lambda.index()];
         match lambda.stream {
-            true => self.chunks(way, lambda.request, request, packet, services),
+            true => {
+                let stream = Stream::new(lambda.request, lambda.reply.max);
+                self.message(way, stream, request, packet, services)
+            }
             false => self.one(way, request, packet, services),
         }
     }
 
-    fn chunks(
+    /// A stream's message: plain C gets it chunk by chunk, a plugin in packets.
+    fn message(
         &mut self,
         way: Way,
-        chunk: lambdac_mir::MessageSize,
+        stream: Stream,
         request: &[u8],
         packet: &Packet,
         services: Services<'_>,
     ) -> Result<Ending> {
         if request.is_empty() {
-            return Ok(Ending::Of(match chunk.min {
+            return Ok(Ending::Of(match stream.chunk.min {
                 0 => Outcome::Reply(Vec::new()),
                 _ => Outcome::BadRequest,
             }));
         }
+        let size = match self.code.dialect {
+            Dialect::Host => stream.chunk.max,
+            Dialect::MicroC => stream.fragment,
+        };
         let mut reply = Vec::new();
-        for part in request.chunks(chunk.max as usize) {
-            match self.one(way, part, packet, services)? {
+        let parts = request.chunks(size as usize);
+        let count = parts.len();
+        for (index, bytes) in parts.enumerate() {
+            let part = Part {
+                bytes,
+                stream: Some(stream),
+                index,
+                count,
+            };
+            match self.part(way, part, packet, services)? {
                 Ending::Of(Outcome::Reply(bytes)) => reply.extend(bytes),
                 error => return Ok(error),
             }
@@ -368,17 +432,28 @@ impl Machine {
         Ok(Ending::Of(Outcome::Reply(reply)))
     }
 
+    /// A message that is one packet.
+    fn one(&mut self, way: Way, bytes: &[u8], packet: &Packet, services: Services<'_>) -> Result<Ending> {
+        let part = Part {
+            bytes,
+            stream: None,
+            index: 0,
+            count: 1,
+        };
+        self.part(way, part, packet, services)
+    }
+
     /// One packet's worth, and what it is punted to.
-    fn one(&mut self, way: Way, request: &[u8], packet: &Packet, services: Services<'_>) -> Result<Ending> {
+    fn part(&mut self, way: Way, part: Part<'_>, packet: &Packet, services: Services<'_>) -> Result<Ending> {
         let mut way = way;
         self.punted = None;
         for _ in 0..MAX_PUNTS {
-            match self.exchange(way, request, packet, services)? {
+            match self.exchange(way, part, packet, services)? {
                 Ended::Of(ending) => return Ok(ending),
                 Ended::PuntTo(lambda) => {
                     let next = Way::Punted(lambda);
                     if self.image.module.lambdas[lambda.index()].stream {
-                        return self.lambda(next, lambda, request, packet, services);
+                        return self.lambda(next, lambda, part.bytes, packet, services);
                     }
                     way = next;
                 }
@@ -390,10 +465,11 @@ impl Machine {
     fn exchange(
         &mut self,
         way: Way,
-        request: &[u8],
+        part: Part<'_>,
         packet: &Packet,
         services: Services<'_>,
     ) -> Result<Ended> {
+        let request = part.bytes;
         if self.code.dialect == Dialect::MicroC && request.len() > MAX_PAYLOAD {
             return Ok(Ended::Of(Ending::Of(Outcome::Invalid(HOST.to_owned()))));
         }
@@ -416,6 +492,9 @@ impl Machine {
         put32(&mut message, packet.random.unwrap_or(0));
         let dice = workload.map_or(0, |workload| self.dice[workload]);
         message.extend(dice.to_le_bytes());
+        for number in part.numbers() {
+            put32(&mut message, number);
+        }
         put32(&mut message, request.len() as u32);
         message.extend_from_slice(request);
         self.process.send(&message)?;

@@ -84,8 +84,7 @@ pub fn compile(checked: &CheckedWorkload, module: &Arc<Module>) -> Result<Compil
     let id = lnic_wire::workload_id(INDEX, &module.name).ok_or("the workload has no id")?;
     let linked = lambdac_image::link(&module.name, &[(id, module.clone())]);
     let mut image = linked.map_err(|error| error.to_string())?;
-    let mut refused = legal::refusals(&image, Dialect::MicroC);
-    refused.extend(legal::by_plugin(&image));
+    let refused = legal::refusals(&image, Dialect::MicroC);
     let judge = |id: LambdaId| {
         let refusal = refused.iter().find(|refusal| refusal.entry == Some(id.index()))?;
         Some((refusal.code, refusal.reason.clone(), refusal.loc))

@@ -37,7 +37,7 @@ typedef struct {
   shim_words grow_4, grow_8, grow_16, grow_32, grow_64;
   uint32_t has_ethernet, has_ipv4, has_udp, has_lambda;
   uint32_t has_grow_4, has_grow_8, has_grow_16, has_grow_32, has_grow_64;
-  uint32_t ingress_port, egress_spec;
+  uint32_t lnic_ingress, lnic_again, egress_spec;
 } EXTRACTED_HEADERS_T;
 typedef struct {
   uint32_t unused;
@@ -61,6 +61,14 @@ typedef struct {
     }                                                                                                                \
     h->has_##name = 1u;                                                                                              \
     return 0;                                                                                                        \
+  }                                                                                                                  \
+  __intrinsic int pif_plugin_hdr_##name##_remove(EXTRACTED_HEADERS_T *h)                                             \
+  {                                                                                                                  \
+    if (h->has_##name == 0u) {                                                                                       \
+      return -1;                                                                                                     \
+    }                                                                                                                \
+    h->has_##name = 0u;                                                                                              \
+    return 0;                                                                                                        \
   }
 
 SHIM_HEADER(ethernet)
@@ -73,9 +81,13 @@ SHIM_HEADER(grow_16)
 SHIM_HEADER(grow_32)
 SHIM_HEADER(grow_64)
 
-__intrinsic uint32_t pif_plugin_meta_get__standard_metadata__ingress_port(EXTRACTED_HEADERS_T *h)
+__intrinsic uint32_t pif_plugin_meta_get__scalars__metadata__lnic_ingress(EXTRACTED_HEADERS_T *h)
 {
-  return h->ingress_port;
+  return h->lnic_ingress;
+}
+__intrinsic void pif_plugin_meta_set__scalars__metadata__lnic_again(EXTRACTED_HEADERS_T *h, uint32_t again)
+{
+  h->lnic_again = again;
 }
 __intrinsic void pif_plugin_meta_set__standard_metadata__egress_spec(EXTRACTED_HEADERS_T *h, uint32_t port)
 {

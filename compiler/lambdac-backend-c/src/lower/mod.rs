@@ -15,9 +15,11 @@ mod memory;
 mod scalar;
 mod stage;
 mod state;
+mod stream;
 mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddrV4;
 
 use lambdac_image::{Bound, Image};
 use lambdac_mir::{
@@ -33,6 +35,9 @@ use crate::names::Names;
 use crate::unread;
 use crate::{Options, Refusal, Symbol, SymbolKind};
 pub(crate) use memory::Addr;
+
+/// The table of services (`lnic_wait.h`).
+const SERVICES: &str = "lnic_services";
 
 /// A unit and its symbols.
 pub(crate) struct Lowered {
@@ -113,6 +118,8 @@ pub(super) struct Lowerer<'a> {
     pub resumes: Vec<Name>,
     /// The most bytes that a continuation keeps.
     pub saved: u64,
+    /// Whether a lambda that runs here waits for a service.
+    pub asks: bool,
     /// The most bytes that outlive the parts of a lambda.
     pub kept_bytes: u64,
     /// The most words of a key.
@@ -142,6 +149,10 @@ impl<'a> Lowerer<'a> {
             lambdas: BTreeMap::new(),
             resumes: Vec::new(),
             saved: 0,
+            asks: image
+                .entries
+                .iter()
+                .any(|entry| entry.on_host.is_none() && stage::waits(image, entry.lambda)),
             kept_bytes: 0,
             key_words: 0,
             refusals: Vec::new(),
@@ -387,6 +398,36 @@ impl<'a> Lowerer<'a> {
         Signature { name, traps, results }
     }
 
+    /// What the core has to know of services, a row for each (`lnic_wait.h`): where it is, as far as the source says so,
+    /// and how long it may take. The way there is the host's to say.
+    fn services(&self) -> Option<Item> {
+        if self.dialect != Dialect::MicroC || !self.asks {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        for service in &self.image.module.services {
+            let address: Option<SocketAddrV4> = service.address.parse().ok();
+            let ip = address.map_or(0, |address| address.ip().to_bits());
+            let port = address.map_or(0, |address| address.port());
+            for word in [ip, port.into(), 0, 0, 0, 0] {
+                bytes.extend(word.to_be_bytes());
+            }
+            bytes.extend(service.timeout.to_be_bytes());
+        }
+        Some(Item::Data(Data {
+            comment: "Services: address, port, Ethernet address, port that leads there, known, time-out."
+                .to_owned(),
+            name: SERVICES.into(),
+            region: Region {
+                memory: MemoryRegion::Emem,
+                scope: Scope::Shared,
+            },
+            size: bytes.len() as u32,
+            bytes,
+            align: 8,
+        }))
+    }
+
     /// `file:line`, if lines are asked for and this one is known.
     pub fn line(&self, loc: Loc) -> Option<String> {
         let file = self.image.module.files.get(usize::from(loc.file))?;
@@ -424,11 +465,13 @@ impl<'a> Lowerer<'a> {
         if self.key_words > 0 {
             items.push(Item::Define("LNIC_KEY_WORDS".into(), Expr::int(self.key_words)));
         }
-        if self.saved > 0 {
-            items.push(Item::Define(
-                "LNIC_SAVED_BYTES".into(),
-                Expr::int(self.saved as u32),
-            ));
+        if self.asks {
+            let (services, saved) = (self.image.module.services.len(), self.saved.max(8));
+            items.push(Item::Define("LNIC_SERVICES".into(), Expr::int(services as u32)));
+            items.push(Item::Define("LNIC_SAVED_BYTES".into(), Expr::int(saved as u32)));
+        }
+        if self.dialect == Dialect::MicroC && self.has_streams() {
+            items.push(Item::Define("LNIC_STREAMS".into(), Expr::int(1)));
         }
         items.push(Item::Include(self.dialect.header().into()));
         if self.key_words > 0 {
@@ -438,6 +481,7 @@ impl<'a> Lowerer<'a> {
         items.append(&mut self.threads);
         items.append(&mut frames);
         keep_used(&mut items, &mut self.symbols, &funcs, self.dialect);
+        items.extend(self.services());
         items.extend(funcs.into_iter().map(Item::Func));
         items.extend(
             self.options

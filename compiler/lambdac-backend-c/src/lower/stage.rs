@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use lambdac_image::{Key, Leaf, Node, NodeId, Way};
+use lambdac_image::{Image, Key, Leaf, Node, NodeId, Way};
 use lambdac_mir::{Cond, Field, KeyField, KeyPart, LambdaId, Region, Term};
 
 use super::Lowerer;
@@ -15,7 +15,10 @@ use super::func::packet;
 use super::keyed::{key_bytes, key_scalar, kind_of};
 use super::memory::Addr;
 use super::scalar::{compared, negated, truth};
+use super::wait;
 use crate::ast::{self, Binary, Case, Expr, Local, LocalKind, Name, Stmt, Type};
+use crate::dialect::Dialect;
+use crate::legal;
 
 /// Entries of a table from which it is a `switch`.
 const SWITCH: usize = 4;
@@ -23,7 +26,7 @@ const SWITCH: usize = 4;
 /// A condition: what comes first, and the expression.
 type Test = (Vec<Stmt>, Expr);
 
-fn call_field(name: &str) -> Expr {
+pub(super) fn call_field(name: &str) -> Expr {
     Expr::var("lnic_call").field(name)
 }
 
@@ -31,12 +34,12 @@ fn packet_field(name: &str) -> Expr {
     Expr::var("lnic_packet").field(name)
 }
 
-fn status(name: &str) -> Stmt {
+pub(super) fn status(name: &str) -> Stmt {
     Stmt::Return(Some(Expr::var(name)))
 }
 
 /// A function without parameters that gives a status.
-fn func(name: Name, comment: String, locals: Vec<Local>, body: Vec<Stmt>) -> ast::Func {
+pub(super) fn func(name: Name, comment: String, locals: Vec<Local>, body: Vec<Stmt>) -> ast::Func {
     ast::Func {
         comment,
         exported: false,
@@ -52,7 +55,7 @@ fn func(name: Name, comment: String, locals: Vec<Local>, body: Vec<Stmt>) -> ast
 
 /// What is known while the stage is lowered.
 #[derive(Default)]
-struct Walk {
+pub(super) struct Walk {
     /// How many lead to a node.
     preds: Vec<u32>,
     /// Functions of shared nodes.
@@ -117,6 +120,7 @@ impl<'a> Lowerer<'a> {
             self.direct(&mut walk);
         }
         self.resume_all(&mut walk);
+        self.streams(&mut walk);
     }
 
     /// A node and what follows it, ending in a `return`.
@@ -273,7 +277,7 @@ impl<'a> Lowerer<'a> {
         let bind = self.bind(entry, walk);
         let end = self.end(entry, walk);
         let name = self.names.fresh(&format!("run_{}", image.entry_name(entry)));
-        let mut body = Vec::new();
+        let mut body: Vec<Stmt> = self.enough_room(this.lambda).into_iter().collect();
         if self.waits(this.lambda) && self.tells_apart() {
             body.push(Stmt::Assign(call_field("entry"), Expr::int(entry as u32)));
         }
@@ -301,12 +305,20 @@ impl<'a> Lowerer<'a> {
     }
 
     fn waits(&self, lambda: LambdaId) -> bool {
-        let mut waits = false;
-        for part in &self.image.module.lambdas[lambda.index()].parts {
-            part.region
-                .walk_regions(&mut |region: &Region| waits |= matches!(region.term, Term::Await { .. }));
+        waits(self.image, lambda)
+    }
+
+    /// Has a packet come back longer that could not hold what the lambda makes of it. What is a stream's the plugin sees
+    /// to, chunk by chunk.
+    fn enough_room(&self, lambda: LambdaId) -> Option<Stmt> {
+        let lambda = &self.image.module.lambdas[lambda.index()];
+        let wanted = lambda.reply.max.max(wait::asked_bytes(lambda));
+        let sure = wanted <= lambda.request.min + legal::MAX_GROWTH && wait::asked_bytes(lambda) == 0;
+        if self.dialect == Dialect::Host || lambda.stream || sure {
+            return None;
         }
-        waits
+        let short = Expr::call("lnic_short", vec![Expr::int(wanted)]).binary(Binary::Ne, Expr::int(0));
+        Some(Stmt::If(short, vec![status("LNIC_AGAIN")], Vec::new()))
     }
 
     /// The function that sets what shared code differs in for an entry.
@@ -350,7 +362,7 @@ impl<'a> Lowerer<'a> {
     }
 
     /// The function that ends an entry's invocations: given a status, it makes the reply and sends packets out.
-    fn end(&mut self, entry: usize, walk: &mut Walk) -> Name {
+    pub(super) fn end(&mut self, entry: usize, walk: &mut Walk) -> Name {
         let plumbing = &self.image.plumbing;
         self.end_of(plumbing.reply_of[entry], plumbing.route_of[entry], walk)
     }
@@ -373,7 +385,7 @@ impl<'a> Lowerer<'a> {
         let mut body = Vec::new();
         let service = call_field("service").binary(Binary::Add, Expr::int(1));
         let other = vec![Stmt::If(answered, answer.clone(), Vec::new())];
-        if self.image.module.services.is_empty() {
+        if !self.asks {
             body.extend(other);
         } else {
             body.push(Stmt::If(sent, vec![send(service)], other));
@@ -410,7 +422,10 @@ impl<'a> Lowerer<'a> {
         let name = self.names.fresh(route.map_or("route", |route| &route.name));
         let back = Stmt::Assign(packet_field("egress"), packet_field("ingress"));
         let mut chain = vec![back.clone()];
-        let services = self.image.module.services.len();
+        let services = match self.asks {
+            true => self.image.module.services.len(),
+            false => 0,
+        };
         let all = route.is_some_and(|route| {
             let known = |service| {
                 route
@@ -428,7 +443,8 @@ impl<'a> Lowerer<'a> {
             chain = vec![Stmt::If(asked, vec![leave], chain)];
         }
         let one_by_one = route.into_iter().flat_map(|route| &route.entries).rev();
-        for way in one_by_one.filter(|_| !all) {
+        let asks = self.asks;
+        for way in one_by_one.filter(|way| !all && (asks || **way == Way::Reply)) {
             let (number, leave) = match way {
                 Way::Reply => (0, back.clone()),
                 Way::Service(service) => {
@@ -496,7 +512,7 @@ impl<'a> Lowerer<'a> {
 
     /// What goes on when a service has answered, or not in time.
     fn resume_all(&mut self, walk: &mut Walk) {
-        if self.resumes.is_empty() {
+        if !self.asks {
             return;
         }
         let waiting: Vec<usize> = walk
@@ -743,6 +759,16 @@ impl<'a> Lowerer<'a> {
         let holds = signature.results.first().cloned().unwrap_or_else(|| "0".into());
         (vec![stop], Expr::Var(holds))
     }
+}
+
+/// Whether a lambda waits for a service.
+pub(super) fn waits(image: &Image, lambda: LambdaId) -> bool {
+    let mut waits = false;
+    for part in &image.module.lambdas[lambda.index()].parts {
+        part.region
+            .walk_regions(&mut |region: &Region| waits |= matches!(region.term, Term::Await { .. }));
+    }
+    waits
 }
 
 /// The variable that swapping needs.

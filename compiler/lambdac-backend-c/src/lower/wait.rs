@@ -2,14 +2,73 @@
 //!
 //! `lnic_ask` gives memory for a continuation, or says that nothing can be sent; then the lambda goes on at once, as
 //! failed. The memory holds the saved values, eight bytes each, and behind them the slots that stay live. For each
-//! place that waits there is a function that takes the answer, puts all of it back, and enters the next part.
+//! place that waits there is a function that takes the answer, puts all of it back, and enters the next part. On the
+//! NFP the packet of the request becomes that to the service, so there the request is kept too if it is read again.
 
-use lambdac_mir::{PartId, ServiceCall, ServiceOp, Shape, SlotId, Value};
+use std::collections::BTreeSet;
+
+use lambdac_mir::{Base, Lambda, Op, PartId, ServiceCall, ServiceOp, Shape, SlotId, Term, Use, Value};
 
 use super::code::{Code, Leave};
 use super::memory::{Addr, Spot, between};
 use crate::ast::{self, Access, Binary, Expr, Local, LocalKind, Name, Stmt, Type};
-use crate::layout;
+use crate::dialect::Dialect;
+use crate::{layout, legal};
+
+/// Bytes of memcached's frame header and of each command but its key and value; the most of a key and of a value
+/// (`lnic_wait.h`, language section 7).
+const GET: u32 = 8 + 6;
+const DELETE: u32 = 8 + 9;
+const SET: u32 = 8 + 17;
+const MAX_KEY: u32 = 250;
+const MAX_VALUE: u32 = 1024;
+
+/// Bytes that the packet needs room for in which a lambda asks its services.
+pub(super) fn asked_bytes(lambda: &Lambda) -> u32 {
+    let mut most = 0;
+    for part in &lambda.parts {
+        part.region.walk_regions(&mut |region| {
+            if let Term::Await { call, .. } = &region.term {
+                most = most.max(match call.op {
+                    ServiceOp::Get => GET + MAX_KEY,
+                    ServiceOp::Delete => DELETE + MAX_KEY,
+                    ServiceOp::Set => SET + MAX_KEY + MAX_VALUE,
+                });
+            }
+        });
+    }
+    most
+}
+
+/// Whether a part, or one that it leads to, reads bytes of the request.
+fn reads_request(lambda: &Lambda, from: PartId) -> bool {
+    let mut reads = false;
+    let mut todo = vec![from];
+    let mut seen = BTreeSet::new();
+    let mut look = |used: Use<'_>| {
+        let place = match used {
+            Use::View(view) => &view.place,
+            Use::Place(place, _) => place,
+            Use::Value(_) | Use::Slot(_) => return,
+        };
+        reads |= place.base == Base::Request;
+    };
+    while let Some(part) = todo.pop() {
+        if !seen.insert(part) {
+            continue;
+        }
+        lambda.parts[part.index()].region.walk_regions(&mut |region| {
+            for stmt in region.stmts.iter().filter(|stmt| !matches!(stmt.op, Op::Len(_))) {
+                stmt.op.for_each_use(&mut look);
+            }
+            region.term.for_each_use(&mut look);
+            if let Term::Become { part, .. } | Term::Await { part, .. } = &region.term {
+                todo.push(*part);
+            }
+        });
+    }
+    reads
+}
 
 impl Code<'_, '_> {
     /// Asks, keeps what is live, and leaves.
@@ -64,9 +123,25 @@ impl Code<'_, '_> {
             self.copy(&to, &from);
             at += layout::size(&to.shape).next_multiple_of(8);
         }
+        let request = self.keep_request(lambda, part, &memory, &mut at);
         self.push(Stmt::Return(Some(Expr::var("LNIC_WAIT"))));
         self.unit.saved = self.unit.saved.max(at.max(8));
-        self.resume(call, &next, args, &live);
+        self.resume(call, &next, args, &live, request);
+    }
+
+    /// Keeps the request behind the rest, where it is gone once a service is asked, and something that follows reads it;
+    /// gives where.
+    fn keep_request(&mut self, lambda: usize, part: PartId, memory: &Addr, at: &mut u64) -> Option<u64> {
+        let lambda = &self.module().lambdas[lambda];
+        if self.unit.dialect == Dialect::Host || !reads_request(lambda, part) {
+            return None;
+        }
+        let kept = *at;
+        let size = lambda.request.max.min(legal::MAX_PAYLOAD);
+        *at += u64::from(size).next_multiple_of(8);
+        let to = memory.clone().plus(kept).pointer();
+        self.push(Stmt::Expr(Expr::call("lnic_keep_request", vec![to])));
+        Some(kept)
     }
 
     /// A slot, where it is or where it is kept.
@@ -84,7 +159,14 @@ impl Code<'_, '_> {
     }
 
     /// The function that goes on with an answer.
-    fn resume(&mut self, call: &ServiceCall, next: &Name, args: &[Value], live: &[SlotId]) {
+    fn resume(
+        &mut self,
+        call: &ServiceCall,
+        next: &Name,
+        args: &[Value],
+        live: &[SlotId],
+        request: Option<u64>,
+    ) {
         let site = self.unit.resumes.len();
         let name = self.unit.names.fresh(&format!("resume{site}"));
         self.unit.resumes.push(name.clone());
@@ -98,6 +180,10 @@ impl Code<'_, '_> {
                 let from = code.slot_spot(*slot, Some(memory.clone().plus(at)));
                 code.copy(&to, &from);
                 at += layout::size(&to.shape).next_multiple_of(8);
+            }
+            if let Some(kept) = request {
+                let from = memory.clone().plus(kept).pointer();
+                code.push(Stmt::Expr(Expr::call("lnic_request_again", vec![from])));
             }
             let ok = Expr::var("ok");
             code.push(Stmt::Assign(ok.clone(), answer("ok")));
