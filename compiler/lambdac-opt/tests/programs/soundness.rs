@@ -2,6 +2,7 @@
 //! are asked, log lines, and state after every call. And so for each pass alone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use lambdac_hir::{Callee, Step};
 use lambdac_mir::interp::{self, Answer, Env, MirInterp, Outcome, StateDump};
@@ -9,6 +10,18 @@ use lambdac_mir::{Data, LambdaId, Module, ServiceOp};
 use lambdac_opt::{Options, optimize, passes, run_pass};
 
 use crate::compile::{Program, compile_file, programs};
+
+/// Random requests of a lambda.
+const RANDOM: u64 = 8;
+/// Bytes of a request or local from which on one random request is enough: what more of them take is copying.
+const LARGE: u64 = 16 << 10;
+
+fn is_large(module: &Module) -> bool {
+    module.lambdas.iter().any(|lambda| {
+        let mut slots = lambda.body.slots.iter();
+        u64::from(lambda.request.max) > LARGE || slots.any(|slot| slot.shape.packed_size() > LARGE)
+    })
+}
 
 /// A small generator of numbers (splitmix64).
 struct Dice(u64);
@@ -89,7 +102,7 @@ fn int(value: &lambdac_hir::Value) -> Option<Data> {
 }
 
 /// The requests of the program's own tests, then random ones.
-fn calls(program: &Program, random: u64) -> Vec<Call> {
+fn calls(program: &Program) -> Vec<Call> {
     let module = Arc::new(program.module.clone());
     let params = MirInterp::new(module.clone())
         .expect("lowering gives valid MIR")
@@ -121,6 +134,7 @@ fn calls(program: &Program, random: u64) -> Vec<Call> {
             env,
         });
     }
+    let random = if is_large(&module) { 1 } else { RANDOM };
     let mut dice = Dice(1);
     let lambdas = module.lambdas.iter().enumerate();
     let mut callees: Vec<_> = lambdas
@@ -173,32 +187,43 @@ fn assert_same(name: &str, expected: &[Seen], module: &Module, calls: &[Call]) {
     }
 }
 
+/// Programs on all cores, as some take as long as all others together.
 fn agree(folder: &str) {
-    let mut run = 0;
-    for path in programs(folder) {
-        let Some(program) = compile_file(&path) else {
-            continue;
-        };
-        println!("{}", path.display());
-        let calls = calls(&program, 8);
-        let before = trial("lowered", &program.module, &calls);
-        let mut module = program.module.clone();
-        optimize(
-            &mut module,
-            &Options {
-                validate: true,
-                ..Options::default()
-            },
-        );
-        assert_same("all passes", &before, &module, &calls);
-        for pass in passes() {
-            let mut module = program.module.clone();
-            run_pass(pass, &mut module);
-            assert_same(pass.name, &before, &module, &calls);
+    let paths = programs(folder);
+    let (next, ran) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(path) = paths.get(next.fetch_add(1, Relaxed)) {
+                    if let Some(program) = compile_file(path) {
+                        behaves_the_same(&program);
+                        ran.fetch_add(1, Relaxed);
+                    }
+                }
+            });
         }
-        run += 1;
+    });
+    assert!(ran.into_inner() >= 5, "{folder} holds programs");
+}
+
+fn behaves_the_same(program: &Program) {
+    let calls = calls(program);
+    let before = trial("lowered", &program.module, &calls);
+    let mut module = program.module.clone();
+    optimize(
+        &mut module,
+        &Options {
+            validate: true,
+            ..Options::default()
+        },
+    );
+    assert_same("all passes", &before, &module, &calls);
+    for pass in passes() {
+        let mut module = program.module.clone();
+        run_pass(pass, &mut module);
+        assert_same(pass.name, &before, &module, &calls);
     }
-    assert!(run >= 5, "{folder} holds programs");
 }
 
 #[test]
