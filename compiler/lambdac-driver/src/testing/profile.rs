@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use lambdac_cost::Profile;
-use lambdac_hir::{CallStep, Callee, GivenResult, PktField, ServiceId, StatePlace, Test, Value, Workload};
-use lambdac_interp::{CallResult, Env, Givens, ServiceOracle, Target, run_test};
-use lambdac_mir::interp::{self, Answer, Counts, MirInterp, Outcome};
-use lambdac_mir::{LambdaId, Module, Service, ServiceOp};
-use lnic_engine::control::StateDump;
+use lambdac_hir::{CallStep, Callee, StatePlace, Test, Value, Workload};
+use lambdac_interp::{CallResult, Env, Givens, Target, run_test};
+use lambdac_mir::interp::{self, Counts, MirInterp};
+use lambdac_mir::{LambdaId, Module, Service};
 
-use super::chosen;
 use super::values::{param_values, read_place};
+use super::{chosen, mir};
 use crate::session::CheckedWorkload;
 
 /// Steps that a call may take: a test that takes more tells no more about its branches.
@@ -68,8 +67,8 @@ impl Target for MirTarget {
     fn call(&mut self, step: &CallStep, env: &Env, givens: &mut Givens) -> CallResult {
         let module = Arc::clone(&self.module);
         let params = param_values(&module, env);
-        let env = interp::Env {
-            pkt: PktField::ALL.map(|field| env.pkt.get(field)),
+        let seen = interp::Env {
+            pkt: mir::pkt(env),
             now: env.now,
             random: env.random,
             params: params.into_iter().map(|(_, value)| value).collect(),
@@ -79,52 +78,17 @@ impl Target for MirTarget {
             Callee::Workload => interp::Callee::Dispatch,
         };
         let mut services = |service: &Service, op, key: &[u8], value: Option<&[u8]>| {
-            answer(&module, service, (op, key, value), givens)
+            let own = module.services.iter().position(|other| other == service);
+            mir::answer(own.unwrap_or_default(), (op, key, value), givens)
         };
-        match self.interp.call(callee, &step.request, &env, &mut services) {
-            Outcome::Reply(bytes) => CallResult::Reply(bytes),
-            Outcome::Drop => CallResult::Drop,
-            Outcome::Punt => CallResult::Punt,
-            Outcome::BadRequest => CallResult::BadRequest,
-            Outcome::Trap(cause, loc) => CallResult::Trap(format!("{} at line {}", cause.name(), loc.line)),
-            Outcome::OutOfSteps => CallResult::Error("too many steps".to_owned()),
-            Outcome::Invalid(why) => CallResult::Error(why),
-        }
+        let outcome = self.interp.call(callee, &step.request, &seen, &mut services);
+        mir::call_result(outcome)
     }
 
     fn read(&mut self, place: &StatePlace) -> Result<Value, String> {
         let state = self.interp.state(0);
         read_place(&self.hir, place, &mut |name| {
-            let found = state.iter().find(|(other, _)| &**other == name);
-            let (_, dump) = found.ok_or_else(|| format!("there is no object `{name}`"))?;
-            Ok(match dump.clone() {
-                interp::StateDump::Value(value) => StateDump::Value(value),
-                interp::StateDump::Counters(counts) => StateDump::Counters(counts),
-                interp::StateDump::Entries(entries) => StateDump::Entries(entries),
-            })
+            mir::object(name, state.iter().map(|(name, dump)| (&**name, dump)))
         })
-    }
-}
-
-/// What a test gives for a request to a service.
-fn answer(
-    module: &Module,
-    service: &Service,
-    (op, key, value): (ServiceOp, &[u8], Option<&[u8]>),
-    givens: &mut Givens,
-) -> Answer {
-    let Some(id) = module.services.iter().position(|other| other == service) else {
-        return Answer::Failed;
-    };
-    let op = match op {
-        ServiceOp::Get => lambdac_hir::ServiceOp::Get,
-        ServiceOp::Set => lambdac_hir::ServiceOp::Set,
-        ServiceOp::Delete => lambdac_hir::ServiceOp::Delete,
-    };
-    match givens.request(ServiceId(id as u32), op, key, value) {
-        GivenResult::Value(value) => Answer::Value(value),
-        GivenResult::Done => Answer::Done,
-        GivenResult::None => Answer::Missing,
-        GivenResult::Fail => Answer::Failed,
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use lambdac_backend_c::Dialect;
+use lambdac_driver::testing::mir;
 use lambdac_driver::testing::values::{param_values, read_place};
-use lambdac_hir::{CallStep, Callee, GivenResult, PktField, ServiceOp, StatePlace, Test, Value};
+use lambdac_hir::{CallStep, Callee, StatePlace, Test, Value};
 use lambdac_image::{Ending, Image, Packet};
-use lambdac_interp::{CallResult, Env, Givens, ServiceOracle, Target, TestResult, run_test};
-use lambdac_mir::interp::{Answer, Outcome, StateDump};
+use lambdac_interp::{CallResult, Env, Givens, Target, TestResult, run_test};
+use lambdac_mir::interp::Outcome;
 use lnic_nfp::Machine;
 
 use super::{Member, answer, ending, packet};
@@ -83,15 +84,8 @@ impl CTarget<'_> {
             self.machine
                 .set_param(&format!("{}.{name}", module.name), &value)?;
         }
-        let facts = [
-            PktField::SrcIp,
-            PktField::SrcPort,
-            PktField::DstPort,
-            PktField::Port,
-            PktField::RequestId,
-        ];
         let packet = Packet {
-            pkt: facts.map(|field| env.pkt.get(field)),
+            pkt: mir::pkt(env),
             now: env.now,
             random: env.random,
         };
@@ -99,17 +93,7 @@ impl CTarget<'_> {
             let own =
                 |other: &lambdac_mir::Service| format!("{}.{}", module.name, other.name) == *service.name;
             let index = module.services.iter().position(own).unwrap_or_default();
-            let op = match op {
-                lambdac_mir::ServiceOp::Get => ServiceOp::Get,
-                lambdac_mir::ServiceOp::Set => ServiceOp::Set,
-                lambdac_mir::ServiceOp::Delete => ServiceOp::Delete,
-            };
-            match givens.request(lambdac_hir::ServiceId(index as u32), op, key, value) {
-                GivenResult::Value(value) => Answer::Value(value),
-                GivenResult::Done => Answer::Done,
-                GivenResult::None => Answer::Missing,
-                GivenResult::Fail => Answer::Failed,
-            }
+            mir::answer(index, (op, key, value), givens)
         };
         match step.callee {
             Callee::Lambda(id) => {
@@ -133,20 +117,10 @@ impl Target for CTarget<'_> {
     fn call(&mut self, step: &CallStep, env: &Env, givens: &mut Givens) -> CallResult {
         match self.run(step, env, givens) {
             Ok(Ending::NoWorkload) => CallResult::Error("no workload".to_owned()),
-            Ok(Ending::Of(outcome)) => match outcome {
-                Outcome::Reply(bytes) => CallResult::Reply(bytes),
-                Outcome::Drop => CallResult::Drop,
-                Outcome::Punt => CallResult::Punt,
-                Outcome::BadRequest => CallResult::BadRequest,
-                Outcome::Trap(cause, loc) => {
-                    CallResult::Trap(format!("{} at line {}", cause.name(), loc.line))
-                }
-                Outcome::OutOfSteps => CallResult::Error("out of steps".to_owned()),
-                Outcome::Invalid(why) => {
-                    self.left |= why == lnic_nfp::HOST;
-                    CallResult::Error(why)
-                }
-            },
+            Ok(Ending::Of(outcome)) => {
+                self.left |= matches!(&outcome, Outcome::Invalid(why) if why == lnic_nfp::HOST);
+                mir::call_result(outcome)
+            }
             Err(error) => CallResult::Error(error.to_string()),
         }
     }
@@ -156,15 +130,7 @@ impl Target for CTarget<'_> {
         let module = &self.member.module;
         read_place(&self.member.checked.0, place, &mut |name| {
             let name = format!("{}.{name}", module.name);
-            let found = state.iter().find(|(other, _)| **other == *name);
-            match found.map(|(_, dump)| dump) {
-                Some(StateDump::Value(data)) => Ok(lnic_engine::control::StateDump::Value(data.clone())),
-                Some(StateDump::Counters(counts)) => {
-                    Ok(lnic_engine::control::StateDump::Counters(counts.clone()))
-                }
-                Some(StateDump::Entries(_)) => Err(format!("`{name}` has no places")),
-                None => Err(format!("the image has no object `{name}`")),
-            }
+            mir::object(&name, state.iter().map(|(name, dump)| (&**name, dump)))
         })
     }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use lambdac_driver::testing::mir;
 use lambdac_driver::testing::values::{param_values, read_place};
-use lambdac_hir::{CallStep, Callee, GivenResult, PktField, ServiceOp, StatePlace, Test, Value};
+use lambdac_hir::{CallStep, Callee, StatePlace, Test, Value};
 use lambdac_image::{Ending, Image, ImageInterp, Packet};
-use lambdac_interp::{CallResult, Env, Givens, ServiceOracle, Target, TestResult, run_test};
-use lambdac_mir::interp::{Answer, Outcome, StateDump};
+use lambdac_interp::{CallResult, Env, Givens, Target, TestResult, run_test};
 
 use super::Member;
 
@@ -74,15 +74,8 @@ impl Target for ImageTarget<'_> {
             // A parameter that nothing reads may be gone.
             let _ = interp.set_param(&name, value);
         }
-        let pkt = [
-            PktField::SrcIp,
-            PktField::SrcPort,
-            PktField::DstPort,
-            PktField::Port,
-            PktField::RequestId,
-        ];
         let packet = Packet {
-            pkt: pkt.map(|field| env.pkt.get(field)),
+            pkt: mir::pkt(env),
             now: env.now,
             random: env.random,
         };
@@ -91,17 +84,7 @@ impl Target for ImageTarget<'_> {
             let own =
                 |other: &lambdac_mir::Service| format!("{}.{}", module.name, other.name) == *service.name;
             let index = module.services.iter().position(own).unwrap_or_default();
-            let op = match op {
-                lambdac_mir::ServiceOp::Get => ServiceOp::Get,
-                lambdac_mir::ServiceOp::Set => ServiceOp::Set,
-                lambdac_mir::ServiceOp::Delete => ServiceOp::Delete,
-            };
-            match givens.request(lambdac_hir::ServiceId(index as u32), op, key, value) {
-                GivenResult::Value(value) => Answer::Value(value),
-                GivenResult::Done => Answer::Done,
-                GivenResult::None => Answer::Missing,
-                GivenResult::Fail => Answer::Failed,
-            }
+            mir::answer(index, (op, key, value), givens)
         };
         let ending = match step.callee {
             Callee::Lambda(id) => interp.enter(
@@ -114,15 +97,7 @@ impl Target for ImageTarget<'_> {
         };
         match ending {
             Ending::NoWorkload => CallResult::Error("no workload".to_owned()),
-            Ending::Of(Outcome::Reply(bytes)) => CallResult::Reply(bytes),
-            Ending::Of(Outcome::Drop) => CallResult::Drop,
-            Ending::Of(Outcome::Punt) => CallResult::Punt,
-            Ending::Of(Outcome::BadRequest) => CallResult::BadRequest,
-            Ending::Of(Outcome::Trap(cause, loc)) => {
-                CallResult::Trap(format!("{} at line {}", cause.name(), loc.line))
-            }
-            Ending::Of(Outcome::OutOfSteps) => CallResult::Error("out of steps".to_owned()),
-            Ending::Of(Outcome::Invalid(why)) => CallResult::Error(why),
+            Ending::Of(outcome) => mir::call_result(outcome),
         }
     }
 
@@ -131,15 +106,7 @@ impl Target for ImageTarget<'_> {
         let state = interp.state(0);
         read_place(&self.member.checked.0, place, &mut |name| {
             let name = format!("{}.{name}", self.member.module.name);
-            let found = state.iter().find(|(other, _)| **other == *name);
-            match found.map(|(_, dump)| dump) {
-                Some(StateDump::Value(data)) => Ok(lnic_engine::control::StateDump::Value(data.clone())),
-                Some(StateDump::Counters(counts)) => {
-                    Ok(lnic_engine::control::StateDump::Counters(counts.clone()))
-                }
-                Some(StateDump::Entries(_)) => Err(format!("`{name}` has no places")),
-                None => Err(format!("the image has no object `{name}`")),
-            }
+            mir::object(&name, state.iter().map(|(name, dump)| (&**name, dump)))
         })
     }
 }
