@@ -17,6 +17,8 @@ pub enum Type {
     Stack(String, u32),
     /// `name<…>`
     Generic(String, Vec<Type>),
+    /// `@field_list(n) type`: of a field that a recirculated packet keeps.
+    Kept(u32, Box<Type>),
 }
 
 impl Type {
@@ -320,6 +322,12 @@ pub enum Item {
     Include(String),
     /// `const type name = value;`
     Const(Type, String, Expr),
+    /// `typedef type name;`
+    Typedef(Type, String),
+    /// `extern void name();`: a function of somebody else's that takes nothing and gives nothing.
+    Extern(String),
+    /// `#ifdef name`: items for where the preprocessor has the name, and for where it hasn't.
+    IfDefined(String, Vec<Item>, Vec<Item>),
     /// `header`
     Header {
         /// What it is to the control plane (`@controller_header`).
@@ -453,7 +461,7 @@ pub struct Key {
     pub expr: Expr,
     /// How.
     pub kind: MatchKind,
-    /// Its name to the control plane.
+    /// Its name to the control plane; empty where that is the expression.
     pub name: String,
     /// Its width.
     pub width: u32,

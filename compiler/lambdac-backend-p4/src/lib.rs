@@ -1,4 +1,4 @@
-//! Images to P4_16: a v1model program for bmv2, the P4 reference switch.
+//! Images to P4_16: a v1model program for bmv2, the P4 reference switch, and one for the NFP ([`nfp`]).
 //!
 //! [`program`] makes the program of an image as data ([`ast`]); [`print::print`] writes it. No I/O, and the same image
 //! gives the same bytes.
@@ -25,6 +25,7 @@ pub mod ast;
 pub mod legal;
 mod lower;
 mod names;
+pub mod nfp;
 pub mod p4info;
 pub mod print;
 

@@ -277,6 +277,7 @@ fn action(text: &mut Text, ids: &Ids, control: &Control, action: &Action) {
 fn width(ty: &Type) -> u32 {
     match ty {
         Type::Bit(width) | Type::Int(width) => *width,
+        Type::Kept(_, ty) => self::width(ty),
         Type::Bool | Type::Named(_) | Type::Stack(..) | Type::Generic(..) => 1,
     }
 }

@@ -26,6 +26,7 @@ impl Display for Type {
                 separated(f, args)?;
                 f.write_str(">")
             }
+            Self::Kept(list, ty) => write!(f, "@field_list({list}) {ty}"),
         }
     }
 }
@@ -276,6 +277,9 @@ impl Printer {
             },
             Item::Include(name) => self.line(format_args!("#include <{name}>")),
             Item::Const(ty, name, value) => self.line(format_args!("const {ty} {name} = {value};")),
+            Item::Typedef(ty, name) => self.line(format_args!("typedef {ty} {name};")),
+            Item::Extern(name) => self.line(format_args!("extern void {name}();")),
+            Item::IfDefined(name, then, other) => self.choice(name, then, other),
             Item::Header {
                 controller,
                 name,
@@ -294,6 +298,14 @@ impl Printer {
                 self.line(format_args!("{ty}({}) {name};", parts.join(", ")));
             }
         }
+    }
+
+    fn choice(&mut self, name: &str, then: &[Item], other: &[Item]) {
+        self.line(format_args!("#ifdef {name}"));
+        then.iter().for_each(|item| self.item(item));
+        self.line("#else");
+        other.iter().for_each(|item| self.item(item));
+        self.line("#endif");
     }
 
     fn fields(&mut self, head: &str, fields: &[Field]) {
@@ -379,8 +391,11 @@ impl Printer {
             if !table.keys.is_empty() {
                 this.block("key =", |this| {
                     for key in &table.keys {
-                        let kind = key.kind.name();
-                        this.line(format_args!("{}: {kind} @name(\"{}\");", key.expr, key.name));
+                        let (expr, kind) = (&key.expr, key.kind.name());
+                        match &*key.name {
+                            "" => this.line(format_args!("{expr}: {kind};")),
+                            name => this.line(format_args!("{expr}: {kind} @name(\"{name}\");")),
+                        }
                     }
                 });
             }

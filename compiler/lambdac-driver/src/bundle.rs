@@ -3,7 +3,7 @@
 use lnic_bundle::Files;
 
 use crate::manifest::manifest;
-use crate::{Image, bmv2, emit, xdp};
+use crate::{Image, bmv2, emit, nfp, xdp};
 
 /// Why an artifact could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,9 @@ pub enum Error {
     /// What stands around lambdas has no P4.
     #[error("bmv2: {0}")]
     Bmv2(#[from] bmv2::Error),
+    /// The image has no P4 or no Micro-C.
+    #[error("nfp: {0}")]
+    Nfp(#[from] nfp::Error),
 }
 
 /// All files of a bundle. The same image and targets give the same bytes.
@@ -52,6 +55,12 @@ pub fn build(image: &Image, targets: &[String]) -> Result<Files, Error> {
             bmv2::NAME => {
                 for (name, text) in bmv2::files(image)? {
                     files.insert(format!("bmv2/{name}"), text.into_bytes());
+                }
+            }
+            nfp::NAME => {
+                let emitted = nfp::emit(image, &nfp::Options::default())?;
+                for (name, text) in nfp::files(image, &emitted)? {
+                    files.insert(format!("nfp/{name}"), text.into_bytes());
                 }
             }
             other => return Err(Error::UnknownTarget(other.to_owned())),

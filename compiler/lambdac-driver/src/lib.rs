@@ -23,6 +23,7 @@ mod deadline;
 pub mod emit;
 mod image;
 mod manifest;
+pub mod nfp;
 pub mod nic;
 mod session;
 pub mod size;

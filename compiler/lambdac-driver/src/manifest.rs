@@ -7,10 +7,9 @@ use lambdac_hir::{Dispatch, Target, Workload};
 use lambdac_mir::{MessageSize, Module};
 use lnic_bundle as bundle;
 
-use crate::Image;
-use crate::bmv2;
 use crate::image::Linked;
-use crate::nic::{Place, Places};
+use crate::nic::{Place, Places, as_written};
+use crate::{Image, bmv2, nfp};
 
 /// The manifest of an image for some targets; file hashes are filled in when it is written.
 pub fn manifest(image: &Image, targets: &[&str]) -> bundle::Manifest {
@@ -60,6 +59,7 @@ fn by_target<'t>(linked: &Linked, targets: &[&'t str]) -> ByTarget<'t> {
         "host" => None,
         // Without places there is no program either, and no bundle.
         bmv2::NAME => bmv2::places(&compiled.checked, &compiled.module).ok(),
+        nfp::NAME => nfp::places(&compiled.checked, &compiled.module, &as_written).ok(),
         _ => Some(Places::of(&compiled.checked, &compiled.module)),
     };
     targets.iter().map(|&name| (name, places(name))).collect()

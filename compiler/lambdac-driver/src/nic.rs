@@ -131,6 +131,11 @@ impl Places {
         self.any_length
     }
 
+    /// Whether the NIC holds any state.
+    pub fn holds_state(&self) -> bool {
+        !self.on_nic.is_empty()
+    }
+
     /// Whether the NIC holds the state object of this name. Tables are on both sides.
     pub fn on_nic(&self, object: &str) -> bool {
         self.on_nic.contains(object)

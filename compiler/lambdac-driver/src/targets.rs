@@ -41,8 +41,8 @@ const ALL: [Target; 5] = [
     Target {
         name: "nfp",
         kind: "nic",
-        summary: "Micro-C of Netronome's NFP, on a shim off the card: tests, with gcc or clang on PATH",
-        builds: false,
+        summary: "P4 and Micro-C for Netronome's NFP; tests on a shim off the card, with gcc or clang on PATH",
+        builds: true,
     },
 ];
 

@@ -20,7 +20,7 @@ pub(super) const REQUEST: &str = "request";
 /// The register that the reply is put into.
 pub(super) const REPLY: &str = "reply";
 /// Most payload bytes of a packet (wire, "Sizes").
-pub(super) const MAX_PAYLOAD: u32 = 1344;
+pub(crate) const MAX_PAYLOAD: u32 = 1344;
 
 /// What becomes of a packet: values of `meta.verdict`.
 pub(super) mod verdict {

@@ -19,7 +19,9 @@ mod stream;
 mod unit;
 mod wire;
 
+pub(crate) use lambda::MAX_PAYLOAD;
 pub use program::{BY_MATCH, CPU_PORT, Facts, INGRESS, INJECT, Options, Output, program};
 pub use state::State;
 pub use unit::ParamDatum;
 pub use wire::Listen;
+pub(crate) use wire::MARTIANS;

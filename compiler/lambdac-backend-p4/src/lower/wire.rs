@@ -26,7 +26,7 @@ pub(super) const PAYLOAD_WORDS: u32 = MAX_PAYLOAD / WORD_BYTES;
 pub(super) const TAILS: [u32; 5] = [16, 8, 4, 2, 1];
 
 /// Sources that no honest packet has: 0/8, 127/8, 224/4 (multicast) and the broadcast address.
-const MARTIANS: [(u32, u32); 4] = [(0, 8), (0x7f00_0000, 8), (0xe000_0000, 4), (0xffff_ffff, 32)];
+pub(crate) const MARTIANS: [(u32, u32); 4] = [(0, 8), (0x7f00_0000, 8), (0xe000_0000, 4), (0xffff_ffff, 32)];
 /// Sources that are trusted unless the worker's configuration says otherwise: the private ranges (RFC 1918).
 pub(crate) const PRIVATE: [(u32, u32); 3] = [(0x0a00_0000, 8), (0xac10_0000, 12), (0xc0a8_0000, 16)];
 

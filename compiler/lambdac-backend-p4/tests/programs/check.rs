@@ -11,10 +11,32 @@ type Result<T> = std::result::Result<T, String>;
 /// The widest value of bmv2.
 const WIDEST: u32 = 2048;
 
+/// Bits of a port where v1model.p4 is today's, and in the NFP's tools.
+const PORT: u32 = 9;
+const NFP_PORT: u32 = 16;
+
+/// What stands behind `#ifdef` is checked both ways, as by the tools that have the name and those that haven't.
 pub fn check(items: &[Item]) -> Result<()> {
-    let mut checker = Checker::default();
+    checked(items, true)?;
+    match items.iter().any(|item| matches!(item, Item::IfDefined(..))) {
+        true => checked(items, false),
+        false => Ok(()),
+    }
+}
+
+fn checked(items: &[Item], defined: bool) -> Result<()> {
+    let mut checker = Checker {
+        port: if defined { PORT } else { NFP_PORT },
+        ..Checker::default()
+    };
     for item in items {
-        checker.item(item)?;
+        match item {
+            Item::IfDefined(name, then, other) if name == "V1MODEL_VERSION" => {
+                let side = if defined { then } else { other };
+                side.iter().try_for_each(|item| checker.item(item))?;
+            }
+            item => checker.item(item)?,
+        }
     }
     let main = items
         .iter()
@@ -28,6 +50,10 @@ pub fn check(items: &[Item]) -> Result<()> {
 
 #[derive(Default)]
 struct Checker {
+    /// Bits of a port.
+    port: u32,
+    aliases: BTreeMap<String, Type>,
+    externs: BTreeSet<String>,
     types: BTreeMap<String, Vec<Param>>,
     headers: BTreeSet<String>,
     parts: BTreeSet<String>,
@@ -51,10 +77,10 @@ fn at<T>(line: usize, what: impl Into<String>) -> Result<T> {
     Err(format!("line {line}: {}", what.into()))
 }
 
-fn standard(name: &str) -> Option<Type> {
+fn standard(name: &str, port: u32) -> Option<Type> {
     Some(match name {
-        "ingress_port" | "egress_spec" => Type::Bit(9),
-        "packet_length" => Type::Bit(32),
+        "ingress_port" | "egress_spec" => Type::Bit(port),
+        "packet_length" | "instance_type" => Type::Bit(32),
         "checksum_error" => Type::Bit(1),
         "ingress_global_timestamp" => Type::Bit(48),
         _ => return None,
@@ -73,6 +99,16 @@ impl Checker {
                 self.consts.insert(name.clone(), ty.clone());
                 Ok(())
             }
+            Item::Typedef(ty, name) => {
+                self.known(ty)?;
+                self.aliases.insert(name.clone(), ty.clone());
+                Ok(())
+            }
+            Item::Extern(name) => {
+                self.externs.insert(name.clone());
+                Ok(())
+            }
+            Item::IfDefined(name, ..) => Err(format!("#ifdef {name}")),
             Item::Header(name, fields) => {
                 let bits: u32 = fields.iter().map(|field| width(&field.ty)).sum();
                 if !bits.is_multiple_of(8) {
@@ -128,12 +164,22 @@ impl Checker {
     fn scoped(&mut self, params: &[Param], f: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.scopes.push(BTreeMap::new());
         for param in params {
-            self.known(&param.ty)?;
-            self.declare(&param.name, param.ty.clone(), 0)?;
+            let ty = self.resolved(&param.ty);
+            self.known(&ty)?;
+            self.declare(&param.name, ty, 0)?;
         }
         let result = f(self);
         self.scopes.pop();
         result
+    }
+
+    /// The type that a name stands for.
+    fn resolved(&self, ty: &Type) -> Type {
+        let alias = match ty {
+            Type::Named(name) => self.aliases.get(name),
+            _ => None,
+        };
+        alias.unwrap_or(ty).clone()
     }
 
     /// A name that nothing visible has: p4c warns where one hides another.
@@ -208,6 +254,12 @@ impl Checker {
                     }
                     self.declare(name, Type::Register(*width), 0)?;
                 }
+                Local::Counter(size, name) => {
+                    if *size == 0 {
+                        return Err(format!("{name} has no elements"));
+                    }
+                    self.declare(name, Type::Counter, 0)?;
+                }
                 Local::Action(name, params, body) => {
                     self.scoped(params, |this| this.stmts(body, Inside::Action { loops: 0 }))?;
                     self.declare(name, Type::Void, 0)?;
@@ -223,7 +275,7 @@ impl Checker {
         self.stmts(apply, Inside::Apply)?;
         for local in locals {
             let name = match local {
-                Local::Register(_, _, name) | Local::Action(name, ..) => name,
+                Local::Register(_, _, name) | Local::Counter(_, name) | Local::Action(name, ..) => name,
                 Local::Table(table) => &table.name,
             };
             if !self.used.contains(name) {
@@ -405,7 +457,7 @@ impl Checker {
         }
         match self.ty(base)? {
             Type::Named(ty) if ty == "standard_metadata_t" => {
-                standard(name).ok_or_else(|| format!("line {line}: std.{name}"))
+                standard(name, self.port).ok_or_else(|| format!("line {line}: std.{name}"))
             }
             Type::Named(ty) if ty == "result" && name == "hit" => Ok(Type::Bool),
             Type::Stack(header, _) if name == "next" => Ok(Type::Named(header)),
@@ -470,6 +522,10 @@ impl Checker {
                 self.is(value, &Type::Bit(*width))?;
                 Ok(Type::Void)
             }
+            (Type::Counter, "count", [index]) => {
+                self.is(index, &Type::Bit(32))?;
+                Ok(Type::Void)
+            }
             (Type::Named(name), "isValid", []) if self.headers.contains(name) => Ok(Type::Bool),
             (Type::Named(name), "setValid" | "setInvalid", []) if self.headers.contains(name) => {
                 Ok(Type::Void)
@@ -497,10 +553,15 @@ impl Checker {
                 false => at(line, format!("{name} called with data")),
             };
         }
+        if self.externs.contains(name) && args.is_empty() {
+            return Ok(Type::Void);
+        }
         let algorithm = Type::Named("HashAlgorithm".to_owned());
         let number = Type::Bit(32);
         let right = match (name, &types[..]) {
             ("mark_to_drop", [Type::Named(std)]) => std == "standard_metadata_t",
+            ("recirculate_preserving_field_list", [list]) => self.port == PORT && *list == Type::Bit(8),
+            ("recirculate", [Type::List(_)]) => self.port == NFP_PORT,
             ("truncate", [length]) => *length == number,
             ("random", [a, b, c]) => *a == number && *b == number && *c == number,
             ("hash", [out, kind, base, Type::List(_), max]) => {

@@ -49,7 +49,7 @@ impl Machine {
         };
         for item in items {
             match item {
-                Item::Include(_) => {}
+                Item::Include(_) | Item::Typedef(..) | Item::Extern(_) | Item::IfDefined(..) => {}
                 Item::Const(_, name, value) => {
                     let value = Packet::new(&mut machine, 0, &[]).eval(value);
                     machine.consts.insert(name.clone(), value);

@@ -186,6 +186,7 @@ impl Parser {
 
     fn fields(&mut self) -> Result<Vec<Param>> {
         self.block(|this| {
+            this.annotations()?;
             let ty = this.ty()?;
             let name = this.name()?;
             this.expect(";")?;
@@ -195,6 +196,9 @@ impl Parser {
 
     fn item(&mut self) -> Result<Item> {
         if self.eat("#") {
+            if self.eat("ifdef") {
+                return self.choice();
+            }
             self.expect("include")?;
             self.expect("<")?;
             let name = self.name()?;
@@ -212,6 +216,19 @@ impl Parser {
                 let value = self.expr()?;
                 self.expect(";")?;
                 Ok(Item::Const(ty, name, value))
+            }
+            "typedef" => {
+                let (ty, name) = (self.ty()?, self.name()?);
+                self.expect(";")?;
+                Ok(Item::Typedef(ty, name))
+            }
+            "extern" => {
+                self.expect("void")?;
+                let name = self.name()?;
+                self.expect("(")?;
+                self.expect(")")?;
+                self.expect(";")?;
+                Ok(Item::Extern(name))
             }
             "header" => Ok(Item::Header(self.name()?, self.fields()?)),
             "struct" => Ok(Item::Struct(self.name()?, self.fields()?)),
@@ -237,6 +254,21 @@ impl Parser {
                 Ok(Item::Package(package.to_owned(), parts))
             }
         }
+    }
+
+    /// `NAME`, items, `#else`, items, `#endif`.
+    fn choice(&mut self) -> Result<Item> {
+        let name = self.name()?;
+        let mut sides = [Vec::new(), Vec::new()];
+        for (side, end) in sides.iter_mut().zip(["else", "endif"]) {
+            while !(self.is("#") && matches!(self.ahead(1), Token::Name(word) if word == end)) {
+                side.push(self.item()?);
+            }
+            self.expect("#")?;
+            self.expect(end)?;
+        }
+        let [then, other] = sides;
+        Ok(Item::IfDefined(name, then, other))
     }
 
     fn state(&mut self) -> Result<State> {
@@ -303,15 +335,23 @@ impl Parser {
         if self.eat("table") {
             return self.table();
         }
-        let Type::Register(width) = self.ty()? else {
-            return self.fail("a register");
-        };
+        let ty = self.ty()?;
         self.expect("(")?;
         let size = self.size()?;
+        let counts = matches!(&ty, Type::Named(name) if name == "counter");
+        if counts {
+            for sign in [",", "CounterType", ".", "packets"] {
+                self.expect(sign)?;
+            }
+        }
         self.expect(")")?;
         let name = self.name()?;
         self.expect(";")?;
-        Ok(Local::Register(width, size, name))
+        match ty {
+            Type::Register(width) => Ok(Local::Register(width, size, name)),
+            _ if counts => Ok(Local::Counter(size, name)),
+            _ => self.fail("a register or a counter"),
+        }
     }
 
     fn table(&mut self) -> Result<Local> {

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use lambdac_backend_p4::{Options, Output, print, program};
+use lambdac_backend_p4::ast::{Item, Local, Type};
+use lambdac_backend_p4::{Listen, Options, Output, nfp, print, program};
 use lambdac_mir::Module;
 
 use crate::corpus::corpus;
@@ -45,6 +46,79 @@ fn every_program_is_read_back_with_names_and_widths() {
         "{} files, {native} lambdas",
         corpus.len()
     );
+}
+
+#[test]
+fn what_stands_around_the_nfps_plugin_is_read_back_and_no_field_crosses_a_word() {
+    let options = nfp::Options { port: 4369 };
+    for program in corpus() {
+        let module = &program.module;
+        let image = lambdac_image::link(&module.name, &[(0x1234_0001, module.clone())]).unwrap();
+        let output = nfp::program(&image, options);
+        let text = print::print(&output.program);
+        checked(&text).unwrap_or_else(|why| panic!("{}: {why}\n{text}", program.path.display()));
+        for item in &output.program.items {
+            let Item::Header { name, fields, .. } = item else {
+                continue;
+            };
+            let mut at = 0;
+            for (ty, field) in fields {
+                let Type::Bit(width) = ty else {
+                    panic!("{name}.{field}")
+                };
+                assert!(at % 32 + width <= 32, "{name}.{field}");
+                at += width;
+            }
+        }
+    }
+}
+
+#[test]
+fn each_rule_of_the_nfp_names_a_table_its_action_and_its_keys() {
+    for program in corpus() {
+        let module = &program.module;
+        let image = lambdac_image::link(&module.name, &[(0x1234_0001, module.clone())]).unwrap();
+        let output = nfp::program(&image, nfp::Options { port: 4369 });
+        let controls = output.program.items.iter().filter_map(|item| match item {
+            Item::Control(control) if control.name == "LambdaIngress" => Some(control),
+            _ => None,
+        });
+        let locals: Vec<&Local> = controls.flat_map(|control| &control.locals).collect();
+        let tables = |name: &str| {
+            locals.iter().find_map(|local| match local {
+                Local::Table(table) if table.name == name => Some(table),
+                _ => None,
+            })
+        };
+        let listen = nfp::Rule::listen(&Listen {
+            mac: [2, 0, 0, 0, 0, 1],
+            address: 0x0a00_0001,
+            port: 4369,
+            broadcast: 0x0aff_ffff,
+        });
+        for rule in output.rules.iter().chain([&listen]) {
+            let table = tables(rule.table).unwrap_or_else(|| panic!("{rule:?}"));
+            assert!(
+                table.actions.iter().any(|action| action == rule.action),
+                "{rule:?}"
+            );
+            let asked = table.keys.iter().map(|key| key.expr.to_string());
+            let asked: Vec<String> = asked
+                .map(|name| name.trim_start_matches("hdr.").to_owned())
+                .collect();
+            let given: Vec<&str> = rule.keys.iter().map(|(name, _)| *name).collect();
+            assert_eq!(given, asked, "{rule:?}");
+            let data = locals.iter().find_map(|local| match local {
+                Local::Action(action) if action.name == rule.action => Some(&action.params),
+                _ => None,
+            });
+            let wanted: Vec<&str> = data.unwrap().iter().map(|param| &*param.name).collect();
+            assert_eq!(
+                rule.data.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+                wanted
+            );
+        }
+    }
 }
 
 #[test]

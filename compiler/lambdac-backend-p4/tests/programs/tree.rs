@@ -13,6 +13,7 @@ pub enum Type {
     Named(String),
     Stack(String, u32),
     Register(u32),
+    Counter,
     List(Vec<Type>),
 }
 
@@ -82,6 +83,7 @@ pub type Entry = (Vec<Expr>, String, Vec<Expr>);
 #[derive(Clone, Debug)]
 pub enum Local {
     Register(u32, u64, String),
+    Counter(u64, String),
     Action(String, Vec<Param>, Vec<Stmt>),
     Table(Table),
 }
@@ -90,6 +92,11 @@ pub enum Local {
 pub enum Item {
     Include(String),
     Const(Type, String, Expr),
+    Typedef(Type, String),
+    /// A function without arguments or result.
+    Extern(String),
+    /// For a preprocessor that has the name, and for one that hasn't.
+    IfDefined(String, Vec<Item>, Vec<Item>),
     Header(String, Vec<Param>),
     Struct(String, Vec<Param>),
     Parser(String, Vec<Param>, Vec<State>),
