@@ -9,11 +9,13 @@
 //!   what [`ImageInterp`](lambdac_image::ImageInterp) is to an image, so that both can be held against each other.
 //!
 //! - [`testing`] runs `test` items so.
+//! - [`card`] puts an image on a card and keeps it there, by the card's own tools.
 //!
 //! A process that says nothing for [`PATIENCE`] is stopped; what a sanitizer says is an error with its text.
 
 #![forbid(unsafe_code)]
 
+pub mod card;
 mod elf;
 mod machine;
 mod process;
