@@ -4,8 +4,8 @@
 //! ([`lambdac_target::Ops`]). Per function, lambda and match stage it gives
 //!
 //! - **words**: instruction words in the code store, each callee once in the module, not in its callers;
-//! - **worst**: cycles of the dearest path, callees and waits for memory included. Loops are bounded, so it is a sum
-//!   over the tree: a branch costs its dearer side, a loop its most trips;
+//! - **worst**: cycles of the dearest path, callees and waits for memory included, those for services not. Loops are
+//!   bounded, so it is a sum over the tree: a branch costs its dearer side, a loop its most trips, an await what follows;
 //! - **expected**: cycles of an average run. With a [`Profile`], branches and loops weigh as they went in its runs; what
 //!   it does not know is taken evenly, and a loop whose bounds are not constant makes half its trips;
 //! - **lines**: words of each source line, and its cycles on the dearest path.

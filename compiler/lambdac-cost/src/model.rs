@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lambdac_mir::{Cond, Dispatch, Field, Func, Lambda, Loc, Module};
+use lambdac_mir::{Cond, Dispatch, Field, Func, Lambda, Loc, Module, PartId};
 use lambdac_target::{Device, Items, Ops};
 
 use crate::ops::Price;
@@ -41,6 +41,8 @@ pub struct CodeCost {
     pub worst: u64,
     /// Cycles of an average run, callees included. Saturates.
     pub expected: u64,
+    /// Cycles of the dearest path between two waits for services, the longest that it runs at a stretch. Saturates.
+    pub stretch: u64,
     /// By source line.
     pub lines: BTreeMap<(u16, u32), LineCost>,
     /// Words of the routines that it needs and that the device has once an image, by their name.
@@ -52,7 +54,7 @@ pub struct CodeCost {
 pub struct ModuleCost {
     /// By [`lambdac_mir::FuncId`].
     pub funcs: Vec<CodeCost>,
-    /// By [`lambdac_mir::LambdaId`]; of an await's parts, words are summed and cycles are the dearest part's.
+    /// By [`lambdac_mir::LambdaId`]; paths go through all parts of an await, without what it waits for.
     pub lambdas: Vec<CodeCost>,
     /// The match stage.
     pub dispatch: CodeCost,
@@ -166,6 +168,7 @@ impl<'d> Model<'d> {
         code.words = price.words;
         code.worst = price.worst;
         code.expected = price.expected;
+        code.stretch = price.worst;
         code
     }
 
@@ -182,21 +185,29 @@ impl<'d> Model<'d> {
             name: lambda.name.clone(),
             ..CodeCost::default()
         };
-        for (index, part) in lambda.parts.iter().enumerate() {
-            let mut walk = Walk::new(scope, &[], &lambda.body, &part.region, known);
-            let mut price = walk.region(&part.region);
-            if index == 0 {
-                price = price.then(self.request_burst(lambda.request.max.into()));
-            }
-            let code = walk.finish(&lambda.name, &part.region, price);
+        // A part goes on with later ones only, as no loop holds an await: the last is known first. What follows a part is in
+        // its path and not in its words.
+        let mut after: BTreeMap<PartId, Price> = BTreeMap::new();
+        for (index, part) in lambda.parts.iter().enumerate().rev() {
+            let mut alone = Walk::new(scope, &[], &lambda.body, &part.region, known);
+            let stretch = alone.region(&part.region);
+            let mut walk = Walk::new(scope, &[], &lambda.body, &part.region, known).followed_by(&after);
+            let path = walk.region(&part.region);
+            let burst = match index {
+                0 => self.request_burst(lambda.request.max.into()),
+                _ => Price::default(),
+            };
+            let (stretch, path) = (stretch.then(burst), path.then(burst));
+            after.insert(PartId(index as u32), Price { words: 0, ..path });
+            let code = alone.finish(&lambda.name, &part.region, stretch);
             whole.words += code.words;
-            whole.worst = whole.worst.max(code.worst);
-            whole.expected = whole.expected.max(code.expected);
+            whole.stretch = whole.stretch.max(code.worst);
+            (whole.worst, whole.expected) = (path.worst, path.expected);
             whole.once.extend(code.once);
             for (line, cost) in code.lines {
                 let entry = whole.lines.entry(line).or_default();
                 entry.words += cost.words;
-                entry.cycles = entry.cycles.max(cost.cycles);
+                entry.cycles = entry.cycles.saturating_add(cost.cycles);
             }
         }
         whole

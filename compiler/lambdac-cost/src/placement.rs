@@ -20,16 +20,21 @@ pub struct Placement {
 impl Placement {
     /// What a programmer without a placement pass gets: everything in the largest memory that all cores share.
     pub fn far(module: &Module, device: &Device) -> Self {
-        let shared = device.memory.iter().enumerate();
-        let far = shared
-            .filter(|(_, memory)| memory.shared == Sharing::Device)
-            .max_by_key(|(_, memory)| memory.bytes)
-            .map_or(device.memory.len().saturating_sub(1), |(index, _)| index);
+        let far = Self::largest(device);
         Self {
             objects: vec![far; module.objects.len()],
             consts: vec![far; module.consts.len()],
             fields: BTreeMap::new(),
         }
+    }
+
+    /// The largest memory that all cores share, by its number; the last one where none is shared.
+    pub fn largest(device: &Device) -> usize {
+        let shared = device.memory.iter().enumerate();
+        shared
+            .filter(|(_, memory)| memory.shared == Sharing::Device)
+            .max_by_key(|(_, memory)| memory.bytes)
+            .map_or(device.memory.len().saturating_sub(1), |(index, _)| index)
     }
 
     /// The memory that a place of an object lies in: that of the field which it leads into, where the object is divided;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use lambdac_mir::{
-    Base, BinOp, BitPos, Body, FuncParam, Loc, LoopKind, Module, Op, Operand, Place, Region, Shape, Step,
-    Stmt, Term, Value, View,
+    Base, BinOp, BitPos, Body, FuncParam, Loc, LoopKind, Module, Op, Operand, PartId, Place, Region, Shape,
+    Step, Stmt, Term, Value, View,
 };
 
 use crate::access::Home;
@@ -35,6 +35,8 @@ pub(crate) struct Walk<'a, 'd> {
     fused: Vec<bool>,
     /// Costs of functions.
     known: &'a [CodeCost],
+    /// Parts that it goes on with, and what they take from there on.
+    after: Option<&'a BTreeMap<PartId, Price>>,
     /// Routines that the device has once an image.
     once: BTreeMap<&'static str, u64>,
     /// Prices of regions that were walked, by address.
@@ -59,9 +61,24 @@ impl<'a, 'd> Walk<'a, 'd> {
             consts,
             fused,
             known,
+            after: None,
             once: BTreeMap::new(),
             regions: HashMap::new(),
         }
+    }
+
+    /// Paths go on with what follows an await.
+    pub fn followed_by(self, after: &'a BTreeMap<PartId, Price>) -> Self {
+        Self {
+            after: Some(after),
+            ..self
+        }
+    }
+
+    /// What a part takes that this one goes on with.
+    fn part(&self, part: PartId) -> Price {
+        let known = self.after.and_then(|after| after.get(&part));
+        known.copied().unwrap_or_default()
     }
 
     /// What the code takes, with each line's share.
@@ -76,6 +93,7 @@ impl<'a, 'd> Walk<'a, 'd> {
             words: price.words,
             worst: price.worst,
             expected: price.expected,
+            stretch: price.worst,
             lines,
             once: self.once,
         }
@@ -279,7 +297,7 @@ impl<'a, 'd> Walk<'a, 'd> {
             Term::Break(_, values) | Term::Continue(_, values) | Term::Return(values) => {
                 self.moves(values.iter().copied()).then(jump)
             }
-            Term::Become { args, .. } => self.moves(args.iter().copied()).then(jump),
+            Term::Become { part, args } => self.moves(args.iter().copied()).then(jump).then(self.part(*part)),
             // Where the reply lies and how long it is, for the code that sends it.
             Term::Reply(view) => {
                 let in_place = matches!(view.place.base, Base::Slot(slot)
@@ -293,9 +311,12 @@ impl<'a, 'd> Walk<'a, 'd> {
                 copy.then(model.alu(32).times(2)).then(jump)
             }
             Term::Drop | Term::Punt(_) | Term::Trap(..) => model.alu(32).then(jump),
-            Term::Await { call, args, .. } => {
+            Term::Await { call, part, args } => {
                 let saved = model.fixed(&[Home::Packet], 8 * args.len() as u64);
-                self.await_request(call.value.is_some()).then(saved).then(jump)
+                self.await_request(call.value.is_some())
+                    .then(saved)
+                    .then(jump)
+                    .then(self.part(*part))
             }
         }
     }

@@ -120,3 +120,45 @@ dispatch only l0
     assert_eq!(far.worst - near.worst, 500 - 250);
     assert_eq!(far.lines[&(0, 7)].cycles, 3 + 1 + 1 + 500);
 }
+
+#[test]
+fn a_path_goes_on_behind_an_await_and_a_stretch_ends_there() {
+    let part = |work: &str, end: &str| format!("{work}    {end}\n");
+    let text = |first: &str, second: &str| {
+        format!(
+            "module \"m\"
+
+service svc0 \"cache\" = memcached \"10.0.0.1:11211\" timeout 1000000
+
+lambda l0 \"asks\" request \"bytes<8>\" 0..8 reply \"bytes<8>\" 0..8 {{
+  slot s0 \"value\": bytes<8>
+  part0() {{
+    v0: i32 = const 0
+    v1: i32 = const 4
+{}  }}
+  part1(v2: i1, v3: i1) live (s0) {{
+    v4: i32 = const 0
+{}  }}
+}}
+
+dispatch only l0
+",
+            part(first, "await get svc0 key req[v0 +: v1] -> s0 then part1()"),
+            part(second, "reply s0[v4 +: v4]")
+        )
+    };
+    let work = "    zero s0\n".repeat(3);
+    let asks = |first: &str, second: &str| cost(&text(first, second)).lambdas[0].clone();
+    let (bare, before, behind) = (asks("", ""), asks(&work, ""), asks("", &work));
+    let (cycles, both) = (before.worst - bare.worst, asks(&work, &work));
+    assert!(cycles > 0);
+    assert_eq!(behind.worst - bare.worst, cycles);
+    assert_eq!(
+        both.worst,
+        bare.worst + 2 * cycles,
+        "what is in front and what is behind"
+    );
+    assert_eq!(both.expected, both.worst);
+    assert_eq!(both.words, before.words + behind.words - bare.words);
+    assert!(both.stretch < both.worst && both.stretch >= before.stretch.max(behind.stretch));
+}

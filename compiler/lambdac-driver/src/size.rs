@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use lambdac_analysis::{LambdaInfo, Placement};
 use lambdac_cost::{Profile, object_bytes};
+use lambdac_hir::Side;
 use lambdac_image::{ImageCost, LinkError, Linker, Report, Source};
 use lambdac_mir::ObjectId;
 use lambdac_target::{Device, Family};
@@ -46,6 +47,9 @@ pub enum SizeError {
     /// The workloads are too many, or of one name.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// A lambda that its author wants on the NIC, and that it cannot run.
+    #[error("`{0}` is `@on(nic)`, but {1}")]
+    OnNic(String, String),
     /// A rate for a workload that there is none of.
     #[error("there is no workload {0:?} to have a rate")]
     NoWorkload(String),
@@ -73,6 +77,28 @@ pub struct Sizes {
     pub memory: Vec<MemorySize>,
     /// Each object, and each constant that code on the NIC reads.
     pub objects: Vec<ObjectSize>,
+}
+
+impl Sizes {
+    /// What is not as it was asked for, a line each: lambdas of the NIC that are late in this image, as shared code is
+    /// slower than their own, and memories that hold less than lies in them.
+    pub fn wrong(&self) -> Vec<String> {
+        let late = self.lambdas.iter().filter_map(|lambda| {
+            let deadline = lambda
+                .deadline_ns
+                .filter(|deadline| lambda.worst_ns > *deadline)?;
+            Some(format!(
+                "`{}` can take {} ns in this image, longer than its deadline of {deadline} ns",
+                lambda.name, lambda.worst_ns
+            ))
+        });
+        let full = self.memory.iter().filter(|memory| memory.used > memory.bytes);
+        let full = full.map(|memory| {
+            let over = memory.used - memory.bytes;
+            format!("{} is over by {over} bytes", memory.name)
+        });
+        late.chain(full).collect()
+    }
 }
 
 /// The store against the image.
@@ -138,8 +164,12 @@ pub struct LambdaSize {
     pub worst_cycles: Vec<u64>,
     /// Cycles of an average run, by stage.
     pub expected_cycles: Vec<u64>,
-    /// Nanoseconds of a packet at worst: the device's own code and the lambda; 0 where the host runs it.
+    /// Nanoseconds of a packet at worst: the device's own code, what the match evaluates, and the lambda, without what it
+    /// waits for; 0 where the host runs it.
     pub worst_ns: u64,
+    /// `@deadline`: the most that they may be.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub deadline_ns: Option<u64>,
     /// Bytes of objects and constants that it touches, by stage, in each memory of `memory`; nothing where the host runs it.
     #[serde(default)]
     pub region_bytes: Vec<Vec<u64>>,
@@ -207,8 +237,15 @@ pub fn measure(image: &Image, device: &Device, options: &SizeOptions) -> Result<
     };
     let (optimised, report) = Linker::new(device.clone()).run("image", &sources(image, device), &options)?;
     let report = report.ok_or_else(|| SizeError::NoWords(device.name.clone()))?;
+    let refused = |(number, entry): (usize, &lambdac_image::Entry)| {
+        let why = entry.on_host.as_deref().filter(|_| entry.asked)?;
+        Some(SizeError::OnNic(optimised.entry_name(number), why.to_owned()))
+    };
+    if let Some(error) = optimised.entries.iter().enumerate().find_map(refused) {
+        return Err(error);
+    }
     Ok(Measured {
-        sizes: sizes(device, &report, &optimised),
+        sizes: sizes(device, &report, &optimised, &deadlines(image)),
         optimised,
     })
 }
@@ -220,8 +257,15 @@ pub fn sources(image: &Image, device: &Device) -> Vec<Source> {
         id: workload.id,
         module: Arc::clone(&workload.compiled.module),
         on_host: on_host(&workload.compiled, device),
+        asked: asked(&workload.compiled),
     };
     image.workloads.iter().map(source).collect()
+}
+
+/// By lambda, whether its author wants it on the NIC.
+fn asked(compiled: &Compiled) -> Vec<bool> {
+    let lambdas = compiled.checked.0.lambdas.iter();
+    lambdas.map(|lambda| lambda.on == Some(Side::Nic)).collect()
 }
 
 /// By lambda, why it is the host's.
@@ -259,7 +303,14 @@ fn naive(image: &Image, device: &Device) -> Result<lambdac_image::Image, LinkErr
     Ok(linked)
 }
 
-fn sizes(device: &Device, report: &Report, image: &lambdac_image::Image) -> Sizes {
+/// By entry of the linked image: the lambda's deadline.
+fn deadlines(image: &Image) -> Vec<Option<u64>> {
+    let modules = image.workloads.iter().map(|workload| &workload.compiled.module);
+    let lambdas = modules.flat_map(|module| &module.lambdas);
+    lambdas.map(|lambda| lambda.deadline).collect()
+}
+
+fn sizes(device: &Device, report: &Report, image: &lambdac_image::Image, deadlines: &[Option<u64>]) -> Sizes {
     let steps = report
         .steps
         .iter()
@@ -287,7 +338,10 @@ fn sizes(device: &Device, report: &Report, image: &lambdac_image::Image) -> Size
             .map(|(name, cost, notes)| stage(name, cost, notes))
             .collect(),
         lambdas: (0..image.entries.len())
-            .map(|entry| lambda(device, &stages, image, entry))
+            .map(|entry| LambdaSize {
+                deadline_ns: deadlines.get(entry).copied().flatten(),
+                ..lambda(device, &stages, image, entry)
+            })
             .collect(),
         memory: (device
             .memory
@@ -346,6 +400,7 @@ fn lambda(
     let worst_cycles = by_stage(&|entry| entry.worst);
     let worst = worst_cycles.last().copied().unwrap_or(0);
     let end = stages.last().map(|(_, cost, _)| &cost.entries[entry]);
+    let stage_worst = stages.last().map_or(0, |(_, cost, _)| cost.worst_stage);
     LambdaSize {
         name: image.entry_name(entry),
         runs_on: if on_host.is_some() { "host" } else { "nic" }.to_owned(),
@@ -355,8 +410,13 @@ fn lambda(
         expected_cycles: by_stage(&|entry| entry.expected),
         worst_ns: match on_host {
             Some(_) => 0,
-            None => device.nanoseconds(worst.saturating_add(device.packet.cycles)),
+            None => device.nanoseconds(
+                worst
+                    .saturating_add(device.packet.cycles)
+                    .saturating_add(stage_worst),
+            ),
         },
+        deadline_ns: None,
         worst_cycles,
         region_bytes: stages
             .iter()

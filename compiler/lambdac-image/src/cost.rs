@@ -51,7 +51,7 @@ pub struct ImageCost {
     pub worst_stage: u64,
 }
 
-/// What a lambda takes.
+/// What a lambda takes; nothing where the host runs it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntryCost {
     /// Words of its code; of shared code, its share, rounded up. Functions are not in it.
@@ -96,16 +96,16 @@ impl ImageCost {
         let (memory, by_lambda) = memory(image, device, &sharers, touches);
         let entries = image.entries.iter().map(|entry| {
             let at = entry.lambda.index();
+            if entry.on_host.is_some() {
+                return EntryCost::default();
+            }
             let cost = &code.lambdas[at];
             EntryCost {
                 words: cost.words.div_ceil(sharers[at].max(1)),
                 sharers: sharers[at],
                 worst: cost.worst,
                 expected: cost.expected,
-                memory: match entry.on_host {
-                    Some(_) => Vec::new(),
-                    None => by_lambda[at].clone(),
-                },
+                memory: by_lambda[at].clone(),
             }
         });
         Self {

@@ -60,6 +60,8 @@ pub struct Entry {
     pub bindings: Vec<Binding>,
     /// Why the host runs it, if it does.
     pub on_host: Option<Arc<str>>,
+    /// Whether its author wants it on the NIC: it does not leave for want of room.
+    pub asked: bool,
 }
 
 /// A parameter of shared code, and its value for one entry.

@@ -1,6 +1,6 @@
 //! What a device cannot run, whatever fits.
 //!
-//! A lambda whose worst case is longer than the device lets one run ([`lambdac_target::Limits::max_cycles`]) is the host's,
+//! A lambda that can run longer at a stretch, between two waits for services, than the device lets one run ([`lambdac_target::Limits::max_cycles`]) is the host's,
 //! as its threads give way to each other only where they wait. Lambdas tied to it by state that changes go with it: state
 //! is on one side. The worst case is that of the image as it is linked, everything in the far memory, so that it does not
 //! depend on what passes do.
@@ -15,8 +15,8 @@ use crate::touch::Item;
 
 /// What is known of an entry's code.
 pub(crate) struct Code<I> {
-    /// Cycles of its dearest path.
-    pub worst: u64,
+    /// Cycles that it runs at a stretch at most.
+    pub stretch: u64,
     /// What it touches.
     pub touched: I,
 }
@@ -31,7 +31,7 @@ pub(crate) fn legalise<I: IntoIterator<Item = Item>>(
         return;
     };
     let worst: Vec<u64> = (0..image.entries.len())
-        .map(|entry| code(image, entry).worst)
+        .map(|entry| code(image, entry).stretch)
         .collect();
     if worst.iter().all(|worst| *worst <= most) {
         return;

@@ -266,6 +266,7 @@ impl Naive {
             lambda: id,
             bindings: Vec::new(),
             on_host: None,
+            asked: false,
         });
     }
 

@@ -40,6 +40,8 @@ pub struct Source {
     pub module: Arc<Module>,
     /// By lambda: why the host runs it, if it does. Lambdas beyond are the NIC's.
     pub on_host: Vec<Option<Arc<str>>>,
+    /// By lambda: whether its author wants it on the NIC. Lambdas beyond may be anywhere.
+    pub asked: Vec<bool>,
 }
 
 /// Links workloads for a device, and remembers.
@@ -206,13 +208,16 @@ fn coalesced(
     whole: impl FnOnce() -> Result<Image, LinkError>,
 ) -> Result<Image, LinkError> {
     let pass = &LAMBDA_COALESCING;
-    let on_host: Vec<Option<Arc<str>>> = bare.entries.iter().map(|entry| entry.on_host.clone()).collect();
+    let sides: Vec<_> = (bare.entries.iter())
+        .map(|entry| (entry.on_host.clone(), entry.asked))
+        .collect();
     let whole = || {
         let mut image = whole()?;
-        for (entry, why) in on_host.iter().enumerate() {
+        for (entry, (why, asked)) in sides.iter().enumerate() {
             if let Some(why) = why {
                 image.keep_on_host(entry, why);
             }
+            image.entries[entry].asked = *asked;
         }
         Ok(image)
     };
@@ -243,7 +248,7 @@ fn legalise_bare(image: &mut Image, device: &Device, units: &[Unit<'_>]) {
         let (unit, lambda) = by_lambda[image.entries[entry].lambda.index()];
         let items = unit.facts.touched[lambda].iter();
         legal::Code {
-            worst: unit.facts.priced.lambda_worst(lambda),
+            stretch: unit.facts.priced.lambda_stretch(lambda),
             touched: items.map(|item| item_of(*item, &unit.rename)),
         }
     });
@@ -260,6 +265,9 @@ fn keep_on_host(image: &mut Image, sources: &[Source]) {
             if let Some(why) = why {
                 image.keep_on_host(entry, why);
             }
+        }
+        for (entry, asked) in image.entries_of(number).zip(&source.asked) {
+            image.entries[entry].asked = *asked;
         }
     }
 }

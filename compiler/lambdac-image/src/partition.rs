@@ -2,16 +2,19 @@
 //!
 //! Lambdas tied by state that changes live on one side, so components of them move as a whole. Each is worth the requests
 //! that it answers on the NIC: the workload's rate, spread evenly over its lambdas. With up to [`EXACT`] components every
-//! choice is counted and the one that is worth most taken (then the smaller one). With more, workloads go, with what is
+//! choice is counted and the one that is worth most taken (then the one with more lambdas, then the smaller one). With more, workloads go, with what is
 //! tied to them, the least worth for each word that its going frees first, and as few of them as make the rest fit; then
 //! components that still fit come back, the most worth first. Words are counted on the whole image each time, as shared
 //! code goes only with its last user.
+//!
+//! What its author wants on the NIC (`@on(nic)`) does not go, nor what is tied to it; with many components, nor its workload.
 //!
 //! What leads to lambdas of the host alone is handed up at once ([`crate::hand_up`]), in an image that fits too.
 //!
 //! **Why nothing changes.** The host runs the same code on the same state behind the same stage: a request for a lambda
 //! there is handed up untouched, before any effect.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -40,6 +43,8 @@ const MAX_TOLD: usize = 12;
 struct Component {
     entries: Vec<usize>,
     worth: f64,
+    /// Its author wants one of them on the NIC.
+    asked: bool,
 }
 
 fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
@@ -190,6 +195,7 @@ fn components(image: &Image, context: &Context<'_>) -> Vec<Component> {
     };
     let component = |entries: Vec<usize>| Component {
         worth: entries.iter().map(worth).sum(),
+        asked: entries.iter().any(|entry| image.entries[*entry].asked),
         entries,
     };
     tied(image, touched).into_iter().map(component).collect()
@@ -198,22 +204,35 @@ fn components(image: &Image, context: &Context<'_>) -> Vec<Component> {
 /// Counts every choice: which components go.
 fn exactly(trial: &mut Trial<'_, '_>, room: u64) -> Vec<bool> {
     let count = trial.components.len();
-    let mut best: Option<(f64, u64, Vec<bool>)> = None;
+    // Most worth, then most lambdas, then fewest words.
+    let mut best: Option<((f64, usize, Reverse<u64>), Vec<bool>)> = None;
     for choice in 0u32..1 << count {
         let gone: Vec<bool> = (0..count).map(|index| choice >> index & 1 == 1).collect();
-        let kept = trial.components.iter().zip(&gone).filter(|(_, gone)| !**gone);
-        let worth: f64 = kept.map(|(component, _)| component.worth).sum();
-        if best.as_ref().is_some_and(|(most, ..)| worth < *most) {
+        let away = trial.components.iter().zip(&gone).filter(|(_, gone)| **gone);
+        if away.clone().any(|(component, _)| component.asked) {
+            continue;
+        }
+        let kept = || trial.components.iter().zip(&gone).filter(|(_, gone)| !**gone);
+        let worth: f64 = kept().map(|(component, _)| component.worth).sum();
+        let lambdas = kept().map(|(component, _)| component.entries.len()).sum();
+        if best.as_ref().is_some_and(|((most, ..), _)| worth < *most) {
             continue;
         }
         let words = trial.words(&gone);
-        let better = |(most, least, _): &(f64, u64, Vec<bool>)| worth > *most || words < *least;
-        if words <= room && best.as_ref().is_none_or(better) {
-            best = Some((worth, words, gone));
+        let value = (worth, lambdas, Reverse(words));
+        if words <= room && best.as_ref().is_none_or(|(best, _)| value > *best) {
+            best = Some((value, gone));
         }
     }
-    // Where not even the empty image fits, everything goes.
-    best.map_or_else(|| vec![true; count], |(_, _, gone)| gone)
+    // Where not even the empty image fits, everything goes that may.
+    let all = || {
+        trial
+            .components
+            .iter()
+            .map(|component| !component.asked)
+            .collect()
+    };
+    best.map_or_else(all, |(_, gone)| gone)
 }
 
 /// Components that go together at first: a workload's, as its part of the stage goes only with all of them.
@@ -248,6 +267,7 @@ fn greedily(trial: &mut Trial<'_, '_>, room: u64) -> Vec<bool> {
     };
     let mut order: Vec<(f64, Vec<usize>)> = by_workload(trial.image, components)
         .into_iter()
+        .filter(|group| group.iter().all(|index| !components[*index].asked))
         .map(|group| (ratio(&group), group))
         .collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));

@@ -117,7 +117,7 @@ pub fn optimize(image: &mut Image, device: &Device, options: &Options) -> Option
     legalise(image, device, |image, entry| {
         let lambda = image.entries[entry].lambda;
         legal::Code {
-            worst: code.priced.lambda_worst(lambda.index()),
+            stretch: code.priced.lambda_stretch(lambda.index()),
             touched: code.touched(lambda).keys().copied(),
         }
     });

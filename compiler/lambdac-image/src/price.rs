@@ -100,9 +100,9 @@ impl Priced {
         self.lambdas[lambda].words
     }
 
-    /// Cycles of a lambda's dearest path, by its id.
-    pub fn lambda_worst(&self, lambda: usize) -> u64 {
-        self.lambdas[lambda].worst
+    /// Cycles that a lambda runs at a stretch at most, by its id.
+    pub fn lambda_stretch(&self, lambda: usize) -> u64 {
+        self.lambdas[lambda].stretch
     }
 
     /// How many nodes of the stage test each condition.
@@ -173,8 +173,10 @@ impl Priced {
         for (cond, times) in &tests {
             let code = &self.conds[*cond];
             dispatch.words += code.words * times;
-            dispatch.worst += code.worst * times;
-            dispatch.expected += code.expected * times;
+            dispatch.worst = dispatch.worst.saturating_add(code.worst.saturating_mul(*times));
+            dispatch.expected = dispatch
+                .expected
+                .saturating_add(code.expected.saturating_mul(*times));
             dispatch
                 .once
                 .extend(code.once.iter().map(|(name, words)| (*name, *words)));

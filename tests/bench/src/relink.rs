@@ -71,6 +71,7 @@ fn compiled(index: usize, source: &str) -> Result<Source> {
     let workload = (checked.workload).with_context(|| format!("{source}\n{:?}", checked.diagnostics))?;
     let compiled = session.compile(&workload, &Options::default())?;
     Ok(Source {
+        asked: Vec::new(),
         id: index as u32 + 1,
         module: Arc::clone(&compiled.module),
         on_host: Vec::new(),

@@ -170,6 +170,7 @@ fn relinking_after_a_change_gives_the_bytes_of_a_clean_build() {
         let sources: Vec<_> = modules(drawn)
             .into_iter()
             .map(|(id, module)| lambdac_image::Source {
+                asked: Vec::new(),
                 id,
                 module,
                 on_host: Vec::new(),

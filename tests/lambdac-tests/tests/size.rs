@@ -292,3 +292,83 @@ fn a_browser_draws_the_page_light_and_dark() {
     let colours: std::collections::BTreeSet<&[u8]> = light.chunks(4).collect();
     assert!(colours.len() > 50, "{} colours", colours.len());
 }
+
+/// Workloads in a folder of their own.
+fn folder(sources: &[(&str, String)]) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().expect("a folder");
+    for (name, source) in sources {
+        std::fs::write(dir.path().join(format!("{name}.lnic")), source).expect("it is written");
+    }
+    let path = dir.path().display().to_string();
+    (dir, path)
+}
+
+#[test]
+fn a_lambda_that_shared_code_makes_late_is_told() {
+    // Alone each is in time; as one code for all with what differs as parameters they are not.
+    let source = |number: usize| {
+        format!(
+            "workload a{number};
+state n: u32;
+@deadline(6200ns)
+lambda f(x: [u8; 16]) -> [u8; 16] {{
+    let mut o = x;
+    let k = n.fetch_add(1);
+    for i in 0..16 {{ o[i] = (x[i] ^ (k as u8)) + {number}; }}
+    o[3] = o[1] ^ o[2];
+    o[7] = o[5] & o[6];
+    reply o;
+}}
+"
+        )
+    };
+    let names: Vec<String> = (1..=6).map(|number| format!("a{number}")).collect();
+    let sources: Vec<(&str, String)> = names
+        .iter()
+        .map(String::as_str)
+        .zip((1..=6).map(source))
+        .collect();
+    let (_dir, path) = folder(&sources);
+    assert_eq!(run(&["check", &path]).status, 0);
+    assert_eq!(run(&["size", &path, "--no-pass", "lambda-coalescing"]).status, 0);
+    let ran = run(&["size", &path]);
+    assert_eq!(ran.status, 1, "{}", ran.text());
+    assert!(
+        ran.stderr.contains("`a1.f` can take") && ran.stderr.contains("deadline of 6200 ns"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn what_is_asked_for_on_the_nic_and_cannot_be_there_is_an_error() {
+    let (dir, path) = folder(&[(
+        "long",
+        "workload long;
+@on(nic)
+lambda long(x: [u8; 64]) -> [u32; 1] {
+    let mut sum: u32 = 0;
+    for i in 0..64 { sum += x[i] as u32 * sum; }
+    reply [sum];
+}
+"
+        .to_owned(),
+    )]);
+    let text = run(&["targets", "nfp"]).text();
+    let device = dir.path().join("short.toml");
+    std::fs::write(
+        &device,
+        text.replacen("[limits]", "[limits]\nmax_cycles = 100", 1),
+    )
+    .expect("it is written");
+    let device = device.display().to_string();
+    assert_eq!(run(&["size", &path]).status, 0);
+    let ran = run(&["size", &path, "--target", &device]);
+    assert_eq!(ran.status, 1, "{}", ran.text());
+    assert!(
+        ran.stderr
+            .contains("`long.long` is `@on(nic)`, but its worst case"),
+        "{}",
+        ran.stderr
+    );
+}

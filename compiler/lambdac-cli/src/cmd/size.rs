@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use lambdac_driver::size::{SCHEMA, SizeOptions, Sizes, change, measure, page, text};
+use lambdac_driver::size::{SCHEMA, SizeError, SizeOptions, Sizes, change, measure, page, text};
 use lambdac_driver::target::{self, Device};
 use lambdac_driver::{PROFILE_SCHEMA, Profile};
 use serde::de::DeserializeOwned;
@@ -29,7 +29,10 @@ pub fn run(args: &Size, format: Format) -> Result {
         rates: rates.unwrap_or_default(),
         profile: profile.map(Arc::new),
     };
-    let measured = measure(&image, &device, &options).map_err(|e| Exit::Usage(e.to_string()))?;
+    let measured = measure(&image, &device, &options).map_err(|error| match error {
+        SizeError::OnNic(..) => Exit::Failed(error.to_string()),
+        _ => Exit::Usage(error.to_string()),
+    })?;
     let sizes = &measured.sizes;
     match args.format {
         SizeFormat::Table => report::print(text(sizes))?,
@@ -38,6 +41,10 @@ pub fn run(args: &Size, format: Format) -> Result {
             report::print(json + "\n")?;
         }
         SizeFormat::Html => report::print(page(&measured, &image, &device))?,
+    }
+    let wrong = sizes.wrong();
+    if !wrong.is_empty() {
+        return Err(Exit::Failed(wrong.join("\nlambdac: ")));
     }
     let Some(old) = baseline else { return Ok(()) };
     let change = change(&old, sizes);

@@ -8,7 +8,8 @@
 //!   the whole device shares;
 //! - constants may lie anywhere: a memory of a core or island then holds a copy for each, which takes its bytes once in
 //!   each memory's own capacity;
-//! - what `@memory` says holds, or is refused with the reason, and then the item is placed like the others.
+//! - what `@memory` says is placed first and holds, or is refused with the reason, and then the item is placed like the
+//!   others. What finds no room at all lies in the largest memory, whose bytes are then told to be over.
 //!
 //! A structure, or an array of structures, that did not get its nearest memory is divided where that makes the sum
 //! smaller: its hot fields lie near, each field in one piece, and the cold ones far ([`Placement::fields`]). It stays one
@@ -31,9 +32,8 @@ use lambdac_mir::{MemoryRegion, ObjectId};
 use lambdac_target::{Device, Sharing};
 
 use self::solve::{Placed, Solved, bound, sum};
-use crate::image::{Call, Image};
+use crate::image::{Call, Image, Key, Node};
 use crate::pass::{Context, Pass};
-use crate::price::Code;
 use crate::touch::{Item, Touched};
 
 /// The pass.
@@ -51,7 +51,7 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
 /// Places everything that the NIC's lambdas touch; what it did.
 pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     let device = context.device;
-    let waits = expected(image, context.code(), &context.entry_rates);
+    let waits = expected(image, context);
     let mut notes = Vec::new();
     let mut items: Vec<Placed> = Vec::new();
     for (item, waits) in &waits {
@@ -73,7 +73,7 @@ pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     for (item, memory) in solved.items.iter().zip(&solved.chosen) {
         let Some(memory) = *memory else {
             notes.push(format!(
-                "{} fits no memory that it may lie in",
+                "{} fits no memory that it may lie in, and lies in the largest",
                 describe(image, item.item)
             ));
             continue;
@@ -98,12 +98,15 @@ pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     if count > 0 {
         let now = solved.sum(device);
         let bound = bound(&solved.items, device);
+        let homeless = solved.chosen.iter().filter(|memory| memory.is_none()).count();
         let gap = if bound > 0.0 {
             (now - bound) / bound * 100.0
         } else {
             0.0
         };
-        let how = if solved.exact {
+        let how = if homeless > 0 {
+            format!("{homeless} of them without room")
+        } else if solved.exact {
             "the best there is".to_owned()
         } else {
             format!("at most {gap:.0} % over the best")
@@ -191,11 +194,12 @@ fn divided(image: &Image, device: &Device, whole: &Solved, waits: &Touched) -> O
     (placed(&parts) && better).then_some(parts)
 }
 
-/// Expected waits of everything that lambdas on the NIC touch, by their rates.
-fn expected(image: &Image, code: &Code, rates: &[f64]) -> Touched {
-    let module = &image.module;
+/// Expected waits of everything that lambdas on the NIC and the stage touch, by how often requests reach them.
+fn expected(image: &Image, context: &Context<'_>) -> Touched {
+    let (module, code) = (&image.module, context.code());
     let mut all = Touched::new();
-    for ((entry, call), rate) in image.entries.iter().zip(&image.plumbing.calls).zip(rates) {
+    let entries = image.entries.iter().zip(&image.plumbing.calls);
+    for ((entry, call), rate) in entries.zip(&context.entry_rates) {
         if entry.on_host.is_some() || *call == Call::None {
             continue;
         }
@@ -203,12 +207,56 @@ fn expected(image: &Image, code: &Code, rates: &[f64]) -> Touched {
             *all.entry(*item).or_default() += count * rate;
         }
     }
-    for rule in image.pool() {
-        crate::canon::for_each_touched(module, &rule.cond, code.touched_by_funcs(), &mut |item, count| {
-            *all.entry(item).or_default() += count;
-        });
+    for (node, reached) in image.stage.nodes.iter().zip(reached(image, &context.rates)) {
+        if let Node::Test { cond, .. } = node {
+            let funcs = code.touched_by_funcs();
+            crate::canon::for_each_touched(module, image.cond(*cond), funcs, &mut |item, count| {
+                *all.entry(item).or_default() += count * reached;
+            });
+        }
     }
     all
+}
+
+/// How many requests reach each node of the stage: by the workloads' rates where ids are told apart, else evenly.
+fn reached(image: &Image, rates: &[f64]) -> Vec<f64> {
+    let stage = &image.stage;
+    let by_id: BTreeMap<u32, f64> = (image.workloads.iter().zip(rates))
+        .map(|(workload, rate)| (workload.id, *rate))
+        .collect();
+    let rate = |id: u32| by_id.get(&id).copied().unwrap_or(0.0);
+    let mut reached = vec![0.0; stage.nodes.len()];
+    reached[stage.root.index()] = rates.iter().sum();
+    // Successors have lower numbers.
+    for (index, node) in stage.nodes.iter().enumerate().rev() {
+        let all = reached[index];
+        match node {
+            Node::Workload { id, then, other } => {
+                let own = rate(*id).min(all);
+                reached[then.index()] += own;
+                reached[other.index()] += all - own;
+            }
+            Node::Table {
+                key: Key::Workload,
+                entries,
+                miss,
+            } => {
+                let mut left = all;
+                for (id, to) in entries {
+                    let own = rate(*id as u32).min(left);
+                    reached[to.index()] += own;
+                    left -= own;
+                }
+                reached[miss.index()] += left;
+            }
+            Node::Leaf(_) | Node::Length { .. } | Node::Test { .. } | Node::Table { .. } => {
+                let to = node.successors();
+                let share = all / to.len().max(1) as f64;
+                to.into_iter().for_each(|to| reached[to.index()] += share);
+            }
+        }
+    }
+    reached
 }
 
 /// An item with the memories that it may lie in.
@@ -227,6 +275,7 @@ fn candidate(image: &Image, device: &Device, item: Item, waits: f64, notes: &mut
     let may = |index: &usize| everywhere || device.memory[*index].shared == Sharing::Device;
     let mut allowed: Vec<usize> = (0..device.memory.len()).filter(may).collect();
     allowed.sort_by_key(|index| device.memory[*index].latency);
+    let mut honoured = false;
     if let Some(asked) = asked {
         let name = region_name(asked);
         match device.memory.iter().position(|memory| memory.name == name) {
@@ -244,7 +293,10 @@ fn candidate(image: &Image, device: &Device, item: Item, waits: f64, notes: &mut
                 describe(image, item),
                 device.memory[index].bytes
             )),
-            Some(index) => allowed = vec![index],
+            Some(index) => {
+                allowed = vec![index];
+                honoured = true;
+            }
             None => notes.push(format!(
                 "{} cannot lie in {name}: {} has none",
                 describe(image, item),
@@ -257,7 +309,7 @@ fn candidate(image: &Image, device: &Device, item: Item, waits: f64, notes: &mut
         bytes,
         waits,
         allowed,
-        asked: asked.is_some(),
+        asked: honoured,
     }
 }
 

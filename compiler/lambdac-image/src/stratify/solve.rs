@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lambdac_cost::Placement;
 use lambdac_target::Device;
 
 use crate::touch::Item;
@@ -33,8 +34,11 @@ pub(super) struct Solved {
 
 impl Solved {
     pub fn of(mut items: Vec<Placed>, device: &Device) -> Self {
-        // The dearest first: early choices bound the rest best.
-        items.sort_by(|a, b| (b.waits / b.bytes.max(1) as f64).total_cmp(&(a.waits / a.bytes.max(1) as f64)));
+        // What has only one place first, then the dearest: early choices bound the rest best.
+        items.sort_by(|a, b| {
+            let dearest = density(b).total_cmp(&density(a));
+            b.asked.cmp(&a.asked).then(dearest)
+        });
         let greedy = greedily(&items, device);
         let (chosen, exact) = if items.len() <= EXACT {
             exactly(&items, device, greedy)
@@ -47,14 +51,16 @@ impl Solved {
     /// Cycles of waiting.
     pub fn sum(&self, device: &Device) -> f64 {
         let mut chosen = self.chosen.iter();
+        let largest = Placement::largest(device);
         sum(&self.items, device, |_| {
-            chosen.next().copied().flatten().unwrap_or_default()
+            chosen.next().copied().flatten().unwrap_or(largest)
         })
     }
 }
 
 fn latency(device: &Device, memory: usize) -> f64 {
-    device.memory[memory].latency as f64
+    let memory = device.memory.get(memory);
+    memory.map_or(0.0, |memory| memory.latency as f64)
 }
 
 /// Less than this no placement waits. Among items that may lie in the same memories, the one that is waited for most a

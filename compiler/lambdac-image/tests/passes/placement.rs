@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use lambdac_image::Image;
 
-use crate::support::{linked, nfp, run, stage};
+use crate::support::{behind, cost, linked, nfp, run, stage};
 
 /// A lambda that adds to a number and replies with a constant.
 fn workload(name: &str, state: &str, constant: &str) -> String {
@@ -247,5 +247,68 @@ fn hot_fields_lie_near_where_the_whole_does_not_fit() {
     for text in [array(64, ""), array(65_536, "memory emem ")] {
         let (image, _) = run("memory-stratification", &device, &[], linked(&[text]));
         assert!(image.placed.expect("it is placed").fields.is_empty());
+    }
+}
+
+/// The NFP with so many words beside the base.
+fn with_room(words: u64) -> lambdac_target::Device {
+    let mut device = nfp();
+    device.store = device.store.map(|mut store| {
+        store.words = store.base_words + words;
+        store
+    });
+    device
+}
+
+fn on_nic(image: &Image) -> Vec<String> {
+    (0..image.entries.len())
+        .filter(|entry| image.entries[*entry].on_host.is_none())
+        .map(|entry| image.entry_name(entry))
+        .collect()
+}
+
+#[test]
+fn what_nobody_asks_for_stays_where_there_is_room() {
+    let texts = ["a", "b", "c"].map(|name| workload(name, "", ""));
+    let rates = [("a", 0.0), ("b", 0.0), ("c", 0.0)];
+    let (image, _) = run("partition", &with_room(1100), &rates, linked(&texts));
+    assert_eq!(on_nic(&image).len(), 2, "one has to go");
+}
+
+#[test]
+fn what_its_author_wants_on_the_nic_does_not_leave() {
+    let mut image = linked(&["a", "b", "c"].map(|name| workload(name, "", "")));
+    image.entries[1].asked = true;
+    let rates = [("a", 5.0), ("b", 1.0), ("c", 3.0)];
+    let (image, _) = run("partition", &with_room(1100), &rates, image);
+    assert_eq!(on_nic(&image), ["a.go", "b.go"]);
+}
+
+#[test]
+fn what_the_host_runs_is_not_counted_though_it_shares_code() {
+    let mut image = linked(&["a", "b", "c"].map(|name| workload(name, "", "")));
+    image.entries[2].lambda = image.entries[0].lambda;
+    image.keep_on_host(2, "it asks for the host");
+    let counted = cost(&image);
+    assert_eq!(counted.entries[2], lambdac_image::EntryCost::default());
+    let words: u64 = counted.entries.iter().map(|entry| entry.words).sum();
+    assert_eq!(words, counted.lambda_words());
+}
+
+#[test]
+fn the_tables_of_the_busy_workload_lie_near() {
+    let text = |name: &str| {
+        let table = "object o0 \"acl\" \"exact\" = exact (i32) -> [i64 x 2] capacity 50000 {\n}\n";
+        behind(name, 4, "  has o0(bits(0, i32)) => l0\n  true => drop").replacen(
+            "\n\n",
+            &format!("\n\n{table}\n"),
+            1,
+        )
+    };
+    let texts = [text("idle"), text("busy")];
+    let rates = |idle: f64, busy: f64| [("idle", idle), ("busy", busy)];
+    for rates in [rates(1.0, 1_000_000.0), rates(0.000_001, 1.0)] {
+        let (image, _) = run("memory-stratification", &nfp(), &rates, linked(&texts));
+        assert_eq!(places(&image), "idle.acl emem\nbusy.acl imem");
     }
 }

@@ -55,6 +55,7 @@ const RULES: &str = "  bits(0, i8) eq 1 => l0\n  bits(0, i8) eq 2 => l1\n  bits(
 fn sources(modules: &[Arc<Module>]) -> Vec<Source> {
     let why: Arc<str> = "it asks for the host".into();
     let source = |(id, module): (u32, &Arc<Module>)| Source {
+        asked: Vec::new(),
         id,
         module: Arc::clone(module),
         // Some are kept on the host.
