@@ -201,11 +201,13 @@ fn components(image: &Image, context: &Context<'_>) -> Vec<Component> {
     tied(image, touched).into_iter().map(component).collect()
 }
 
+/// What a choice is worth: requests, then lambdas, then words, of which few are good.
+type Value = (f64, usize, Reverse<u64>);
+
 /// Counts every choice: which components go.
 fn exactly(trial: &mut Trial<'_, '_>, room: u64) -> Vec<bool> {
     let count = trial.components.len();
-    // Most worth, then most lambdas, then fewest words.
-    let mut best: Option<((f64, usize, Reverse<u64>), Vec<bool>)> = None;
+    let mut best: Option<(Value, Vec<bool>)> = None;
     for choice in 0u32..1 << count {
         let gone: Vec<bool> = (0..count).map(|index| choice >> index & 1 == 1).collect();
         let away = trial.components.iter().zip(&gone).filter(|(_, gone)| **gone);
