@@ -1,16 +1,16 @@
 //! Translation validation of images: what is linked and optimised together answers as each workload alone does on the
 //! HIR evaluator.
 //!
-//! In a CI run (about a minute of one core): 2,000 random images of 2 to 20 workloads with all passes, 200 with each
-//! pass alone and 100 with each pass left out, 20 requests a lambda; the examples as one image with their `test` items and 1,000 requests a lambda, and the
-//! conformance programs in groups with theirs and 250; lambdas that take long get fewer. `LAMBDAC_IMAGES` sets how many
+//! In a CI run (about two minutes of one core): 2,000 random images of 2 to 20 workloads with all passes, 200 with each
+//! pass alone and 100 with each pass left out, 20 requests a lambda; the examples as one image and the conformance programs in
+//! groups, with all passes and with each alone, their `test` items and 1,000 requests a lambda; lambdas that take long get fewer. `LAMBDAC_IMAGES` sets how many
 //! random images are run (a tenth of it for each pass), `LAMBDAC_SEED` where the seeds begin. Programs are compiled and
 //! run on the evaluator once each and drawn into many images, so that the time goes into images.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lambdac_image::{Key, Node};
+use lambdac_image::{Image, Key, Node};
 use lambdac_tests::differential::Mismatch;
 use lambdac_tests::fuzz::dice::Dice;
 use lambdac_tests::generate::program;
@@ -23,7 +23,7 @@ const IMAGES: usize = 2_000;
 /// Programs that images are drawn from, without variants.
 const PROGRAMS: u64 = 120;
 /// Requests of a lambda of the conformance programs.
-const CONFORMANCE_REQUESTS: u64 = 250;
+const CONFORMANCE_REQUESTS: u64 = 1_000;
 /// Requests of a lambda of the examples.
 const EXAMPLE_REQUESTS: u64 = 1_000;
 /// Most workloads of an image.
@@ -198,15 +198,29 @@ fn relinking_after_a_change_gives_the_bytes_of_a_clean_build() {
     }
 }
 
-/// Links workloads in groups as large as images of tests are, runs their tests and their requests, before and after.
+/// Links workloads in groups as large as images of tests are, and runs their tests and their requests: as they are linked,
+/// after all passes, and after each pass alone.
 fn corpus(folder: &str, requests: u64) {
     let members = lambdac_tests::images::folder(folder, requests);
     assert!(!members.is_empty(), "{folder} has workloads");
     let mut tests = 0;
     for group in members.chunks(MOST) {
         let group: Vec<&Member> = group.iter().collect();
-        for image in [linked(&group), image(&group, &[])] {
-            let image = image.unwrap_or_else(|error| panic!("{error}"));
+        let naive = linked(&group).unwrap_or_else(|error| panic!("{error}"));
+        let mut images = vec![image(&group, &[])];
+        images.extend(
+            lambdac_image::passes()
+                .iter()
+                .map(|pass| image(&group, &others(pass))),
+        );
+        let images = images
+            .into_iter()
+            .map(|image| image.unwrap_or_else(|error| panic!("{error}")));
+        // A pass that only says where things lie has changed nothing that can be run.
+        let changed = images
+            .filter(|image| !runs_alike(image, &naive))
+            .collect::<Vec<_>>();
+        for image in [naive.clone()].into_iter().chain(changed) {
             let shared = std::sync::Arc::new(image.clone());
             for member in &group {
                 tests += run_tests(&shared, member).unwrap_or_else(|failures| panic!("{failures:#?}"));
@@ -218,6 +232,17 @@ fn corpus(folder: &str, requests: u64) {
         "{} workloads of {folder}: {tests} runs of tests pass on images",
         members.len()
     );
+}
+
+/// Whether two images differ in nothing but where objects lie and what is counted.
+fn runs_alike(a: &Image, b: &Image) -> bool {
+    (&a.module, &a.entries, &a.stage, &a.host) == (&b.module, &b.entries, &b.stage, &b.host)
+}
+
+/// The names of all passes but one.
+fn others(pass: &lambdac_image::Pass) -> Vec<&'static str> {
+    let all = lambdac_image::passes().iter().map(|other| other.name);
+    all.filter(|name| *name != pass.name).collect()
 }
 
 #[test]
