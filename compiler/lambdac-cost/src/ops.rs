@@ -178,11 +178,29 @@ impl Model<'_> {
             Some(value) if value.is_power_of_two() => {
                 self.shift(BinOp::LShr, width, Some(u64::from(value.trailing_zeros())))
             }
-            Some(_) if width <= 32 => self.price(if remainder {
-                self.ops.rem32_const
-            } else {
-                self.ops.div32_const
-            }),
+            Some(value) if width <= 32 => {
+                let ops = self.ops;
+                let division = match value {
+                    large if large > 1 << 31 => ops.div32_const_large,
+                    value if has_wide_reciprocal(value) => ops.div32_const_wide,
+                    _ => ops.div32_const,
+                };
+                // A remainder is multiplied back and subtracted.
+                let back = |all: u64, division: u64| {
+                    if remainder {
+                        all.saturating_sub(division)
+                    } else {
+                        0
+                    }
+                };
+                let words = back(ops.rem32_const.words, ops.div32_const.words);
+                let cycles = back(ops.rem32_const.cycles(), ops.div32_const.cycles());
+                self.price(division).then(Price {
+                    words,
+                    worst: cycles,
+                    expected: cycles,
+                })
+            }
             _ => {
                 let (name, cost) = if width <= 32 {
                     ("divide 32", self.ops.div32_var)
@@ -243,4 +261,17 @@ impl Model<'_> {
             CastOp::Trunc => self.cut(to),
         }
     }
+}
+
+/// Whether a divisor of 32 bits needs a factor of 33 bits to be a multiplication: where no shift gives a shorter factor that
+/// is exact for all dividends (Granlund and Montgomery, "Division by invariant integers using multiplication"). Of an even
+/// divisor the twos are shifted out of both first, and then it does not.
+fn has_wide_reciprocal(divisor: u64) -> bool {
+    let shift = 64 - (divisor - 1).leading_zeros();
+    let exact = |shift: u32| {
+        let (power, divisor) = (1_u128 << (32 + shift), u128::from(divisor));
+        let factor = power.div_ceil(divisor);
+        factor < 1 << 32 && factor * divisor - power <= 1 << shift
+    };
+    !divisor.is_multiple_of(2) && !(0..=shift).any(exact)
 }

@@ -25,7 +25,7 @@ fn words(params: &str, body: &str) -> u64 {
 }
 
 /// An operation and the fewest and most words that the JIT emits for it.
-const OPERATIONS: [(&str, &str, u64, u64); 28] = [
+const OPERATIONS: [(&str, &str, u64, u64); 42] = [
     ("v0: i32, v1: i32", "v2: i32 = add v0, v1", 1, 1),
     ("v0: i32, v1: i32", "v2: i32 = and v0, v1", 1, 1),
     ("v0: i32, v1: i32", "v2: i32 = xor v0, v1", 1, 1),
@@ -74,7 +74,37 @@ const OPERATIONS: [(&str, &str, u64, u64); 28] = [
     ("v0: i32, v1: i32", "v2: i1 = ult v0, v1\n  check v2, index", 2, 2),
     ("v0: i64, v1: i64", "v2: i1 = ult v0, v1\n  check v2, index", 3, 3),
     ("v0: i1", "check v0, index", 1, 1),
+    ("v0: i1", "if v0 { yield } else { yield }", 1, 1),
+    (
+        "v0: i32, v1: i32",
+        "v2: i1 = ult v0, v1\n  v3: i1 = and v2, v2",
+        5 + 1,
+        5 + 1,
+    ),
+    ("v0: i32, v1: i32", "v2: i32 = or v0, v1", 1, 1),
+    ("v0: i64, v1: i64", "v2: i64 = xor v0, v1", 2, 2),
+    ("v0: i32, v1: i32", "v2: i32 = ashr v0, v1", 2 + 2, 2 + 3),
+    ("v0: i64, v1: i32", "v2: i64 = ashr v0, v1", 2 + 9, 2 + 10),
+    ("v0: i16, v1: i16", "v2: i16 = mul v0, v1", 4 + 1, 4 + 1),
+    ("v0: i32", "v1: i32 = const 8\n  v2: i32 = urem v0, v1", 1, 1),
+    // The reciprocal of 7 takes 33 bits; that of 14 is that of 7 after a shift.
+    ("v0: i32", "v1: i32 = const 7\n  v2: i32 = udiv v0, v1", 14, 14),
+    ("v0: i32", "v1: i32 = const 14\n  v2: i32 = udiv v0, v1", 10, 12),
+    ("v0: i32", "v1: i32 = const 7\n  v2: i32 = urem v0, v1", 21, 21),
+    (
+        "v0: i32",
+        "v1: i32 = const 2147483649\n  v2: i32 = udiv v0, v1",
+        3,
+        4,
+    ),
+    (
+        "v0: i64",
+        "v1: i64 = const 0\n  v2: i1 = eq v0, v1\n  check v2, index",
+        2,
+        6,
+    ),
     ("", "v0: i32 = random", 3, 3),
+    ("", "v0: i64 = now", 4, 6),
 ];
 
 #[test]
@@ -97,4 +127,39 @@ fn software_division_is_counted_once_an_image() {
     // Twice a call of 3 words and the test for 0 of 2, and the end.
     assert_eq!(cost.funcs[0].words, 2 * (3 + 2) + 1);
     assert_eq!(cost.words(), cost.funcs[0].words + 45);
+}
+
+/// Memory commands on a scalar far away, and the fewest and most words of facts about the NFP's memory units: an address of
+/// 40 bits, the command, a word moved; atomics as the JIT and the units' library make them.
+const COMMANDS: [(&str, u64, u64); 4] = [
+    ("v2: i32 = load o0", 2 + 2, 4 + 2),
+    ("store o0, v0", 2 + 2, 4 + 2),
+    ("v2: i32 = atomic_add o0, v0", 5, 6),
+    ("counter_add o1, v1", 3, 5),
+];
+
+#[test]
+fn memory_commands_take_the_words_of_the_units() {
+    let words = |body: &str| {
+        let text = format!(
+            "module \"m\"
+object o0 \"n\" \"u32\" = value i32 = 0
+object o1 \"all\" \"counter\" = counter
+
+func f0 \"f\"(v0: i32, v1: i64) -> () {{
+{body}  return
+}}
+
+dispatch unreachable
+"
+        );
+        cost(&text).funcs[0].words
+    };
+    for (body, fewest, most) in COMMANDS {
+        let got = words(&format!("  {body}\n")) - words("");
+        assert!(
+            (fewest..=most).contains(&got),
+            "{body}: {got} words, {fewest} to {most} are expected"
+        );
+    }
 }

@@ -221,6 +221,8 @@ pub struct Ops {
     pub mul64: Cost,
     pub div32_pow2: Cost,
     pub div32_const: Cost,
+    pub div32_const_wide: Cost,
+    pub div32_const_large: Cost,
     pub rem32_const: Cost,
     pub div32_var: Cost,
     pub div64_var: Cost,
