@@ -372,3 +372,28 @@ lambda long(x: [u8; 64]) -> [u32; 1] {
         ran.stderr
     );
 }
+
+#[test]
+fn the_passes_over_images_leave_host_and_xdp_as_they_are() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let build = |name: &str, disabled: &[&str]| {
+        let to = dir.path().join(name);
+        let path = to.display().to_string();
+        let mut args = vec![
+            "build",
+            "examples/lambda-nic",
+            "--target",
+            "host,xdp",
+            "-o",
+            &path,
+        ];
+        args.extend(disabled.iter().flat_map(|pass| ["--no-pass", *pass]));
+        let ran = run(&args);
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        ["host/image.o", "xdp/image.bpf.o"].map(|file| std::fs::read(to.join(file)).expect("it was built"))
+    };
+    assert!(
+        build("with", &[]) == build("without", &PASSES),
+        "the passes changed code that they are not for"
+    );
+}
