@@ -4,7 +4,7 @@
 //! that is another thing; see the crate's documentation for those traps, which the check keeps programs clear of.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::bits::Bits;
 use super::tree::{Entry, Expr, Item, Kind, Local, Param, State, Stmt, Table, Type};
@@ -35,6 +35,15 @@ pub struct Machine {
     controls: BTreeMap<String, (Vec<Local>, Vec<Stmt>)>,
     parts: Vec<String>,
     registers: BTreeMap<String, Vec<Bits>>,
+    /// Parameters of controls, by name: everywhere the same.
+    params: BTreeMap<String, Type>,
+    /// What standard metadata is called.
+    std: String,
+    externs: BTreeSet<String>,
+    /// How often each extern was called, and what was counted, by `counter[index]`.
+    pub counts: BTreeMap<String, u64>,
+    /// Whether metadata that was never set may be read.
+    zeroed: bool,
 }
 
 impl Machine {
@@ -46,19 +55,44 @@ impl Machine {
             controls: BTreeMap::new(),
             parts: Vec::new(),
             registers: BTreeMap::new(),
+            params: BTreeMap::new(),
+            std: "std".to_owned(),
+            externs: BTreeSet::new(),
+            counts: BTreeMap::new(),
+            zeroed: true,
         };
+        machine.take(items);
+        machine
+    }
+
+    fn take(&mut self, items: &[Item]) {
+        let machine = self;
         for item in items {
             match item {
-                Item::Include(_) | Item::Typedef(..) | Item::Extern(_) | Item::IfDefined(..) => {}
+                Item::Include(_) | Item::Typedef(..) => {}
+                Item::Extern(name) => {
+                    machine.externs.insert(name.clone());
+                }
+                // What runs here is today's v1model; only the NFP's programs ask.
+                Item::IfDefined(_, then, _) => {
+                    machine.zeroed = false;
+                    machine.take(then);
+                }
                 Item::Const(_, name, value) => {
-                    let value = Packet::new(&mut machine, 0, &[]).eval(value);
+                    let value = Packet::new(machine, 0, &[]).eval(value);
                     machine.consts.insert(name.clone(), value);
                 }
                 Item::Header(name, fields) | Item::Struct(name, fields) => {
                     machine.types.insert(name.clone(), fields.clone());
                 }
                 Item::Parser(_, _, states) => machine.states = states.clone(),
-                Item::Control(name, _, locals, apply) => {
+                Item::Control(name, params, locals, apply) => {
+                    for param in params {
+                        if param.ty == Type::Named("standard_metadata_t".to_owned()) {
+                            machine.std.clone_from(&param.name);
+                        }
+                        machine.params.insert(param.name.clone(), param.ty.clone());
+                    }
                     for local in locals {
                         if let Local::Register(width, size, name) = local {
                             let elements = vec![Bits::new(*width, 0); *size as usize];
@@ -72,7 +106,18 @@ impl Machine {
                 Item::Package(_, parts) => machine.parts = parts.clone(),
             }
         }
-        machine
+    }
+
+    /// Adds an entry to a table of a control, as a control plane does.
+    pub fn add(&mut self, control: &str, name: &str, entry: &Entry) {
+        let (locals, _) = self.controls.get_mut(control).expect("there is the control");
+        for local in locals {
+            if let Local::Table(table) = local
+                && table.name == name
+            {
+                table.entries.push(entry.clone());
+            }
+        }
     }
 
     /// An element of a register.
@@ -92,7 +137,7 @@ impl Machine {
         for part in &parts[1..5] {
             packet.control(part);
         }
-        let out = packet.number("std.egress_spec");
+        let out = packet.number(&format!("{}.egress_spec", packet.machine.std));
         if packet.dropped || out == 511 {
             return None;
         }
@@ -123,13 +168,15 @@ impl<'m> Packet<'m> {
     fn new(machine: &'m mut Machine, port: u16, frame: &[u8]) -> Self {
         let mut values = BTreeMap::new();
         let mut set = |name: &str, width: u32, value: u64| {
-            values.insert(name.to_owned(), Value::Bits(Bits::new(width, value)));
+            let name = format!("{}.{name}", machine.std);
+            values.insert(name, Value::Bits(Bits::new(width, value)));
         };
-        set("std.ingress_port", 9, port.into());
-        set("std.egress_spec", 9, 0);
-        set("std.packet_length", 32, frame.len() as u64);
-        set("std.checksum_error", 1, 0);
-        set("std.ingress_global_timestamp", 48, 1);
+        set("ingress_port", 9, port.into());
+        set("egress_spec", 9, 0);
+        set("packet_length", 32, frame.len() as u64);
+        set("checksum_error", 1, 0);
+        set("ingress_global_timestamp", 48, 1);
+        set("instance_type", 32, 0);
         Self {
             machine,
             frame: frame.to_vec(),
@@ -157,6 +204,8 @@ impl<'m> Packet<'m> {
         if let Some(value) = self.values.get(path).or_else(|| self.machine.consts.get(path)) {
             return value.clone();
         }
+        let unset = !self.machine.zeroed && path.starts_with("meta.");
+        assert!(!unset, "{path} is read, and was never set");
         match self.type_of(path) {
             Some(Type::Bool) => Value::Bool(false),
             Some(Type::Bit(width)) => Value::Bits(Bits::new(width, 0)),
@@ -166,11 +215,7 @@ impl<'m> Packet<'m> {
 
     fn type_of(&self, path: &str) -> Option<Type> {
         let mut names = path.split('.');
-        let mut ty = match names.next()? {
-            "hdr" => Type::Named("headers_t".to_owned()),
-            "meta" => Type::Named("metadata_t".to_owned()),
-            _ => return None,
-        };
+        let mut ty = self.machine.params.get(names.next()?)?.clone();
         for name in names {
             let name = name.split('[').next()?;
             let (Type::Named(of) | Type::Stack(of, _)) = ty else {
@@ -478,6 +523,10 @@ impl<'m> Packet<'m> {
                 self.valid.insert(base.to_owned(), method == "setValid");
             }
             "emit" => self.emit(&path_of(&args[0])),
+            "count" => {
+                let index = self.bits(&args[0]).low();
+                *self.machine.counts.entry(format!("{base}[{index}]")).or_default() += 1;
+            }
             "read" => {
                 let at = self.bits(&args[1]).low() as usize;
                 let element = self.machine.registers[base].get(at).cloned();
@@ -577,6 +626,9 @@ impl<'m> Packet<'m> {
                     let sum = Value::Bits(Bits::new(16, self.checksum(&args[1])));
                     self.values.insert(path_of(&args[2]), sum);
                 }
+            }
+            name if self.machine.externs.contains(name) => {
+                *self.machine.counts.entry(name.to_owned()).or_default() += 1;
             }
             action => self.action(action, args),
         }

@@ -7,6 +7,7 @@ mod execution;
 mod joined;
 mod lexer;
 mod machine;
+mod nfp;
 mod parser;
 mod structure;
 mod tree;

@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn what_the_card_holds_only_punts_on_the_host_and_the_module_is_valid() {
         let source = "workload w; state n: u32;
-            lambda count() -> [u32; 1] { reply [n.fetch_add(1)]; }
+            lambda count(req: [u8; 1]) -> [u32; 1] { reply [n.fetch_add(req[0] as u32)]; }
             lambda twice(req: [u8; 1]) -> [u8; 2] { reply [req[0], req[0]]; }
             match (req: [u8; 1]) { req[0] == 0 => count, _ => twice }";
         let mut session = Session::new(Box::new(NoSources));
