@@ -15,17 +15,6 @@
 #include <stdint.h>
 #include <string.h>
 
-/* How an invocation ended: statuses of the wire, then what is never sent. */
-#define LNIC_REPLY 0u
-#define LNIC_NO_WORKLOAD 1u
-#define LNIC_BAD_REQUEST 2u
-#define LNIC_TRAP 3u
-#define LNIC_PUNT 6u
-#define LNIC_DROP 256u
-#define LNIC_WAIT 257u    /* asked a service: what is to be kept is in lnic_call.saved */
-#define LNIC_HOST 258u    /* the host's to run */
-#define LNIC_PUNT_TO 259u /* punted to the lambda lnic_call.punted */
-
 /* Regions: all memory is alike here. */
 #define LNIC_LMEM
 #define LNIC_CLS
@@ -34,6 +23,7 @@
 #define LNIC_EMEM
 #define LNIC_ALIGNED(n) __attribute__((aligned(n)))
 #define LNIC_SUPPORT static __attribute__((unused))
+#define LNIC_SMALL LNIC_SUPPORT
 #define LNIC_ONCE static __attribute__((noinline))
 #define LNIC_STATE uint8_t *
 #define LNIC_MEM(verb) lnic_##verb
@@ -111,40 +101,12 @@ extern uint8_t *lnic_ask_delete(const uint8_t *key, uint32_t len, uint32_t servi
 extern uint8_t *lnic_ask_set(const uint8_t *key, const uint8_t *value, uint32_t len, uint32_t value_len,
                              uint32_t service, uint32_t site);
 
-/* Whether a status is sent to the caller. */
-LNIC_SUPPORT uint32_t lnic_answered(uint32_t status) { return status < LNIC_PUNT; }
-
-LNIC_SUPPORT uint32_t lnic_trap(uint32_t trap)
-{
-  lnic_call.trap = trap;
-  lnic_call.reply_len = 0u;
-  return LNIC_TRAP;
-}
-
-LNIC_SUPPORT uint32_t lnic_punt_to(uint32_t lambda)
-{
-  lnic_call.punted = lambda;
-  return LNIC_PUNT_TO;
-}
-
-LNIC_SUPPORT uint32_t lnic_reply_in_place(uint32_t len)
-{
-  lnic_call.reply_len = len;
-  return LNIC_REPLY;
-}
+#include "lnic_ends.h"
 
 LNIC_SUPPORT uint32_t lnic_reply(const uint8_t *bytes, uint32_t len)
 {
   memcpy(lnic_reply_area + 4, bytes, len);
   return lnic_reply_in_place(len);
-}
-
-/* Bytes of the request from offset on, at most max. */
-LNIC_SUPPORT uint32_t lnic_rest(uint32_t offset, uint32_t max)
-{
-  uint32_t rest = lnic_call.request_len < offset ? 0u : lnic_call.request_len - offset;
-
-  return rest < max ? rest : max;
 }
 
 /* Scalars in memory. */

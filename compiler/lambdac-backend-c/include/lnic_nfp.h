@@ -21,20 +21,9 @@
 #include <nfp/mem_atomic.h>
 #include <nfp/mem_bulk.h>
 
-/* How an invocation ended: statuses of the wire, then what is never sent. */
-#define LNIC_REPLY 0u
-#define LNIC_NO_WORKLOAD 1u
-#define LNIC_BAD_REQUEST 2u
-#define LNIC_TRAP 3u
-#define LNIC_PUNT 6u
-#define LNIC_DROP 256u
-#define LNIC_WAIT 257u
-#define LNIC_HOST 258u
-#define LNIC_PUNT_TO 259u
-#define LNIC_AGAIN 260u /* nothing ran yet: the packet comes back longer */
-
 #define LNIC_ALIGNED(n) __declspec(aligned(n))
 #define LNIC_SUPPORT static __noinline
+#define LNIC_SMALL __intrinsic
 #define LNIC_ONCE static __noinline
 #define LNIC_STATE __mem40 uint8_t *
 #define LNIC_MEM(verb) lnic_mem_##verb
@@ -127,7 +116,7 @@ static __imem LNIC_ALIGNED(8) uint32_t lnic_reply_words[1u + LNIC_MAX_REPLY / 4u
 static __imem LNIC_ALIGNED(8) uint32_t lnic_asked_words[LNIC_MAX_REPLY / 4u];
 #define lnic_asked ((__mem40 uint8_t *)lnic_asked_words)
 
-__intrinsic uint32_t lnic_answered(uint32_t status) { return status < LNIC_PUNT; }
+#include "lnic_ends.h"
 
 /* Whether the packet has to come back longer, to hold so many bytes. */
 __intrinsic uint32_t lnic_short(uint32_t wanted)
@@ -136,35 +125,9 @@ __intrinsic uint32_t lnic_short(uint32_t wanted)
   return wanted > lnic_call.room + LNIC_MAX_GROWTH;
 }
 
-LNIC_SUPPORT uint32_t lnic_trap(uint32_t trap)
-{
-  lnic_call.trap = trap;
-  lnic_call.reply_len = 0u;
-  return LNIC_TRAP;
-}
-
-__intrinsic uint32_t lnic_punt_to(uint32_t lambda)
-{
-  lnic_call.punted = lambda;
-  return LNIC_PUNT_TO;
-}
-
-__intrinsic uint32_t lnic_reply_in_place(uint32_t len)
-{
-  lnic_call.reply_len = len;
-  return LNIC_REPLY;
-}
-
 __intrinsic uint64_t lnic_now(void) { return lnic_call.now; }
 
 __intrinsic uint32_t lnic_random(void) { return local_csr_read(local_csr_pseudo_random_number); }
-
-LNIC_SUPPORT uint32_t lnic_rest(uint32_t offset, uint32_t max)
-{
-  uint32_t rest = lnic_call.request_len < offset ? 0u : lnic_call.request_len - offset;
-
-  return rest < max ? rest : max;
-}
 
 /* ---- Scalars: local memory. */
 

@@ -36,11 +36,12 @@ use lambdac_mir::{Loc, MemoryRegion};
 pub use dialect::{Addressing, Dialect, Region, Scope, Space};
 
 /// What a unit includes, by name.
-pub const HEADERS: [(&str, &str); 6] = [
+pub const HEADERS: [(&str, &str); 7] = [
     ("lnic_c.h", include_str!("../include/lnic_c.h")),
     ("lnic_nfp.h", include_str!("../include/lnic_nfp.h")),
     ("lnic_plugin.h", include_str!("../include/lnic_plugin.h")),
     ("lnic_wait.h", include_str!("../include/lnic_wait.h")),
+    ("lnic_ends.h", include_str!("../include/lnic_ends.h")),
     ("lnic_scalar.h", include_str!("../include/lnic_scalar.h")),
     ("lnic_keyed.h", include_str!("../include/lnic_keyed.h")),
 ];

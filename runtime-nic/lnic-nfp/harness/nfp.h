@@ -85,7 +85,7 @@ static uint32_t through(struct packet *packet, EXTRACTED_HEADERS_T *h)
 
   for (passes = 0u; passes < MAX_PASSES; passes++) {
     MATCH_DATA_T data = {0u};
-    uint32_t parsed = get_headers(packet, h);
+    uint32_t parsed = get_headers(packet, h, 0u);
     int ended;
 
     place(packet, parsed);
@@ -197,6 +197,11 @@ static uint32_t answer_text(uint32_t kind, uint32_t operation, const uint8_t *ke
     memcpy(to + at, key, key_len);
     at += (int)key_len;
     at += sprintf((char *)to + at, " 0 %u\r\n", len);
+    if (len > LNIC_MAX_VALUE) {
+      /* The first datagram of several, as far as anybody looks at it. */
+      memset(to + at, 0x2e, LNIC_MAX_VALUE);
+      return (uint32_t)at + LNIC_MAX_VALUE;
+    }
     memcpy(to + at, value, len);
     at += (int)len;
     return (uint32_t)(at + sprintf((char *)to + at, "\r\nEND\r\n"));
@@ -285,9 +290,6 @@ static uint32_t go_on(struct packet *packet, EXTRACTED_HEADERS_T *h)
   fflush(stdout);
   kind = take32();
   value = take_bytes(&len);
-  if (len > LNIC_MAX_VALUE) {
-    wrong("an answer that no service gives");
-  }
   out = calloc(1u, LNIC_FRAME + key_len + len + 64u);
   memcpy(out, packet->bytes + OUTER, LNIC_FRAME);
   text_len = LNIC_FRAME + answer_text(kind, operation, key, key_len, value, len, out + LNIC_FRAME);
@@ -404,7 +406,7 @@ static void call(void)
     EXTRACTED_HEADERS_T reply;
     uint32_t out = packet.port;
 
-    get_headers(&packet, &reply);
+    get_headers(&packet, &reply, 1u);
     packet.port = out;
     check_reply(&packet, &reply, &request, port);
     len = reply.lambda.length;
@@ -453,6 +455,8 @@ static void trust(uint32_t all)
 }
 
 static const struct shim_memory memory[] = {
+  {"the call", &lnic_call, sizeof lnic_call, SHIM_LMEM, SHIM_THREAD},
+  {"the packet's numbers", &lnic_packet, sizeof lnic_packet, SHIM_LMEM, SHIM_THREAD},
 #ifdef LNIC_SERVICES
   {"continuations", lnic_waits, sizeof lnic_waits, SHIM_EMEM, SHIM_SHARED},
   {"what was swept", lnic_swept, sizeof lnic_swept, SHIM_EMEM, SHIM_SHARED},

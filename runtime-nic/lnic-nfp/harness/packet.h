@@ -79,8 +79,8 @@ static uint8_t *put_headers(uint8_t *at, const EXTRACTED_HEADERS_T *h)
   return at;
 }
 
-/* Reads headers; gives how many bytes they have. */
-static uint32_t get_headers(const struct packet *packet, EXTRACTED_HEADERS_T *h)
+/* Reads headers, those of a reply or of what comes in; gives how many bytes they have. */
+static uint32_t get_headers(const struct packet *packet, EXTRACTED_HEADERS_T *h, uint32_t reply)
 {
   const uint8_t *at = packet->bytes;
 
@@ -90,7 +90,7 @@ static uint32_t get_headers(const struct packet *packet, EXTRACTED_HEADERS_T *h)
   ETHERNET_FIELDS(GET_FIELD)
   IPV4_FIELDS(GET_FIELD)
   UDP_FIELDS(GET_FIELD)
-  if ((h->udp.dst & LNIC_PORT_MASK) != LNIC_FIRST_PORT) {
+  if (reply != 0u || (h->udp.dst & LNIC_PORT_MASK) != LNIC_FIRST_PORT) {
     h->has_lambda = 1u;
     LAMBDA_FIELDS(GET_FIELD)
   }

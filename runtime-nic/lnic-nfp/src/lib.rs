@@ -24,7 +24,7 @@ pub mod testing;
 mod toolchain;
 
 pub use elf::Sizes;
-pub use machine::{Code, HOST, Machine, options};
+pub use machine::{Code, HOST, Machine, TOO_LARGE, options};
 pub use process::PATIENCE;
 pub use toolchain::{Build, STRICT, Toolchain};
 

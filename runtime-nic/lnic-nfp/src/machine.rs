@@ -42,6 +42,8 @@ const SHIM: [(&str, &str); 10] = [
 ];
 /// What a machine says of a request that is the host's to answer.
 pub const HOST: &str = "the host's to run";
+/// What a machine says of a request whose reply its caller does not get (`lang-spec/wire.md`, "No reflector").
+pub const TOO_LARGE: &str = "a reply that is too large for its caller";
 /// Bytes of a packet's payload (`lang-spec/wire.md`).
 const MAX_PAYLOAD: usize = 1344;
 /// Padding of some requests.
@@ -56,6 +58,7 @@ mod status {
     pub const BAD_REQUEST: u32 = 2;
     pub const TRAP: u32 = 3;
     pub const PUNT: u32 = 6;
+    pub const TOO_LARGE: u32 = 7;
     pub const DROP: u32 = 256;
     pub const HOST: u32 = 258;
     pub const PUNT_TO: u32 = 259;
@@ -584,6 +587,7 @@ impl Machine {
                     None => return Err(self.process.failed("trapped without a cause")),
                 }
             }
+            status::TOO_LARGE => of(Outcome::Invalid(TOO_LARGE.to_owned())),
             status::HOST => of(Outcome::Invalid(HOST.to_owned())),
             _ => return Err(self.process.failed("ended with an odd status")),
         };

@@ -196,47 +196,26 @@ static void store(const uint32_t *data, void *address, size_t size)
   }
 }
 
-void mem_read8(uint32_t *data, uint8_t *address, size_t size)
-{
-  shaped(size, 1u, 32u, address, "mem_read8");
-  check(address, size, 0u, 0u);
-  load(data, address, size);
-}
+/* A read and a write of the same shape. */
+#define TRANSFERS(read, write, pointer, unit, most, is_cls)                                                          \
+  void read(uint32_t *data, pointer address, size_t size)                                                            \
+  {                                                                                                                  \
+    shaped(size, unit, most, address, #read);                                                                        \
+    check(address, size, is_cls, 0u);                                                                                \
+    load(data, address, size);                                                                                       \
+  }                                                                                                                  \
+                                                                                                                     \
+  void write(uint32_t *data, pointer address, size_t size)                                                           \
+  {                                                                                                                  \
+    shaped(size, unit, most, address, #write);                                                                       \
+    check(address, size, is_cls, 1u);                                                                                \
+    store(data, address, size);                                                                                      \
+  }
 
-void mem_write8(uint32_t *data, uint8_t *address, size_t size)
-{
-  shaped(size, 1u, 32u, address, "mem_write8");
-  check(address, size, 0u, 1u);
-  store(data, address, size);
-}
-
-void mem_read32(uint32_t *data, uint8_t *address, size_t size)
-{
-  shaped(size, 4u, 128u, address, "mem_read32");
-  check(address, size, 0u, 0u);
-  load(data, address, size);
-}
-
-void mem_write32(uint32_t *data, uint8_t *address, size_t size)
-{
-  shaped(size, 4u, 128u, address, "mem_write32");
-  check(address, size, 0u, 1u);
-  store(data, address, size);
-}
-
-void mem_read64(uint32_t *data, uint8_t *address, size_t size)
-{
-  shaped(size, 8u, 128u, address, "mem_read64");
-  check(address, size, 0u, 0u);
-  load(data, address, size);
-}
-
-void mem_write64(uint32_t *data, uint8_t *address, size_t size)
-{
-  shaped(size, 8u, 128u, address, "mem_write64");
-  check(address, size, 0u, 1u);
-  store(data, address, size);
-}
+TRANSFERS(mem_read8, mem_write8, uint8_t *, 1u, 32u, 0u)
+TRANSFERS(mem_read32, mem_write32, uint8_t *, 4u, 128u, 0u)
+TRANSFERS(mem_read64, mem_write64, uint8_t *, 8u, 128u, 0u)
+TRANSFERS(cls_read, cls_write, void *, 4u, 128u, 1u)
 
 static void atomic(const void *address, size_t size, uint32_t writes, const char *what)
 {
@@ -282,54 +261,29 @@ void mem_add64(uint32_t *data, uint8_t *address, size_t size)
   add64(address, (uint64_t)data[0] << 32 | data[1], "mem_add64");
 }
 
-/* Word by word, as the device's own: 64 bits do not carry. */
-static void test(uint32_t *data, uint8_t *address, size_t size, uint32_t operation, const char *what)
-{
-  uint32_t old[2];
-  size_t i;
-
-  atomic(address, size, 1u, what);
-  load(old, address, size);
-  for (i = 0; i < size / 4u; i++) {
-    uint32_t operand = data[i];
-    uint32_t value = operation == 0u   ? old[i] + operand
-                     : operation == 1u ? old[i] - operand
-                     : operation == 2u ? old[i] | operand
-                                       : operand;
-
-    data[i] = value;
+/* A command that gives the old value. Word by word, as the device's own: 64 bits do not carry. */
+#define TESTS(name, result)                                                                                          \
+  void name(uint32_t *data, uint8_t *address, size_t size)                                                           \
+  {                                                                                                                  \
+    uint32_t value[2] = {0u};                                                                                        \
+    uint32_t old[2];                                                                                                 \
+    size_t i;                                                                                                        \
+                                                                                                                     \
+    atomic(address, size, 1u, #name);                                                                                \
+    load(old, address, size);                                                                                        \
+    for (i = 0; i < size / 4u; i++) {                                                                                \
+      value[i] = result;                                                                                             \
+      data[i] = old[i];                                                                                              \
+    }                                                                                                                \
+    store(value, address, size);                                                                                     \
+    /* A lock that was free is no wait. */                                                                           \
+    turns = old[0] == 0u ? 0u : turns;                                                                               \
   }
-  store(data, address, size);
-  for (i = 0; i < size / 4u; i++) {
-    data[i] = old[i];
-  }
-}
 
-void mem_test_add(uint32_t *data, uint8_t *address, size_t size) { test(data, address, size, 0u, "mem_test_add"); }
-
-void mem_test_sub(uint32_t *data, uint8_t *address, size_t size) { test(data, address, size, 1u, "mem_test_sub"); }
-
-void mem_test_set(uint32_t *data, uint8_t *address, size_t size)
-{
-  test(data, address, size, 2u, "mem_test_set");
-  turns = data[0] == 0u ? 0u : turns;
-}
-
-void mem_swap(uint32_t *data, uint8_t *address, size_t size) { test(data, address, size, 3u, "mem_swap"); }
-
-void cls_read(uint32_t *data, void *address, size_t size)
-{
-  shaped(size, 4u, 128u, address, "cls_read");
-  check(address, size, 1u, 0u);
-  load(data, address, size);
-}
-
-void cls_write(uint32_t *data, void *address, size_t size)
-{
-  shaped(size, 4u, 128u, address, "cls_write");
-  check(address, size, 1u, 1u);
-  store(data, address, size);
-}
+TESTS(mem_test_add, old[i] + data[i])
+TESTS(mem_test_sub, old[i] - data[i])
+TESTS(mem_test_set, old[i] | data[i])
+TESTS(mem_swap, data[i])
 
 void ctx_swap(void)
 {

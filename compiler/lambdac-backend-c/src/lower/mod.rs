@@ -7,6 +7,7 @@
 mod bits;
 mod code;
 mod control;
+mod ends;
 mod frames;
 mod func;
 mod keyed;

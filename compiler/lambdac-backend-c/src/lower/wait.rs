@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use lambdac_mir::{Base, Lambda, Op, PartId, ServiceCall, ServiceOp, Shape, SlotId, Term, Use, Value};
+use lambdac_mir::{Base, Lambda, Op, PartId, ServiceCall, ServiceOp, Shape, SlotId, Term, Use, Value, View};
 
 use super::code::{Code, Leave};
 use super::memory::{Addr, Spot, between};
@@ -23,21 +23,35 @@ const SET: u32 = 8 + 17;
 const MAX_KEY: u32 = 250;
 const MAX_VALUE: u32 = 1024;
 
-/// Bytes that the packet needs room for in which a lambda asks its services.
+/// Bytes that the packet needs room for in which a lambda asks its services; 0 if it asks none.
 pub(super) fn asked_bytes(lambda: &Lambda) -> u32 {
     let mut most = 0;
     for part in &lambda.parts {
         part.region.walk_regions(&mut |region| {
             if let Term::Await { call, .. } = &region.term {
+                let key = bytes_of(lambda, &call.key).min(MAX_KEY);
+                let value = call.value.as_ref().map_or(0, |value| bytes_of(lambda, value));
                 most = most.max(match call.op {
-                    ServiceOp::Get => GET + MAX_KEY,
-                    ServiceOp::Delete => DELETE + MAX_KEY,
-                    ServiceOp::Set => SET + MAX_KEY + MAX_VALUE,
+                    ServiceOp::Get => GET + key,
+                    ServiceOp::Delete => DELETE + key,
+                    ServiceOp::Set => SET + key + value.min(MAX_VALUE),
                 });
             }
         });
     }
     most
+}
+
+/// The most bytes of a view, as far as its place says.
+fn bytes_of(lambda: &Lambda, view: &View) -> u32 {
+    match view.place.base {
+        Base::Request => lambda.request.max,
+        Base::Slot(slot) => {
+            let size = layout::size(&lambda.body.slots[slot.index()].shape);
+            u32::try_from(size).unwrap_or(u32::MAX)
+        }
+        _ => u32::MAX,
+    }
 }
 
 /// Whether a part, or one that it leads to, reads bytes of the request.
