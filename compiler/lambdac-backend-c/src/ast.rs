@@ -109,10 +109,30 @@ impl Expr {
         Self::Call(name.into(), args)
     }
 
-    /// `self op other`
+    /// `self op other`. A comparison with what `&` or `|` can't give is said so that compilers don't take it for a slip.
     #[must_use]
     pub fn binary(self, op: Binary, other: Expr) -> Self {
+        if matches!(op, Binary::Eq | Binary::Ne) && (self.never(&other) || other.never(&self)) {
+            let difference = Self::Binary(Binary::Xor, Box::new(self), Box::new(other));
+            return Self::Binary(op, Box::new(difference), Box::new(Self::int(0)));
+        }
         Self::Binary(op, Box::new(self), Box::new(other))
+    }
+
+    /// Whether bits that are cleared or set here make this always differ from a number.
+    fn never(&self, number: &Self) -> bool {
+        let Some(number) = number.as_int() else {
+            return false;
+        };
+        match self {
+            Self::Cast(_, inner) => inner.never(&Self::Int(number, Type::U64)),
+            Self::Binary(op @ (Binary::And | Binary::Or), a, b) => match (a.as_int(), b.as_int(), op) {
+                (Some(bits), _, Binary::And) | (_, Some(bits), Binary::And) => number & !bits != 0,
+                (Some(bits), _, _) | (_, Some(bits), _) => bits & !number != 0,
+                (None, None, _) => false,
+            },
+            _ => false,
+        }
     }
 
     /// `record.field`

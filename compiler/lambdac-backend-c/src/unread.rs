@@ -1,4 +1,4 @@
-//! Takes off variables that are written and never read, and says of parameters that nobody reads that this is meant:
+//! Takes off variables and a function's own arrays that are written and never read, and says of parameters that nobody reads that this is meant:
 //! compilers reject both.
 //!
 //! Folding leaves them behind: where an operation's result is known, nobody reads its operands. What such an assignment
@@ -11,12 +11,18 @@ use crate::ast::{Expr, Func, LocalKind, Name, Stmt, Type};
 /// Takes them off a function.
 pub(crate) fn take_off(func: &mut Func) {
     loop {
-        let mut read = BTreeSet::new();
-        reads(&func.body, &mut read);
+        let arrays = func.locals.iter();
+        let arrays = arrays.filter(|local| matches!(local.kind, LocalKind::Memory(..)));
+        let arrays: BTreeSet<Name> = arrays.map(|local| local.name.clone()).collect();
+        let mut read = Read {
+            arrays,
+            found: BTreeSet::new(),
+        };
+        read.stmts(&func.body);
+        let read = read.found;
         let mut gone = BTreeSet::new();
         func.locals.retain(|local| {
-            let scalar = matches!(local.kind, LocalKind::Scalar(..));
-            let keep = !scalar || read.contains(&local.name);
+            let keep = read.contains(&local.name);
             if !keep {
                 gone.insert(local.name.clone());
             }
@@ -37,49 +43,68 @@ fn meant(func: &mut Func, read: &BTreeSet<Name>) {
     func.body.splice(0..0, said);
 }
 
-fn note(expr: &Expr, read: &mut BTreeSet<Name>) {
-    expr.for_each_var(&mut |name| {
-        read.insert(name.clone());
-    });
+/// What is read.
+struct Read {
+    /// The function's own arrays: an element that is written is not read, where behind a pointer it is somebody's.
+    arrays: BTreeSet<Name>,
+    found: BTreeSet<Name>,
 }
 
-/// What an assignment reads: not the variable that it writes.
-fn assigned(place: &Expr, value: &Expr, read: &mut BTreeSet<Name>) {
-    if !matches!(place, Expr::Var(_)) {
-        note(place, read);
+impl Read {
+    fn note(&mut self, expr: &Expr) {
+        expr.for_each_var(&mut |name| {
+            self.found.insert(name.clone());
+        });
     }
-    note(value, read);
-}
 
-fn reads(stmts: &[Stmt], read: &mut BTreeSet<Name>) {
-    for stmt in stmts {
-        match stmt {
-            Stmt::Comment(_) | Stmt::Break | Stmt::Continue | Stmt::Return(None) => {}
-            Stmt::Expr(expr) | Stmt::Return(Some(expr)) => note(expr, read),
-            Stmt::Assign(place, value) => assigned(place, value, read),
-            Stmt::If(cond, then, other) => {
-                note(cond, read);
-                reads(then, read);
-                reads(other, read);
-            }
-            Stmt::For { cond, step, body } => {
-                cond.iter().for_each(|cond| note(cond, read));
-                if let Some((place, value)) = step {
-                    assigned(place, value, read);
+    /// What an assignment reads: not what it writes.
+    fn assigned(&mut self, place: &Expr, value: &Expr) {
+        match place {
+            Expr::Var(_) => {}
+            Expr::Index(array, index) if self.is_array(array) => self.note(index),
+            _ => self.note(place),
+        }
+        self.note(value);
+    }
+
+    fn is_array(&self, expr: &Expr) -> bool {
+        matches!(expr, Expr::Var(name) if self.arrays.contains(name))
+    }
+
+    fn stmts(&mut self, stmts: &[Stmt]) {
+        for stmt in stmts {
+            match stmt {
+                Stmt::Comment(_) | Stmt::Break | Stmt::Continue | Stmt::Return(None) => {}
+                Stmt::Expr(expr) | Stmt::Return(Some(expr)) => self.note(expr),
+                Stmt::Assign(place, value) => self.assigned(place, value),
+                Stmt::If(cond, then, other) => {
+                    self.note(cond);
+                    self.stmts(then);
+                    self.stmts(other);
                 }
-                reads(body, read);
-            }
-            Stmt::Once(body) => reads(body, read),
-            Stmt::Switch(on, cases) => {
-                note(on, read);
-                cases.iter().for_each(|case| reads(&case.body, read));
+                Stmt::For { cond, step, body } => {
+                    cond.iter().for_each(|cond| self.note(cond));
+                    if let Some((place, value)) = step {
+                        self.assigned(place, value);
+                    }
+                    self.stmts(body);
+                }
+                Stmt::Once(body) => self.stmts(body),
+                Stmt::Switch(on, cases) => {
+                    self.note(on);
+                    cases.iter().for_each(|case| self.stmts(&case.body));
+                }
             }
         }
     }
 }
 
 fn writes(place: &Expr, gone: &BTreeSet<Name>) -> bool {
-    matches!(place, Expr::Var(name) if gone.contains(name))
+    match place {
+        Expr::Var(name) => gone.contains(name),
+        Expr::Index(array, _) => writes(array, gone),
+        _ => false,
+    }
 }
 
 fn sweep(stmts: &mut Vec<Stmt>, gone: &BTreeSet<Name>) {

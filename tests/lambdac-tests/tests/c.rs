@@ -8,7 +8,7 @@ use std::thread;
 use lambdac_analysis::Placement;
 use lambdac_backend_c::{Dialect, Options};
 use lambdac_image::Image;
-use lambdac_tests::generate::program;
+use lambdac_tests::generate::{Request, program};
 use lambdac_tests::images::{
     Member, compare_in_c, folder, image, keep_on_host, linked, many_rules, run_tests_in_c,
 };
