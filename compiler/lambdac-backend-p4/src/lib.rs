@@ -31,5 +31,6 @@ pub mod print;
 
 pub use legal::Refusal;
 pub use lower::{
-    BY_MATCH, CPU_PORT, Facts, INGRESS, INJECT, Listen, Options, Output, ParamDatum, State, program,
+    BY_MATCH, CPU_PORT, Facts, INGRESS, INJECT, Listen, Options, Output, ParamDatum, State, TRUSTED_ENTRIES,
+    outcome, places, program, reason,
 };

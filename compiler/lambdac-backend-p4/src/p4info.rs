@@ -13,6 +13,7 @@ use crate::ast::{Action, Bits, Control, Entry, Expr, Item, Key, Local, MatchKind
 const ACTION: u32 = 0x01;
 const TABLE: u32 = 0x02;
 const CONTROLLER_HEADER: u32 = 0x04;
+const COUNTER: u32 = 0x12;
 const REGISTER: u32 = 0x16;
 
 /// Entries that a table has room for if it does not say (p4c, `defaultTableSize`).
@@ -41,7 +42,7 @@ impl Ids {
                         match local {
                             Local::Action(action) => add(ACTION, qualified(control, &action.name)),
                             Local::Table(table) => add(TABLE, qualified(control, &table.name)),
-                            Local::Instance { name, .. } => add(REGISTER, qualified(control, name)),
+                            Local::Instance { ty, name, .. } => add(instance(ty), qualified(control, name)),
                             Local::Comment(_) => {}
                         }
                     }
@@ -83,6 +84,14 @@ impl Ids {
             NO_ACTION => self.get(ACTION, NO_ACTION),
             name => self.get(ACTION, &qualified(control, name)),
         }
+    }
+}
+
+/// The kind of an extern object.
+fn instance(ty: &Type) -> u32 {
+    match ty {
+        Type::Named(name) if name == "counter" => COUNTER,
+        _ => REGISTER,
     }
 }
 
@@ -195,9 +204,11 @@ pub fn p4info(program: &Program) -> String {
     for item in &program.items {
         controller(&mut text, &ids, item);
     }
-    for control in &controls {
-        for local in &control.locals {
-            register(&mut text, &ids, control, local);
+    for part in [counter, register] {
+        for control in &controls {
+            for local in &control.locals {
+                part(&mut text, &ids, control, local);
+            }
         }
     }
     text.out
@@ -301,6 +312,21 @@ fn controller(text: &mut Text, ids: &Ids, item: &Item) {
                 text.number("bitwidth", width(ty));
             });
         }
+    });
+}
+
+fn counter(text: &mut Text, ids: &Ids, control: &Control, local: &Local) {
+    let Local::Instance { ty, args, name } = local else {
+        return;
+    };
+    if instance(ty) != COUNTER {
+        return;
+    }
+    text.message("counters", |text| {
+        let full = qualified(control, name);
+        text.preamble(ids.get(COUNTER, &full), &full, name, &[]);
+        text.message("spec", |text| text.number("unit", "PACKETS"));
+        text.number("size", args.first().and_then(Expr::number).unwrap_or(1));
     });
 }
 

@@ -33,16 +33,21 @@ pub(super) mod verdict {
 }
 
 /// Why a packet goes to the host: values of `meta.reason`.
-pub(super) mod reason {
+pub mod reason {
     /// It is no request that the switch could answer.
     pub const NOT_OURS: &str = "NOT_OURS";
+    /// A request that the host answers.
     pub const ON_HOST: &str = "ON_HOST";
+    /// A lambda or the match handed it up, for the workload's fallback.
     pub const PUNTED: &str = "PUNTED";
+    /// A lambda handed it to one of the host's.
     pub const PUNTED_TO: &str = "PUNTED_TO";
     /// A reply to what the host itself sent.
     pub const REPLIED: &str = "REPLIED";
+    /// What the host itself sent has no reply.
+    pub const DROPPED: &str = "DROPPED";
     /// In the order of their numbers.
-    pub const ALL: [&str; 5] = [NOT_OURS, ON_HOST, PUNTED, PUNTED_TO, REPLIED];
+    pub const ALL: [&str; 6] = [NOT_OURS, ON_HOST, PUNTED, PUNTED_TO, REPLIED, DROPPED];
 }
 
 /// Statuses of the λ wire.

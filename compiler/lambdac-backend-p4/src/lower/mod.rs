@@ -10,6 +10,7 @@ mod lambda;
 mod lookup;
 mod memory;
 mod op;
+pub mod outcome;
 mod parser;
 mod program;
 mod scalar;
@@ -20,8 +21,9 @@ mod unit;
 mod wire;
 
 pub(crate) use lambda::MAX_PAYLOAD;
+pub use lambda::reason;
 pub use program::{BY_MATCH, CPU_PORT, Facts, INGRESS, INJECT, Options, Output, program};
 pub use state::State;
 pub use unit::ParamDatum;
-pub use wire::Listen;
+pub use wire::{Listen, TRUSTED_ENTRIES, places};
 pub(crate) use wire::MARTIANS;

@@ -9,6 +9,7 @@ use super::headers::{bit, head, metadata, padded};
 use super::lambda::{self, MAX_PAYLOAD, REPLY, REQUEST, reason, set, verdict};
 use super::lookup::Before;
 use super::memory::WORD;
+use super::outcome;
 use super::parser::parser;
 use super::stage::{self, Lowered};
 use super::state::State;
@@ -147,6 +148,10 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
         "streams",
         "stream_of",
         "fragment",
+        outcome::COUNTER,
+        outcome::COUNT,
+        "row",
+        "slot",
     ] {
         unit.names.fresh(name);
     }
@@ -272,7 +277,7 @@ fn bindings(unit: &mut Unit<'_>, native: &[bool]) -> Result<Vec<(usize, Action)>
 fn stage_entries(stage: &Lowered, lookups: &[(usize, Before)]) -> Vec<(String, Entry)> {
     let mut entries: Vec<(String, Entry)> = wire::prefixes(&wire::PRIVATE)
         .into_iter()
-        .map(|entry| ("trusted".to_owned(), entry))
+        .map(|entry| (wire::TRUSTED.to_owned(), entry))
         .collect();
     entries.extend(stage.runtime.iter().cloned());
     entries.extend(
@@ -383,7 +388,20 @@ fn tail() -> Vec<Item> {
 /// The action that every request starts with: clock, length, dice of a test.
 fn prepare(options: &Options, params: Vec<Stmt>) -> Action {
     let path = Expr::path;
-    let mut body = vec![set("length", path("hdr.lambda.length").cast(bit(32)))];
+    let from_host = path("std.ingress_port").binary(Binary::Eq, Expr::name("CPU_PORT"));
+    let mut body = vec![
+        set("length", path("hdr.lambda.length").cast(bit(32))),
+        set("port", path("std.ingress_port").cast(bit(16))),
+        Stmt::If(
+            from_host,
+            vec![
+                Stmt::Comment("No port brought it.".to_owned()),
+                set("port", Expr::bits(16, 0)),
+                Stmt::Assign(path("hdr.udp.dst"), Expr::bits(16, 0)),
+            ],
+            Vec::new(),
+        ),
+    ];
     if options.test {
         body.push(set("now", path("hdr.test.now")));
         let seed = unit::write(DICE, Expr::bits(32, 0), path("hdr.test.seed"));
@@ -510,6 +528,7 @@ fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
     }
     let around = around(options);
     let mut all = registers(unit, options, &locals);
+    all.extend(outcome::locals(unit.image));
     all.extend(around);
     all.extend(locals);
     control(INGRESS, true, all, apply(request, has_streams))

@@ -443,7 +443,7 @@ impl<'m> Unit<'m> {
             (false, PktField::SrcIp) => "hdr.ipv4.src",
             (false, PktField::SrcPort) => "hdr.udp.src",
             (false, PktField::DstPort) => "hdr.udp.dst",
-            (false, PktField::Port) => return Expr::path("std.ingress_port").cast(Type::Bit(16)),
+            (false, PktField::Port) => "meta.port",
         };
         Expr::path(path)
     }

@@ -4,8 +4,11 @@
 //! that a packet has the same end everywhere. Who the switch is (Ethernet and IPv4 address, UDP port) is an entry of
 //! `listen`; whom it may send more than three times what they sent is in `trusted`.
 
+use std::iter;
+
 use super::lambda::{self, MAX_PAYLOAD, REPLY, fail, reason, set, status, verdict};
 use super::memory::{WORD, WORD_BYTES};
+use super::outcome::{self, Wire};
 use super::unit;
 use crate::ast::{Action, Binary, Bits, Direction, Entry, Expr, Key, MatchKind, Param, Stmt, Table, Type};
 
@@ -27,6 +30,10 @@ pub(super) const TAILS: [u32; 5] = [16, 8, 4, 2, 1];
 
 /// Sources that no honest packet has: 0/8, 127/8, 224/4 (multicast) and the broadcast address.
 pub(crate) const MARTIANS: [(u32, u32); 4] = [(0, 8), (0x7f00_0000, 8), (0xe000_0000, 4), (0xffff_ffff, 32)];
+/// The table of sources that may be sent long replies.
+pub(super) const TRUSTED: &str = "trusted";
+/// Entries that the table has room for.
+pub const TRUSTED_ENTRIES: u32 = 256;
 /// Sources that are trusted unless the worker's configuration says otherwise: the private ranges (RFC 1918).
 pub(crate) const PRIVATE: [(u32, u32); 3] = [(0x0a00_0000, 8), (0xac10_0000, 12), (0xc0a8_0000, 16)];
 
@@ -52,10 +59,18 @@ fn is(place: &str, op: Binary, value: Expr) -> Expr {
     path(place).binary(op, value)
 }
 
+/// Whether a packet came in by the wire, and not from the control plane: the source of what that sends is no address,
+/// and what it gets back goes nowhere else.
+fn from_wire() -> Expr {
+    is("std.ingress_port", Binary::Ne, Expr::name("CPU_PORT"))
+}
+
 /// The rules, one after the other; then what is done with a request.
 /// `streams`: some workloads are streams, whose packets are answered one by one.
 pub(super) fn rules(request: Vec<Stmt>, streams: bool) -> Stmt {
-    let drop = || vec![set("verdict", Expr::name(verdict::DROP))];
+    let pass = |rule: Wire| vec![outcome::broken(rule)];
+    let drop = |rule: Wire| vec![set("verdict", Expr::name(verdict::DROP)), outcome::broken(rule)];
+    let honest = |cond: Expr| from_wire().binary(Binary::AndAnd, cond);
     let not = |place: &str| path(place).method("isValid", Vec::new()).negated();
     let hit = |table: &str| path(table).method("apply", Vec::new()).member("hit");
     let apart = |a: Expr, b: Expr| a.binary(Binary::Ne, b);
@@ -74,67 +89,78 @@ pub(super) fn rules(request: Vec<Stmt>, streams: bool) -> Stmt {
         (
             "a frame that ends before its packet",
             is("std.packet_length", Binary::Lt, frame),
-            Vec::new(),
+            pass(Wire::Truncated),
         ),
         (
             "lengths that disagree",
             apart(path("hdr.ipv4.total_length"), datagram),
-            Vec::new(),
+            pass(Wire::Length),
         ),
         (
             "a wrong checksum of the header",
             is("std.checksum_error", Binary::Eq, Expr::bits(1, 1)),
-            Vec::new(),
+            pass(Wire::IpChecksum),
         ),
         (
             "a source that is ourselves",
-            path("hdr.ipv4.src").binary(Binary::Eq, path("hdr.ipv4.dst")),
-            drop(),
+            honest(path("hdr.ipv4.src").binary(Binary::Eq, path("hdr.ipv4.dst"))),
+            drop(Wire::Source),
         ),
         (
             "a source that is our network's broadcast address",
-            path("hdr.ipv4.src").binary(Binary::Eq, path("meta.broadcast")),
-            drop(),
+            honest(path("hdr.ipv4.src").binary(Binary::Eq, path("meta.broadcast"))),
+            drop(Wire::Source),
         ),
-        ("a source that no honest packet has", hit("martians"), drop()),
-        ("too short for the header", not("hdr.lambda"), drop()),
         (
-            "wrong magic, version or kind",
-            is("hdr.lambda.magic", Binary::Ne, Expr::name("MAGIC"))
-                .binary(
-                    Binary::OrOr,
-                    is("hdr.lambda.version", Binary::Ne, Expr::name("VERSION")),
-                )
-                .binary(
-                    Binary::OrOr,
-                    is("hdr.lambda.kind", Binary::Ne, Expr::name("REQUEST")),
-                ),
-            drop(),
+            "a source that no honest packet has",
+            honest(hit("martians")),
+            drop(Wire::Source),
+        ),
+        ("too short for the header", not("hdr.lambda"), drop(Wire::Short)),
+        (
+            "wrong magic",
+            is("hdr.lambda.magic", Binary::Ne, Expr::name("MAGIC")),
+            drop(Wire::Magic),
+        ),
+        (
+            "wrong version",
+            is("hdr.lambda.version", Binary::Ne, Expr::name("VERSION")),
+            drop(Wire::Version),
+        ),
+        (
+            "wrong kind",
+            is("hdr.lambda.kind", Binary::Ne, Expr::name("REQUEST")),
+            drop(Wire::Kind),
         ),
         (
             "an unknown flag",
             is("hdr.lambda.flags", Binary::Ne, Expr::bits(8, 0)),
-            drop(),
+            drop(Wire::Flag),
         ),
         (
-            "no fragments, or past the last",
+            "no fragments",
+            is("hdr.lambda.fragments", Binary::Eq, Expr::bits(16, 0)),
+            drop(Wire::NoFragments),
+        ),
+        (
+            "a fragment past the last",
             path("hdr.lambda.fragment").binary(Binary::Ge, path("hdr.lambda.fragments")),
-            drop(),
+            drop(Wire::FragmentIndex),
         ),
         (
             "a length beyond the datagram",
             is("hdr.lambda.length", Binary::Gt, room),
-            drop(),
+            drop(Wire::LengthBeyondDatagram),
         ),
         (
             "a length beyond a packet",
             is("hdr.lambda.length", Binary::Gt, Expr::name("MAX_PAYLOAD")),
-            drop(),
+            drop(Wire::LengthOverFragment),
         ),
         (
             "an empty fragment of several",
             several.clone().binary(Binary::AndAnd, empty),
-            drop(),
+            drop(Wire::EmptyFragment),
         ),
     ];
     let mut rest = whole(request, several, streams);
@@ -147,20 +173,23 @@ pub(super) fn rules(request: Vec<Stmt>, streams: bool) -> Stmt {
 
 /// What is done with a well-formed packet: requests of several packets are the host's, but for streams, whose packets
 /// have a length that the workload says.
-fn whole(request: Vec<Stmt>, several: Expr, streams: bool) -> Vec<Stmt> {
+fn whole(mut request: Vec<Stmt>, several: Expr, streams: bool) -> Vec<Stmt> {
+    request.insert(0, outcome::taken());
     let on_host = || {
         vec![
             Stmt::Comment("a message of several packets".to_owned()),
+            outcome::taken(),
             set("reason", Expr::name(reason::ON_HOST)),
         ]
     };
     if !streams {
         return vec![Stmt::If(several, on_host(), request)];
     }
-    let drop = |why: &str| {
+    let drop = |why: &str, rule: Wire| {
         vec![
             Stmt::Comment(why.to_owned()),
             set("verdict", Expr::name(verdict::DROP)),
+            outcome::broken(rule),
         ]
     };
     let over = path("hdr.lambda.length").binary(Binary::Gt, path("meta.fragment"));
@@ -174,12 +203,12 @@ fn whole(request: Vec<Stmt>, several: Expr, streams: bool) -> Vec<Stmt> {
         flag,
         Stmt::If(
             is_stream().binary(Binary::AndAnd, over),
-            drop("a length beyond the workload's"),
+            drop("a length beyond the workload's", Wire::LengthOverFragment),
             vec![Stmt::If(
                 is_stream()
                     .binary(Binary::AndAnd, middle)
                     .binary(Binary::AndAnd, short),
-                drop("a short fragment before the last"),
+                drop("a short fragment before the last", Wire::ShortMiddle),
                 vec![Stmt::If(
                     is_stream().negated().binary(Binary::AndAnd, several),
                     on_host(),
@@ -192,32 +221,38 @@ fn whole(request: Vec<Stmt>, several: Expr, streams: bool) -> Vec<Stmt> {
 
 /// What becomes of the packet in the end.
 pub(super) fn ends() -> Vec<Stmt> {
-    let reply = vec![
+    let on = |name: &str| is("meta.verdict", Binary::Eq, Expr::name(name));
+    let call = |action: &str| Stmt::Call(path(action).call(Vec::new()));
+    let trusted = path("trusted").method("apply", Vec::new()).member("hit");
+    let large = on(verdict::REPLY)
+        .binary(Binary::AndAnd, from_wire())
+        .binary(Binary::AndAnd, too_large());
+    let drop = vec![Stmt::Call(path("mark_to_drop").call(vec![path("std")]))];
+    let drop = Stmt::If(
+        from_wire(),
+        drop,
+        vec![
+            Stmt::Comment("The control plane waits for what becomes of what it sends.".to_owned()),
+            set("reason", Expr::name(reason::DROPPED)),
+            call("to_host"),
+        ],
+    );
+    vec![
         Stmt::Comment(
             "No reflector: at most three times the request, but to those who are trusted.".to_owned(),
         ),
         Stmt::If(
-            too_large(),
-            vec![Stmt::If(
-                path("trusted")
-                    .method("apply", Vec::new())
-                    .member("hit")
-                    .negated(),
-                fail(status::TOO_LARGE),
-                Vec::new(),
-            )],
+            large,
+            vec![Stmt::If(trusted.negated(), fail(status::TOO_LARGE), Vec::new())],
             Vec::new(),
         ),
-        Stmt::Call(path("answer").call(Vec::new())),
-    ];
-    let on = |name: &str| is("meta.verdict", Binary::Eq, Expr::name(name));
-    let drop = vec![Stmt::Call(path("mark_to_drop").call(vec![path("std")]))];
-    let host = vec![Stmt::Call(path("to_host").call(Vec::new()))];
-    vec![Stmt::If(
-        on(verdict::REPLY),
-        reply,
-        vec![Stmt::If(on(verdict::DROP), drop, host)],
-    )]
+        call(outcome::COUNT),
+        Stmt::If(
+            on(verdict::REPLY),
+            vec![call("answer")],
+            vec![Stmt::If(on(verdict::DROP), vec![drop], vec![call("to_host")])],
+        ),
+    ]
 }
 
 fn too_large() -> Expr {
@@ -449,6 +484,16 @@ fn key(expr: &str, name: &str, width: u32, kind: MatchKind) -> Key {
     }
 }
 
+/// Entries that the control plane adds, with the table's name: where the switch is, and whom it trusts (addresses with
+/// the lengths of their prefixes).
+pub fn places(listen: &Listen, trusted: &[(u32, u32)]) -> Vec<(String, Entry)> {
+    let listen = ("listen".to_owned(), listen_entry(listen));
+    let trusted = prefixes(trusted)
+        .into_iter()
+        .map(|entry| (TRUSTED.to_owned(), entry));
+    iter::once(listen).chain(trusted).collect()
+}
+
 /// An entry of `listen`.
 pub(crate) fn listen_entry(listen: &Listen) -> Entry {
     Entry {
@@ -502,7 +547,7 @@ fn sources(name: &str, entries: Vec<Entry>) -> Table {
         actions: vec!["NoAction".to_owned()],
         default: ("NoAction".to_owned(), Vec::new()),
         const_default: true,
-        size: entries.is_empty().then_some(256),
+        size: entries.is_empty().then_some(TRUSTED_ENTRIES),
         entries,
     }
 }
@@ -514,5 +559,5 @@ pub(super) fn martians() -> Table {
 
 /// The table of sources that are trusted.
 pub(super) fn trusted(entries: Vec<Entry>) -> Table {
-    sources("trusted", entries)
+    sources(TRUSTED, entries)
 }

@@ -94,10 +94,14 @@ impl Machine {
                         machine.params.insert(param.name.clone(), param.ty.clone());
                     }
                     for local in locals {
-                        if let Local::Register(width, size, name) = local {
-                            let elements = vec![Bits::new(*width, 0); *size as usize];
-                            machine.registers.insert(name.clone(), elements);
-                        }
+                        let (width, size, name) = match local {
+                            Local::Register(width, size, name) => (*width, *size, name),
+                            // A register that counts.
+                            Local::Counter(size, name) => (64, *size, name),
+                            _ => continue,
+                        };
+                        let elements = vec![Bits::new(width, 0); size as usize];
+                        machine.registers.insert(name.clone(), elements);
                     }
                     machine
                         .controls
@@ -532,6 +536,13 @@ impl<'m> Packet<'m> {
                 let element = self.machine.registers[base].get(at).cloned();
                 let element = element.unwrap_or_else(|| panic!("{base}[{at}] is read"));
                 self.values.insert(path_of(&args[0]), Value::Bits(element));
+            }
+            "count" => {
+                let at = self.bits(&args[0]).low() as usize;
+                let elements = self.machine.registers.get_mut(base).expect("checked");
+                let element = elements.get_mut(at);
+                let element = element.unwrap_or_else(|| panic!("{base}[{at}] is counted"));
+                *element = Bits::new(64, element.low() + 1);
             }
             "write" => {
                 let (at, value) = (self.bits(&args[0]).low() as usize, self.bits(&args[1]));
