@@ -16,6 +16,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "runtime-host/lnic-client",
     "runtime-host/lnic-engine",
     "runtime-host/lnic-host",
+    "runtime-nic/lnic-bmv2",
     "runtime-nic/lnic-xdp",
     "tests/bench",
     "tests/lambdac-tests",

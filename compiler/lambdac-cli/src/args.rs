@@ -227,6 +227,7 @@ pub enum SizeFormat {
   lambdac run kv.lnic --service kv.cache=10.0.0.7:11211 --param kv.ttl=30s
   lambdac run src --listen 0.0.0.0:4369 --trusted 192.0.2.0/24 --watch
   lambdac run src --nic xdp:eth0               answered in the driver of eth0, the rest by this process
+  lambdac run src --nic bmv2:127.0.0.1:9559    answered by a P4 switch, the rest by this process
 
 A param is also taken from the environment: LNIC_PARAM_<WORKLOAD>_<NAME>, in upper case.")]
 pub struct Run {
@@ -236,9 +237,10 @@ pub struct Run {
     /// Where the λ wire is served, over UDP [default: 127.0.0.1:4369, with --nic port 4369 of the interface's address].
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
-    /// A NIC in front: xdp:IFACE, or xdp:IFACE,skb for one whose driver has no XDP.
+    /// A NIC in front: xdp:IFACE, or xdp:IFACE,skb for one whose driver has no XDP; bmv2:HOST:PORT[,device=N] for a
+    /// switch that speaks P4Runtime there.
     #[arg(long, value_name = "NIC", value_parser = nic)]
-    pub nic: Option<lnic_xdp::Device>,
+    pub nic: Option<Nic>,
     /// Where HTTP is served.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8081")]
     pub http: SocketAddr,
@@ -421,14 +423,27 @@ pub struct Man {
     pub output: PathBuf,
 }
 
-/// `xdp:IFACE[,skb]`
-fn nic(text: &str) -> Result<lnic_xdp::Device, String> {
-    let Some(device) = text.strip_prefix("xdp:") else {
-        return Err("the form is xdp:IFACE or xdp:IFACE,skb".to_owned());
-    };
-    device
-        .parse()
-        .map_err(|error: lnic_xdp::DeviceError| error.to_string())
+/// `--nic`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nic {
+    /// `xdp:IFACE[,skb]`
+    Xdp(lnic_xdp::Device),
+    /// `bmv2:HOST:PORT[,device=N]`
+    Bmv2(lnic_bmv2::Device),
+}
+
+fn nic(text: &str) -> Result<Nic, String> {
+    match text.split_once(':') {
+        Some(("xdp", device)) => {
+            let device: Result<_, lnic_xdp::DeviceError> = device.parse();
+            device.map(Nic::Xdp).map_err(|error| error.to_string())
+        }
+        Some(("bmv2", device)) => {
+            let device: Result<_, lnic_bmv2::DeviceError> = device.parse();
+            device.map(Nic::Bmv2).map_err(|error| error.to_string())
+        }
+        _ => Err("the form is xdp:IFACE, xdp:IFACE,skb or bmv2:HOST:PORT[,device=N]".to_owned()),
+    }
 }
 
 /// `10s`, `250ms`, `2m`; at most an hour.

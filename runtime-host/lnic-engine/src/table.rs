@@ -121,6 +121,18 @@ impl Table {
         self.current.load().rows.clone()
     }
 
+    /// The entries by falling priority, as inline entries stand.
+    pub fn entries(&self) -> Vec<TableEntry> {
+        let mut rows = self.rows();
+        // Stable: of equal priority the first goes first.
+        rows.sort_by_key(|row| std::cmp::Reverse(row.priority));
+        let entry = |row: Row| TableEntry {
+            key: row.key,
+            value: row.value,
+        };
+        rows.into_iter().map(entry).collect()
+    }
+
     /// Replaces all entries at once.
     ///
     /// # Errors

@@ -1,14 +1,36 @@
 //! Runs lambdas on the P4 reference switch.
 //!
-//! [`tools`] finds p4c and simple_switch; [`switch`] runs a program; [`testing`] runs `test` items. Packets go in and out
-//! through the switch's own packet socket ([`packets`]), so no interface and no privilege is needed; registers are read
-//! over its Thrift port ([`thrift`]), since P4Runtime answers UNIMPLEMENTED for them.
+//! Two ways lead to it. `test` items ([`testing`]): [`tools`] finds p4c and simple_switch; [`switch`] runs a program;
+//! packets go in and out through the switch's own packet socket ([`packets`]), so no interface and no privilege is
+//! needed. A worker ([`Agent`]): a running simple_switch_grpc is given program and entries over P4Runtime
+//! ([`session`]), answers in front of the worker, and hands over what it doesn't answer, which comes out of an interface
+//! of this machine ([`tap`]).
+//!
+//! Registers are read over the switch's Thrift port ([`thrift`]), since P4Runtime answers UNIMPLEMENTED for them.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod agent;
+mod checksum;
+pub mod contents;
+pub mod device;
+mod engine;
+pub mod entries;
+pub mod error;
 pub mod frame;
+mod front;
+mod metrics;
 pub mod packets;
+pub mod session;
+pub mod state;
 pub mod switch;
+#[allow(unsafe_code)]
+pub mod tap;
 pub mod testing;
 pub mod thrift;
 pub mod tools;
+
+pub use agent::Agent;
+pub use contents::Contents;
+pub use device::{Device, DeviceError};
+pub use error::Error;

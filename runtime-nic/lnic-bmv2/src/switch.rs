@@ -63,7 +63,11 @@ impl Switch {
     /// # Errors
     /// If it has no such register, or is gone.
     pub fn register(&self, name: &str) -> io::Result<Vec<u64>> {
-        thrift::register(self.thrift, &format!("{INGRESS}.{name}"), PATIENCE)
+        thrift::register(
+            (Ipv4Addr::LOCALHOST, self.thrift).into(),
+            &format!("{INGRESS}.{name}"),
+            PATIENCE,
+        )
     }
 }
 

@@ -4,7 +4,6 @@
 //! must come out again behind whatever became of it, one on the caller's port and one on the host's: a switch hands out
 //! the packets of a port in order, so nobody has to wait to see that a request was dropped.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,13 +17,14 @@ use lambdac_driver::testing::{HostInstance, HostOutcome, NicTarget, OnNic, Sides
 use lambdac_hir::{CallStep, Callee, StatePlace, Test, Value, Workload};
 use lambdac_image::Image;
 use lambdac_interp::{CallResult, Env, Givens, Target};
-use lambdac_mir::{Data, LambdaId, Module, ObjectId, ObjectKind};
+use lambdac_mir::{Data, LambdaId, Module, ObjectId};
 use lnic_engine::control::StateDump;
 use lnic_engine::{Call, Meta};
 use lnic_wire::{DEFAULT_PORT, Fragment, HEADER_LEN, Header, MAX_FRAGMENT, Status};
 use tempfile::TempDir;
 
 use crate::frame::{self, Endpoint};
+use crate::state;
 use crate::switch::Switch;
 use crate::tools::Tools;
 
@@ -327,32 +327,11 @@ impl OnSwitch {
                 .ok_or_else(|| format!("the host has no object `{name}`"));
         }
         let switch = self.switch.as_ref().ok_or("no switch runs")?;
-        let read = |name: &str| switch.register(name).map_err(|error| error.to_string());
-        let (state, id) = (&self.compiled.output.state, ObjectId(index as u32));
-        match &self.module.objects[index].kind {
-            ObjectKind::Counter { count, .. } => Ok(StateDump::Counters(match state.counter(id) {
-                Some(register) => read(register)?,
-                None => vec![0; *count as usize],
-            })),
-            ObjectKind::Value { init, .. } => {
-                let mut contents = BTreeMap::new();
-                for name in state.registers(id) {
-                    contents.insert(name, read(name)?);
-                }
-                let ready = read("ready")?;
-                let element = |name: &str, at: u64| {
-                    let elements = contents.get(name);
-                    elements
-                        .and_then(|elements| elements.get(at as usize))
-                        .copied()
-                        .unwrap_or(0)
-                };
-                // What it starts with is written when the first request comes.
-                let value = state.value(id, &element).filter(|_| ready != [0]);
-                Ok(StateDump::Value(value.unwrap_or_else(|| init.clone())))
-            }
-            _ => Err(format!("`{name}` holds no value")),
-        }
+        let (kind, id) = (&self.module.objects[index].kind, ObjectId(index as u32));
+        let read = |name: &str| switch.register(name);
+        let dump = state::dump(kind, &self.compiled.output.state, id, &read);
+        let dump = dump.map_err(|error| error.to_string())?;
+        dump.ok_or_else(|| format!("`{name}` holds no value"))
     }
 }
 

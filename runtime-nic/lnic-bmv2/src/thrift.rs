@@ -5,7 +5,7 @@
 //! its name before a colon.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Version 1 of the strict protocol.
@@ -25,8 +25,8 @@ const LONGEST: u32 = 1 << 22;
 ///
 /// # Errors
 /// If the switch has no such register, or is gone.
-pub fn register(port: u16, name: &str, within: Duration) -> io::Result<Vec<u64>> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+pub fn register(address: SocketAddr, name: &str, within: Duration) -> io::Result<Vec<u64>> {
+    let mut stream = TcpStream::connect_timeout(&address, within)?;
     stream.set_read_timeout(Some(within))?;
     stream.set_write_timeout(Some(within))?;
     let mut call = (VERSION | CALL).to_be_bytes().to_vec();

@@ -43,24 +43,40 @@ impl Tools {
         })
     }
 
-    /// Compiles a program into `folder`; gives the file for the switch.
+    /// As [`compile`], with this p4c.
     ///
     /// # Errors
     /// If p4c refuses it, or warns.
     pub fn compile(&self, program: &str, folder: &Path) -> Result<PathBuf, CompileError> {
-        let (source, json) = (folder.join("image.p4"), folder.join("image.json"));
-        fs::write(&source, program)?;
-        let mut command = Command::new(&self.p4c);
-        command.args(["--std", "p4-16", "--p4runtime-files"]);
-        command.arg(folder.join("p4c.p4info.txtpb"));
-        command.arg("-o").arg(&json).arg(&source);
-        let output = command.stdin(Stdio::null()).output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        if !output.status.success() || !said.trim().is_empty() {
-            return Err(CompileError::Said(said.into_owned()));
-        }
-        Ok(json)
+        compile(&self.p4c, program, folder)
     }
+}
+
+/// p4c alone: where `P4C` says, else on the path.
+///
+/// # Errors
+/// That it was not found.
+pub fn p4c() -> Result<PathBuf, String> {
+    found(P4C)
+}
+
+/// Compiles a program into `folder`; gives the file for the switch.
+///
+/// # Errors
+/// If p4c refuses it, or warns.
+pub fn compile(p4c: &Path, program: &str, folder: &Path) -> Result<PathBuf, CompileError> {
+    let (source, json) = (folder.join("image.p4"), folder.join("image.json"));
+    fs::write(&source, program)?;
+    let mut command = Command::new(p4c);
+    command.args(["--std", "p4-16", "--p4runtime-files"]);
+    command.arg(folder.join("p4c.p4info.txtpb"));
+    command.arg("-o").arg(&json).arg(&source);
+    let output = command.stdin(Stdio::null()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() || !said.trim().is_empty() {
+        return Err(CompileError::Said(said.into_owned()));
+    }
+    Ok(json)
 }
 
 fn found((name, variable): (&str, &str)) -> Result<PathBuf, String> {

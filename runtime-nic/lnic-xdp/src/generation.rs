@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use lambdac_backend_ebpf::abi::{self, wait};
 use lambdac_backend_ebpf::layout::{self, Storage};
-use lambdac_mir::TableEntry;
-use lnic_engine::{Image as HostImage, Table, Workload};
+use lnic_engine::{Image as HostImage, Workload};
 
 use crate::contents::{Contents, Resident, is_table};
 use crate::error::Result;
@@ -245,20 +244,8 @@ impl Generation {
         if !self.image.maps().contains_key(&name) {
             return Ok(());
         }
-        state::set_table(&self.image, resident.name(), object, &entries(rows))
+        state::set_table(&self.image, resident.name(), object, &rows.entries())
     }
-}
-
-/// The entries of a table by falling priority, as inline entries stand.
-fn entries(table: &Table) -> Vec<TableEntry> {
-    let mut rows = table.rows();
-    // Stable: of equal priority the first goes first.
-    rows.sort_by_key(|row| std::cmp::Reverse(row.priority));
-    let entry = |row: lnic_engine::Row| TableEntry {
-        key: row.key,
-        value: row.value,
-    };
-    rows.into_iter().map(entry).collect()
 }
 
 /// Section and content of a workload's parameters, if it has any.

@@ -222,8 +222,16 @@ impl Controller {
         let answer = tokio::time::timeout(options.timeout, primary).await;
         let arbitration = answer
             .map_err(|_| unreachable("it does not answer the arbitration".to_owned()))?
-            .unwrap_or_else(|_| Err("the stream is closed".to_owned()))
-            .map_err(unreachable)?;
+            .unwrap_or_else(|_| Err(Status::cancelled("the stream is closed")))
+            .map_err(|status| match status.code() {
+                Code::Unavailable | Code::Cancelled => unreachable(words(&status)),
+                code => Error::Call {
+                    call: "arbitration",
+                    code,
+                    reason: words(&status),
+                    updates: Vec::new(),
+                },
+            })?;
         if !is_primary(&arbitration) {
             return Err(Error::NotPrimary {
                 device: options.device,
@@ -413,7 +421,7 @@ struct Listener {
     queue: mpsc::Sender<Event>,
     lost: Arc<AtomicU64>,
     /// Who waits for the answer to the arbitration.
-    first: Option<oneshot::Sender<Result<MasterArbitrationUpdate, String>>>,
+    first: Option<oneshot::Sender<Result<MasterArbitrationUpdate, Status>>>,
 }
 
 impl Listener {
@@ -422,23 +430,23 @@ impl Listener {
         mut client: P4RuntimeClient<Channel>,
         requests: mpsc::Receiver<StreamMessageRequest>,
     ) {
-        let reason = match client.stream_channel(ReceiverStream::new(requests)).await {
-            Err(status) => words(&status),
+        let status = match client.stream_channel(ReceiverStream::new(requests)).await {
+            Err(status) => status,
             Ok(stream) => {
                 let mut stream = stream.into_inner();
                 loop {
                     match stream.message().await {
                         Ok(Some(message)) => self.take(message),
-                        Ok(None) => break "the switch has ended it".to_owned(),
-                        Err(status) => break words(&status),
+                        Ok(None) => break Status::cancelled("the switch has ended it"),
+                        Err(status) => break status,
                     }
                 }
             }
         };
         match self.first.take() {
-            Some(first) => _ = first.send(Err(reason)),
+            Some(first) => _ = first.send(Err(status)),
             // The end is told whoever reads late; nobody may be there.
-            None => _ = self.queue.send(Event::Closed(reason)).await,
+            None => _ = self.queue.send(Event::Closed(words(&status))).await,
         }
     }
 

@@ -13,6 +13,7 @@ use super::code::{Code, Spot};
 use super::memory::Tree;
 use super::op::sum;
 use super::scalar::{bit_of, bool_of};
+use super::stage::part_bits;
 use super::unit::{self, Unit};
 use crate::ast::{Binary, Expr, Stmt};
 use crate::legal::{Refusal, STATE};
@@ -23,14 +24,14 @@ const WIDEST: u32 = 2048;
 /// The registers of an lru.
 #[derive(Clone, Debug)]
 pub(crate) struct Hashed {
-    used: String,
-    key: String,
-    key_bits: u32,
-    value: Rc<Tree>,
+    pub(super) used: String,
+    pub(super) key: String,
+    pub(super) key_bits: u32,
+    pub(super) value: Rc<Tree>,
     /// When an entry was written, and how long it lives.
     written: Option<(String, u64)>,
-    places: u64,
-    parts: Vec<KeyPart>,
+    pub(super) places: u64,
+    pub(super) parts: Vec<KeyPart>,
 }
 
 /// By object: the registers of those that something uses.
@@ -75,13 +76,6 @@ impl Unit<'_> {
         };
         self.hashed_tables.insert(id, hashed.clone());
         Ok(hashed)
-    }
-}
-
-fn part_bits(part: KeyPart) -> u32 {
-    match part {
-        KeyPart::Scalar(width) => width.into(),
-        KeyPart::Bytes(len) => len * 8,
     }
 }
 

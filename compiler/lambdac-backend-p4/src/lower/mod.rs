@@ -25,5 +25,5 @@ pub use lambda::reason;
 pub use program::{BY_MATCH, CPU_PORT, Facts, INGRESS, INJECT, Options, Output, program};
 pub use state::State;
 pub use unit::ParamDatum;
-pub use wire::{Listen, TRUSTED_ENTRIES, places};
 pub(crate) use wire::MARTIANS;
+pub use wire::{Listen, TRUSTED, TRUSTED_ENTRIES, places};

@@ -3,16 +3,22 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use lambdac_mir::{Data, ObjectId};
+use lambdac_mir::{Data, KeyPart, ObjectId};
 
+use super::keyed::HashedTables;
 use super::memory::{Cell, Home, Tree};
+use super::stage::part_bits;
 
 /// The registers of a program's state.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     pub(super) values: BTreeMap<ObjectId, Rc<Tree>>,
     pub(super) counters: BTreeMap<ObjectId, String>,
+    pub(super) hashed: HashedTables,
 }
+
+/// Keys of an lru, part by part, with their values.
+pub type Entries = Vec<(Vec<Data>, Data)>;
 
 impl State {
     /// The register of a counter, if anything in the program touches it.
@@ -20,10 +26,13 @@ impl State {
         self.counters.get(&id).map(String::as_str)
     }
 
-    /// The registers of an object of kind value; none if nothing in the program touches it.
+    /// The registers of an object of kind value, or of an lru; none if nothing in the program touches it.
     pub fn registers(&self, id: ObjectId) -> Vec<&str> {
         let mut names = Vec::new();
-        if let Some(tree) = self.values.get(&id) {
+        let hashed = self.hashed.get(&id);
+        names.extend(hashed.iter().flat_map(|hashed| [&*hashed.used, &*hashed.key]));
+        let tree = self.values.get(&id).or(hashed.map(|hashed| &hashed.value));
+        if let Some(tree) = tree {
             cells(tree, &mut |cell| {
                 if let Home::Register(name) = &cell.home {
                     names.push(name.as_str());
@@ -37,6 +46,44 @@ impl State {
     pub fn value(&self, id: ObjectId, element: &dyn Fn(&str, u64) -> u64) -> Option<Data> {
         self.values.get(&id).map(|tree| data(tree, 0, element))
     }
+
+    /// What an lru holds, sorted by key, entries past their time included: the clock is the switch's. None if its keys
+    /// are wider than an element of a register is read.
+    pub fn entries(&self, id: ObjectId, element: &dyn Fn(&str, u64) -> u64) -> Option<Entries> {
+        let Some(hashed) = self.hashed.get(&id) else {
+            return Some(Entries::new());
+        };
+        if hashed.key_bits > u64::BITS {
+            return None;
+        }
+        let places = (0..hashed.places).filter(|at| element(&hashed.used, *at) != 0);
+        let mut keys: Vec<(u64, u64)> = places.map(|at| (element(&hashed.key, at), at)).collect();
+        keys.sort_unstable();
+        let entry = |(key, at): (u64, u64)| {
+            let parts = parts(&hashed.parts, hashed.key_bits, key);
+            (parts, data(&hashed.value, at, element))
+        };
+        Some(keys.into_iter().map(entry).collect())
+    }
+}
+
+/// The parts of a key, the first in the highest bits.
+fn parts(parts: &[KeyPart], width: u32, key: u64) -> Vec<Data> {
+    let mut left = width;
+    let part = |part: &KeyPart| {
+        let bits = part_bits(*part);
+        left -= bits;
+        let mask = u64::MAX.checked_shr(u64::BITS - bits).unwrap_or(0);
+        let value = key.checked_shr(left).unwrap_or(0) & mask;
+        match part {
+            KeyPart::Scalar(_) => Data::Int(value),
+            KeyPart::Bytes(len) => {
+                let bytes = value.to_be_bytes();
+                Data::Bytes(bytes[bytes.len() - *len as usize..].iter().copied().collect())
+            }
+        }
+    };
+    parts.iter().map(part).collect()
 }
 
 fn cells<'t>(tree: &'t Tree, f: &mut dyn FnMut(&'t Cell)) {

@@ -429,6 +429,7 @@ impl<'m> Unit<'m> {
         State {
             values: self.objects.clone(),
             counters: self.counters.clone(),
+            hashed: self.hashed_tables.clone(),
         }
     }
 

@@ -31,7 +31,7 @@ pub(super) const TAILS: [u32; 5] = [16, 8, 4, 2, 1];
 /// Sources that no honest packet has: 0/8, 127/8, 224/4 (multicast) and the broadcast address.
 pub(crate) const MARTIANS: [(u32, u32); 4] = [(0, 8), (0x7f00_0000, 8), (0xe000_0000, 4), (0xffff_ffff, 32)];
 /// The table of sources that may be sent long replies.
-pub(super) const TRUSTED: &str = "trusted";
+pub const TRUSTED: &str = "trusted";
 /// Entries that the table has room for.
 pub const TRUSTED_ENTRIES: u32 = 256;
 /// Sources that are trusted unless the worker's configuration says otherwise: the private ranges (RFC 1918).

@@ -11,7 +11,6 @@ use std::sync::{Arc, PoisonError};
 use lambdac_driver::Image;
 use lnic_engine::ParamOverride;
 use lnic_host::{Engine, Error, EventLog, LoadedImage, Running, Server};
-use lnic_xdp::Agent;
 
 use crate::args::{Format, Run};
 use crate::exit::{Exit, Result};
@@ -44,7 +43,7 @@ pub fn run(args: Run, format: Format) -> Result {
     })?;
     let running = Arc::new(running);
     if let Some(nic) = &mut loader.nic {
-        nic.attach(&running).map_err(nic::exit)?;
+        nic.attach(&running)?;
     }
     report::print(format!(
         "ready wire={} http={}\n",
@@ -102,7 +101,7 @@ struct Loader {
     ids: Ids,
     events: EventLog,
     loaded: Option<Arc<LoadedImage>>,
-    nic: Option<Agent>,
+    nic: Option<nic::Agent>,
     /// Addresses of services, instead of the sources'.
     services: BTreeMap<String, String>,
     /// The files that the last image was made of, found or not.
@@ -126,7 +125,7 @@ impl Loader {
         let overrides = settings::params(&self.args, &image, self.loaded.is_none())?;
         let host = self.host(&image, &overrides)?;
         let engine: Arc<dyn Engine> = match &mut self.nic {
-            Some(nic) => nic::load(nic, &image, &host, &self.services)?,
+            Some(nic) => nic.load(&image, &host, &self.services)?,
             None => host.clone(),
         };
         self.loaded = Some(host);
@@ -153,7 +152,7 @@ impl Loader {
                     .map_err(|error| Exit::Failed(settings::with_sources(&error)))
             })
             .and_then(|()| match &mut self.nic {
-                Some(nic) => nic.commit().map_err(nic::exit),
+                Some(nic) => nic.commit(),
                 None => Ok(()),
             });
         match swapped {

@@ -1,20 +1,27 @@
 //! `--nic`: an agent in front of the worker.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use lambdac_driver::Image;
-use lnic_host::{Config, Engine, EventLog, LoadedImage};
-use lnic_xdp::{Agent, Contents, Error};
+use lnic_host::{Config, Engine, EventLog, LoadedImage, Running};
 
 use super::settings;
-use crate::args::Run;
+use crate::args::{Nic, Run};
 use crate::exit::{Exit, Result};
+
+/// What speaks with a NIC: opened, loaded, attached to the worker, and given new images until it stops.
+pub enum Agent {
+    /// Linux' XDP hook.
+    Xdp(lnic_xdp::Agent),
+    /// A P4 switch.
+    Bmv2(lnic_bmv2::Agent),
+}
 
 /// The agent that `--nic` asks for; has the worker listen where the NIC answers.
 pub fn open(args: &Run, config: &mut Config, events: &EventLog) -> Result<Option<Agent>> {
-    let Some(device) = &args.nic else {
+    let Some(nic) = &args.nic else {
         return Ok(None);
     };
     let wire = match args.listen.map(|listen| listen.ip()) {
@@ -28,26 +35,84 @@ pub fn open(args: &Run, config: &mut Config, events: &EventLog) -> Result<Option
             ));
         }
     };
-    let agent = Agent::open(device, wire, &config.trusted, events.clone()).map_err(exit)?;
+    let agent = match nic {
+        Nic::Xdp(device) => {
+            let agent = lnic_xdp::Agent::open(device, wire, &config.trusted, events.clone());
+            Agent::Xdp(agent.map_err(environment)?)
+        }
+        Nic::Bmv2(device) => {
+            let agent = lnic_bmv2::Agent::open(device, wire, &config.trusted);
+            Agent::Bmv2(agent.map_err(environment)?)
+        }
+    };
     if args.listen.is_none() {
         config.wire = SocketAddr::new(agent.address().into(), lnic_wire::DEFAULT_PORT);
     }
     Ok(Some(agent))
 }
 
-/// Compiles and loads an image for the NIC; gives the engine that knows both sides.
-pub fn load(
-    agent: &mut Agent,
-    image: &Image,
-    host: &Arc<LoadedImage>,
-    services: &BTreeMap<String, String>,
-) -> Result<Arc<dyn Engine>> {
-    let contents = Contents::compile(image, agent.address(), services)
-        .map_err(|error| Exit::Failed(settings::with_sources(&error)))?;
-    agent.load(&contents, host).map_err(exit)
+impl Agent {
+    fn address(&self) -> Ipv4Addr {
+        match self {
+            Self::Xdp(agent) => agent.address(),
+            Self::Bmv2(agent) => agent.address(),
+        }
+    }
+
+    /// Compiles and loads an image for the NIC; gives the engine that knows both sides.
+    pub fn load(
+        &mut self,
+        image: &Image,
+        host: &Arc<LoadedImage>,
+        services: &BTreeMap<String, String>,
+    ) -> Result<Arc<dyn Engine>> {
+        match self {
+            Self::Xdp(agent) => {
+                let contents = lnic_xdp::Contents::compile(image, agent.address(), services)
+                    .map_err(|error| Exit::Failed(settings::with_sources(&error)))?;
+                agent.load(&contents, host).map_err(environment)
+            }
+            Self::Bmv2(agent) => agent.load(image, host).map_err(|error| match error {
+                lnic_bmv2::Error::Image(_) => Exit::Failed(settings::with_sources(&error)),
+                error => environment(error),
+            }),
+        }
+    }
+
+    /// Has the NIC answer from now on, with the worker behind.
+    pub fn attach(&mut self, running: &Arc<Running>) -> Result {
+        match self {
+            Self::Xdp(agent) => agent.attach(running).map_err(environment),
+            Self::Bmv2(agent) => agent.attach(running).map_err(environment),
+        }
+    }
+
+    /// Has the image that was loaded last take over.
+    pub fn commit(&mut self) -> Result {
+        match self {
+            Self::Xdp(agent) => agent.commit().map_err(environment),
+            Self::Bmv2(agent) => agent.commit().map_err(environment),
+        }
+    }
+
+    /// Forgets the image that was loaded last and shall not take over.
+    pub fn discard(&mut self) {
+        match self {
+            Self::Xdp(agent) => agent.discard(),
+            Self::Bmv2(agent) => agent.discard(),
+        }
+    }
+
+    /// Has the NIC answer no more.
+    pub fn stop(self) {
+        match self {
+            Self::Xdp(agent) => agent.stop(),
+            Self::Bmv2(agent) => agent.stop(),
+        }
+    }
 }
 
 /// The machine's fault, with all causes.
-pub fn exit(error: Error) -> Exit {
+fn environment(error: impl std::error::Error + 'static) -> Exit {
     Exit::Environment(settings::with_sources(&error))
 }

@@ -1,0 +1,230 @@
+//! What an image for a switch consists of: a program, its description, and what is to be known of its workloads.
+//!
+//! The entries of its tables follow from the image and from what the tables hold: the image is lowered anew with the
+//! contents of now, which gives the same program and other entries. So does where state lies, when somebody asks.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::Path;
+use std::sync::Arc;
+
+use lambdac_backend_p4::ast::Program;
+use lambdac_backend_p4::{self as p4, Listen, Options, p4info};
+use lambdac_driver::nic::Places;
+use lambdac_driver::{Image, bmv2};
+use lambdac_mir::{Module, ObjectId, ObjectKind};
+use lnic_engine::Table;
+use lnic_host::LoadedImage;
+use p4runtime_proto::config::P4Info;
+use p4runtime_proto::text;
+use p4runtime_proto::v1::{Update, WriteRequest};
+
+use crate::error::{Error, Result};
+use crate::tools;
+
+/// A workload of an image.
+#[derive(Clone, Debug)]
+pub struct Resident {
+    /// Its id on the wire.
+    pub id: u32,
+    /// Its MIR.
+    pub module: Arc<Module>,
+    /// Who runs and holds what.
+    pub places: Places,
+}
+
+impl Resident {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.module.name
+    }
+
+    /// Whether any of its lambdas is the switch's.
+    pub fn is_native(&self) -> bool {
+        self.places.native().contains(&true)
+    }
+
+    /// Whether the switch holds state that changes.
+    pub fn is_stateful(&self) -> bool {
+        let mut objects = self.module.objects.iter();
+        objects.any(|object| {
+            !matches!(object.kind, ObjectKind::Table { .. }) && self.places.on_nic(&object.name)
+        })
+    }
+}
+
+/// An image for a switch.
+pub struct Contents {
+    /// What p4c made of the program, for the switch.
+    pub json: Vec<u8>,
+    /// The program's description.
+    pub info: P4Info,
+    /// A number for both.
+    pub cookie: u64,
+    /// In the order of the image.
+    pub workloads: Vec<Resident>,
+    image: lambdac_image::Image,
+    options: Options,
+    program: Program,
+}
+
+impl Contents {
+    /// Compiles a linked image, which `host` holds too. p4c works in a folder of its own.
+    ///
+    /// # Errors
+    /// If p4c is not here, or there is no program.
+    pub fn compile(image: &Image, host: &LoadedImage) -> Result<Self> {
+        let p4c = tools::p4c().map_err(Error::Missing)?;
+        let mut contents = Self::lower(image, host)?;
+        let folder = tempfile::TempDir::new().map_err(|source| Error::System {
+            what: "make a folder for p4c",
+            source,
+        })?;
+        contents.translate(&p4c, folder.path())?;
+        Ok(contents)
+    }
+
+    /// The program, which p4c has not seen.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn lower(image: &Image, host: &LoadedImage) -> Result<Self> {
+        let modules = image.workloads.iter();
+        let modules: Vec<_> = modules
+            .map(|linked| (linked.id, linked.compiled.module.clone()))
+            .collect();
+        let mut whole = lambdac_image::link("image", &modules).map_err(bmv2::Error::from)?;
+        let mut workloads = Vec::new();
+        for (index, linked) in image.workloads.iter().enumerate() {
+            let module = linked.compiled.module.clone();
+            let places = bmv2::places(&linked.compiled.checked, &module)?;
+            let entries = whole.entries_of(index);
+            for (entry, native) in whole.entries[entries].iter_mut().zip(places.native()) {
+                if !native {
+                    entry.on_host = Some("it runs on the host".into());
+                }
+            }
+            workloads.push(Resident {
+                id: linked.id,
+                module,
+                places,
+            });
+        }
+        let options = Options {
+            params: params(&whole, host),
+            ..Options::default()
+        };
+        let output = p4::program(&whole, &options).map_err(bmv2::Error::from)?;
+        Ok(Self {
+            json: Vec::new(),
+            info: text::parse(&p4info::p4info(&output.program))?,
+            cookie: 0,
+            workloads,
+            image: whole,
+            options,
+            program: output.program,
+        })
+    }
+
+    fn translate(&mut self, p4c: &Path, folder: &Path) -> Result<()> {
+        let program = p4::print::print(&self.program);
+        let json = tools::compile(p4c, &program, folder)?;
+        let json = std::fs::read(json).map_err(|source| Error::System {
+            what: "read what p4c wrote",
+            source,
+        })?;
+        self.set_program(json);
+        Ok(())
+    }
+
+    /// Sets what the switch runs. The cookie follows from it and from the description.
+    pub fn set_program(&mut self, json: Vec<u8>) {
+        let mut hasher = DefaultHasher::new();
+        (&json, text::print(&self.info)).hash(&mut hasher);
+        // 0 is no cookie.
+        self.cookie = hasher.finish().max(1);
+        self.json = json;
+    }
+
+    /// The entries that the control plane adds, as inserts: where the switch is, whom it trusts, and what the tables of
+    /// `host` hold now.
+    ///
+    /// # Errors
+    /// A bug: if they would need another program.
+    pub fn entries(
+        &self,
+        host: &LoadedImage,
+        listen: &Listen,
+        trusted: &[(u32, u32)],
+    ) -> Result<Vec<Update>> {
+        let mut image = self.image.clone();
+        for object in &mut image.module.objects {
+            let Some((workload, name)) = object.name.split_once('.') else {
+                continue;
+            };
+            let workload = host.image().find(workload);
+            let rows = workload.and_then(|workload| workload.table(name).ok().map(Table::entries));
+            if let (ObjectKind::Table { entries, .. }, Some(rows)) = (&mut object.kind, rows) {
+                *entries = rows;
+            }
+        }
+        let output = p4::program(&image, &self.options).map_err(bmv2::Error::from)?;
+        if output.program != self.program {
+            return Err(Error::Entries);
+        }
+        let mut entries = p4::places(listen, trusted);
+        let lookups = output.entries.into_iter();
+        entries.extend(lookups.filter(|(table, _)| *table != p4::TRUSTED));
+        let text = p4info::entries(&output.program, &entries);
+        Ok(text::parse::<WriteRequest>(&text)?.updates)
+    }
+
+    /// Where the program's state lies.
+    ///
+    /// # Errors
+    /// A bug: if there is no program after all.
+    pub fn state(&self) -> Result<p4::State> {
+        let output = p4::program(&self.image, &self.options).map_err(bmv2::Error::from)?;
+        Ok(output.state)
+    }
+
+    /// The object of a workload in the program.
+    pub fn object(&self, workload: &str, name: &str) -> Option<ObjectId> {
+        let whole = format!("{workload}.{name}");
+        let mut objects = self.image.module.objects.iter();
+        let found = objects.position(|object| *object.name == whole)?;
+        Some(ObjectId(found as u32))
+    }
+
+    /// The workload of an id, by position.
+    pub fn by_id(&self, id: u32) -> Option<usize> {
+        self.workloads.iter().position(|resident| resident.id == id)
+    }
+
+    /// Name of a lambda that the program names by its number, with its workload's position.
+    pub fn lambda(&self, number: u16) -> Option<(usize, &str)> {
+        let mut entries = self.image.entries.iter();
+        let entry = entries.find(|entry| entry.lambda.index() == usize::from(number))?;
+        Some((entry.workload, &entry.name))
+    }
+
+    /// The number of the counter of outcomes in the description.
+    pub fn counter(&self) -> Option<u32> {
+        let counters = self.info.counters.iter();
+        let mut preambles = counters.filter_map(|counter| counter.preamble.as_ref());
+        let found = preambles.find(|preamble| preamble.alias == p4::outcome::COUNTER);
+        found.map(|preamble| preamble.id)
+    }
+}
+
+/// Values of an image's parameters, as the host has them.
+fn params(image: &lambdac_image::Image, host: &LoadedImage) -> Vec<Option<lambdac_mir::Data>> {
+    let value = |param: &lambdac_mir::Param| {
+        let (workload, name) = param.name.split_once('.')?;
+        let workload = host.image().find(workload)?;
+        let mut own = workload.module().params.iter();
+        let at = own.position(|own| *own.name == *name)?;
+        workload.params().values().get(at).cloned()
+    };
+    image.module.params.iter().map(value).collect()
+}

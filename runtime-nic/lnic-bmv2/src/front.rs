@@ -1,0 +1,129 @@
+//! What stays while images come and go: a session with a switch, and where the worker behind it is.
+
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use lambdac_backend_p4::{INGRESS, Listen};
+use lnic_engine::control::StateDump;
+use lnic_host::LoadedImage;
+use lnic_wire::Header;
+
+use crate::contents::Contents;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::frame::{self, Endpoint};
+use crate::session::{Handed, Mac, Plan, Session};
+use crate::{state, thrift};
+
+/// First byte of the mark of an injected request: a unicast address of local administration (IEEE 802).
+const MARK: u8 = 0x06;
+/// Longest time for reading a register.
+const REGISTER: Duration = Duration::from_secs(5);
+
+/// A switch in front of a worker.
+pub(crate) struct Front {
+    pub(crate) device: Device,
+    pub(crate) session: Session,
+    /// Where the worker is, once it runs.
+    pub(crate) listen: OnceLock<Listen>,
+    /// Sources that may be sent long replies.
+    pub(crate) trusted: Vec<(u32, u32)>,
+    /// Orders those who change tables.
+    pub(crate) tables: Mutex<()>,
+    pub(crate) marks: AtomicU64,
+}
+
+impl Front {
+    fn listen(&self) -> Result<&Listen> {
+        let missing = || Error::Away("the worker does not run yet".to_owned());
+        self.listen.get().ok_or_else(missing)
+    }
+
+    /// Has the switch run an image, with the tables that the host has.
+    pub(crate) fn install(&self, contents: &Contents, host: &LoadedImage) -> Result<()> {
+        let plan = Plan {
+            info: contents.info.clone(),
+            json: contents.json.clone(),
+            cookie: contents.cookie,
+            entries: contents.entries(host, self.listen()?, &self.trusted)?,
+        };
+        self.session.install(plan)
+    }
+
+    /// Has the switch's tables hold what the host's do.
+    pub(crate) fn mirror(&self, contents: &Contents, host: &LoadedImage) -> Result<()> {
+        let entries = contents.entries(host, self.listen()?, &self.trusted)?;
+        self.session.set_entries(entries)
+    }
+
+    /// Runs a request through the switch, of one packet.
+    pub(crate) fn inject(
+        &self,
+        header: &Header,
+        (address, port): (u32, u16),
+        request: &[u8],
+        within: Duration,
+    ) -> Result<Handed> {
+        let listen = self.listen()?;
+        let [_, _, _, count @ ..] = self.marks.fetch_add(1, Relaxed).to_be_bytes();
+        let mark: Mac = [MARK, count[0], count[1], count[2], count[3], count[4]];
+        let from = Endpoint {
+            mac: mark,
+            address,
+            port,
+        };
+        let to = Endpoint {
+            mac: listen.mac,
+            address: listen.address,
+            port: listen.port,
+        };
+        let sent = frame::request(from, to, header, &[], request);
+        self.session.inject(mark, sent, within)
+    }
+
+    /// What an object of a workload holds on the switch; none where it is not there, or can't be read.
+    pub(crate) fn dump(&self, contents: &Arc<Contents>, workload: usize, object: &str) -> Option<StateDump> {
+        let resident = contents.workloads.get(workload)?;
+        if !resident.places.on_nic(object) {
+            return None;
+        }
+        let id = contents.object(resident.name(), object)?;
+        let mut objects = resident.module.objects.iter();
+        let kind = &objects.find(|item| *item.name == *object)?.kind;
+        let read = || -> Result<Option<StateDump>> {
+            let system = |source| Error::System {
+                what: "read registers",
+                source,
+            };
+            let address = self.thrift().map_err(system)?;
+            let register = |name: &str| thrift::register(address, &format!("{INGRESS}.{name}"), REGISTER);
+            state::dump(kind, &contents.state()?, id, &register).map_err(system)
+        };
+        match read() {
+            Ok(dump) => dump,
+            Err(error) => {
+                tracing::error!(switch = %self.device, object, %error, "state of the switch could not be read");
+                None
+            }
+        }
+    }
+
+    fn thrift(&self) -> std::io::Result<SocketAddr> {
+        let host = self.device.host.trim_matches(['[', ']']);
+        let mut found = (host, self.device.thrift).to_socket_addrs()?;
+        let missing = || std::io::Error::other(format!("{host} has no address"));
+        found.next().ok_or_else(missing)
+    }
+}
+
+/// Where a worker listens, as entries of the switch say it.
+pub(crate) fn listen(mac: Mac, address: Ipv4Addr, port: u16, broadcast: Ipv4Addr) -> Listen {
+    Listen {
+        mac,
+        address: address.to_bits(),
+        port,
+        broadcast: broadcast.to_bits(),
+    }
+}
