@@ -251,7 +251,9 @@ impl<'m> Legaliser<'m> {
         };
         let code = &cost.lambdas[id.index()];
         let own = self.device.packet.cycles;
-        let worst = own.saturating_add(cost.dispatch.worst).saturating_add(code.stretch);
+        let worst = own
+            .saturating_add(cost.dispatch.worst)
+            .saturating_add(code.stretch);
         if worst <= most {
             return Ok(());
         }

@@ -537,13 +537,6 @@ impl<'m> Packet<'m> {
                 let element = element.unwrap_or_else(|| panic!("{base}[{at}] is read"));
                 self.values.insert(path_of(&args[0]), Value::Bits(element));
             }
-            "count" => {
-                let at = self.bits(&args[0]).low() as usize;
-                let elements = self.machine.registers.get_mut(base).expect("checked");
-                let element = elements.get_mut(at);
-                let element = element.unwrap_or_else(|| panic!("{base}[{at}] is counted"));
-                *element = Bits::new(64, element.low() + 1);
-            }
             "write" => {
                 let (at, value) = (self.bits(&args[0]).low() as usize, self.bits(&args[1]));
                 let elements = self.machine.registers.get_mut(base).expect("checked");
