@@ -15,6 +15,9 @@ pub struct Device {
     pub family: Family,
     /// A sentence about it.
     pub summary: String,
+    /// What its cores run.
+    #[serde(default)]
+    pub programs: Programs,
     /// Its cores.
     pub core: Core,
     /// Where code lies; none where code is not scarce.
@@ -91,6 +94,17 @@ pub enum Family {
     Bmv2,
     /// P4 and Micro-C.
     Nfp,
+}
+
+/// What a core runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Programs {
+    /// One program for all workloads: an image.
+    #[default]
+    One,
+    /// A program of its own for each workload. Passes over images decline.
+    Each,
 }
 
 /// The cores of a device.

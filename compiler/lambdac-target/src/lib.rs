@@ -8,11 +8,12 @@
 
 #![forbid(unsafe_code)]
 
+mod bounds;
 mod device;
 mod parse;
 
 pub use device::{
-    Core, Cost, Device, Family, Items, Kernel, Limits, Memory, Ops, Packet, Release, Sharing, Store,
+    Core, Cost, Device, Family, Items, Kernel, Limits, Memory, Ops, Packet, Programs, Release, Sharing, Store,
 };
 pub use parse::{Error, MAX_TEXT};
 

@@ -1,6 +1,6 @@
 //! Reading descriptions, which may come from a user's own file.
 
-use crate::Device;
+use crate::{Device, bounds};
 
 /// The longest description in bytes.
 pub const MAX_TEXT: usize = 1 << 20;
@@ -29,6 +29,8 @@ impl Device {
             return Err(Error::TooLong(text.len()));
         }
         let device: Self = toml::from_str(text).map_err(|error| Error::Toml(error.to_string()))?;
+        let numbers = toml::Value::try_from(&device).map_err(|error| Error::Toml(error.to_string()))?;
+        bounds::check(&numbers).map_err(Error::Value)?;
         device.validate().map_err(Error::Value)?;
         Ok(device)
     }
@@ -46,6 +48,9 @@ impl Device {
                 "`name` is {:?}: lower case, digits and `-` are allowed",
                 self.name
             ));
+        }
+        if self.summary.chars().any(char::is_control) {
+            return Err("there is a control character in `summary`".to_owned());
         }
         for (name, value) in [
             ("core.cores", u64::from(self.core.cores)),
@@ -68,6 +73,12 @@ impl Device {
             return Err("there is no `[[memory]]`".to_owned());
         }
         for (index, memory) in self.memory.iter().enumerate() {
+            if !is_identifier(&memory.name) {
+                return Err(format!(
+                    "`memory[{index}].name` is {:?}: a letter, then letters, digits and `_` are allowed",
+                    memory.name
+                ));
+            }
             if self.memory[..index].iter().any(|other| other.name == memory.name) {
                 return Err(format!("two memories are called {:?}", memory.name));
             }
@@ -75,9 +86,18 @@ impl Device {
                 return Err(format!("the word of memory {:?} is no power of two", memory.name));
             }
         }
+        let counts = self.ops.is_some() || self.items.is_some();
+        if counts && self.store.is_none() {
+            return Err("a device with `[ops]` or `[items]` needs a `[store]`".to_owned());
+        }
         if self.store.is_some() && (self.ops.is_none() || self.items.is_none()) {
             return Err("a device with a `[store]` needs `[ops]` and `[items]`".to_owned());
         }
         Ok(())
     }
+}
+
+fn is_identifier(name: &str) -> bool {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.bytes().all(is_part)
 }
