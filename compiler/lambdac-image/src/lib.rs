@@ -25,6 +25,7 @@ mod interp;
 mod legal;
 mod link;
 mod linker;
+mod on_nic;
 mod partition;
 mod pass;
 mod price;
@@ -44,4 +45,5 @@ pub use image::{
 pub use interp::{Ending, ImageInterp, Packet};
 pub use link::{LinkError, link};
 pub use linker::{Linker, Source};
+pub use on_nic::OnNic;
 pub use pass::{Options, Pass, Report, Step, optimize, passes};

@@ -234,8 +234,9 @@ fn coalesced(
     let Err(words) = manager.took(pass, &bare, notes) else {
         return Ok(bare);
     };
-    manager.take_back(pass, words);
-    whole()
+    let image = whole()?;
+    manager.take_back(pass, &image, words);
+    Ok(image)
 }
 
 /// Keeps on the host what the device cannot run, by what is known of units.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lambdac_cost::{Model, Profile};
-use lambdac_target::Device;
+use lambdac_target::{Device, Programs};
 
 use crate::cost::ImageCost;
 use crate::image::Image;
@@ -60,6 +60,8 @@ pub struct Options {
     pub rates: BTreeMap<String, f64>,
     /// What branches and lambdas are weighed by; without it, evenly.
     pub profile: Option<Arc<Profile>>,
+    /// Passes after which the image is written out ([`Step::dump`]); `all`: after each.
+    pub dump: Vec<String>,
     /// Checks the image after every pass and panics where it is broken.
     pub validate: bool,
 }
@@ -89,6 +91,8 @@ pub struct Step {
     pub cost: ImageCost,
     /// What it did, a line each.
     pub notes: Vec<String>,
+    /// The image's module afterwards, where [`Options::dump`] asks for it.
+    pub dump: Option<String>,
 }
 
 /// All passes, in the order that they run.
@@ -103,8 +107,9 @@ pub fn passes() -> &'static [Pass] {
     &PASSES
 }
 
-/// Keeps on the host what the device cannot run, and runs the passes by its costs. A device that counts no words declines them all: code is not scarce there, and
-/// workloads stay programs of their own; then there is no report.
+/// Keeps on the host what the device cannot run, and runs the passes by its costs. A device that counts no words has no
+/// report: code is not scarce there. One on which workloads are programs of their own declines each pass, and the report
+/// says so.
 ///
 /// # Panics
 /// With [`Options::validate`], where a pass left a broken image: a bug of the pass.
@@ -159,6 +164,13 @@ impl<'d> Context<'d> {
         }
     }
 
+    /// Why no pass over images has anything to do on the device, if that is so.
+    pub fn declined(&self) -> Option<String> {
+        let device = self.device;
+        let apart = device.programs == Programs::Each;
+        apart.then(|| format!("declined: on {} workloads are programs of their own", device.name))
+    }
+
     /// What is known of the image's code.
     ///
     /// # Panics
@@ -199,6 +211,10 @@ impl<'d, 'o> Manager<'d, 'o> {
         if !self.wants(pass) {
             return;
         }
+        if let Some(why) = self.context.declined() {
+            self.stays(pass, image, why);
+            return;
+        }
         let (device, model) = (self.context.device, &self.context.model);
         let code = &mut self.context.code;
         code.get_or_insert_with(|| Code::of(image, device, model));
@@ -206,7 +222,7 @@ impl<'d, 'o> Manager<'d, 'o> {
         let notes = (pass.run)(image, &self.context);
         if let Err(words) = self.took(pass, image, notes) {
             before.restore(image);
-            self.take_back(pass, words);
+            self.take_back(pass, image, words);
         }
     }
 
@@ -237,21 +253,31 @@ impl<'d, 'o> Manager<'d, 'o> {
         }
         self.context.code = Some(code);
         self.context.words = cost.words();
-        self.report.steps.push(Step {
-            name: pass.name,
-            cost,
-            notes,
-        });
+        self.step(pass, image, cost, notes);
         Ok(())
     }
 
     /// The image is what it was before a pass, after which it would have had so many words.
-    pub fn take_back(&mut self, pass: &Pass, words: u64) {
+    pub fn take_back(&mut self, pass: &Pass, image: &Image, words: u64) {
         let before = self.context.words;
+        let why = format!("taken back: {before} words would have become {words}");
+        self.stays(pass, image, why);
+    }
+
+    /// The image is what it was before a pass.
+    fn stays(&mut self, pass: &Pass, image: &Image, why: String) {
+        let cost = self.report.end().clone();
+        self.step(pass, image, cost, vec![why]);
+    }
+
+    fn step(&mut self, pass: &Pass, image: &Image, cost: ImageCost, notes: Vec<String>) {
+        let mut wanted = self.options.dump.iter();
+        let dump = wanted.any(|name| name == "all" || name == pass.name);
         self.report.steps.push(Step {
             name: pass.name,
-            cost: self.report.end().clone(),
-            notes: vec![format!("taken back: {before} words would have become {words}")],
+            cost,
+            notes,
+            dump: dump.then(|| image.module.to_string()),
         });
     }
 }

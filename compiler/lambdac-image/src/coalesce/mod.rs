@@ -10,7 +10,8 @@
 //!    functions where calls take fewer words ([`outline`]).
 //! 5. **Requests to services** are built by one piece of code that all lambdas call, where that takes fewer words.
 //!
-//! A device whose store the image fills by less than a sixteenth declines: there is nothing to win.
+//! A device whose store the image fills by less than a sixteenth declines: there is nothing to win. So does one on which
+//! workloads are programs of their own.
 //!
 //! **Never across tenancy.** Code that names an object, a table or a service is equal only to code that names the same
 //! one, so it is shared only inside its workload. What is shared across workloads reads the packet, constants,
@@ -81,6 +82,9 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
 
 /// Why there is nothing to win, if there is not.
 pub(crate) fn declined(context: &Context<'_>) -> Option<Vec<String>> {
+    if let Some(why) = context.declined() {
+        return Some(vec![why]);
+    }
     let store = context.device.store;
     let room = store.map_or(0, |store| store.words - store.base_words);
     let words = context.words;

@@ -10,7 +10,8 @@
 //! **Why nothing changes.** A window runs from its first statement to its last, or ends in a trap: one that control can
 //! leave otherwise is not taken, nor is one that waits, nor one that names what differs between the lambdas. The function
 //! gets what the window reads: scalars by value, slots by reference, the request as a view of the whole; and returns what
-//! the rest of the lambda reads. Statements keep their X A statement of the function keeps its source line where all places agree on it.
+//! the rest of the lambda reads. Statements keep their order. One of the function keeps its source line where all places
+//! agree on it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

@@ -36,8 +36,8 @@ pub fn run(pass: &str, device: &Device, rates: &[(&str, f64)], mut image: Image)
     let options = Options {
         disabled: others.map(|other| other.name.to_owned()).collect(),
         rates: rates.collect::<BTreeMap<_, _>>(),
-        profile: None,
         validate: true,
+        ..Options::default()
     };
     let report = optimize(&mut image, device, &options).expect("the device counts words");
     let notes = report.steps.into_iter().flat_map(|step| step.notes).collect();
