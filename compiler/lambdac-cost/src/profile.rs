@@ -1,16 +1,19 @@
 //! Branch weights that were counted in runs.
 //!
 //! A profile holds what [`Counts`] hold, under names that outlive a compilation: files and lines of the source, names of
-//! workloads and lambdas. Code whose line a pass forgot, as it comes from several, has no weights of its own.
+//! workloads and lambdas. A file is the same with `./` before its path and without. Code whose line a pass forgot, as it comes from several, has no weights of its own.
 
 use std::collections::BTreeMap;
 
 use lambdac_mir::interp::Counts;
 use lambdac_mir::{Loc, Module};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Version of the JSON.
 pub const SCHEMA: u32 = 1;
+
+/// By source file and line.
+type Files = BTreeMap<String, BTreeMap<u32, LineProfile>>;
 
 /// What runs went through.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +22,8 @@ pub struct Profile {
     /// Version of this structure.
     pub schema: u32,
     /// By source file and line.
-    pub files: BTreeMap<String, BTreeMap<u32, LineProfile>>,
+    #[serde(deserialize_with = "read_files")]
+    pub files: Files,
     /// By name.
     pub workloads: BTreeMap<String, WorkloadProfile>,
 }
@@ -49,6 +53,37 @@ pub struct WorkloadProfile {
     /// Requests by lambda; of a stream, chunks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lambdas: BTreeMap<String, u64>,
+}
+
+impl LineProfile {
+    fn add(&mut self, other: &Self) {
+        for (sides, taken) in &other.branches {
+            sum(self.branches.entry(*sides).or_default(), taken);
+        }
+        self.entered = self.entered.saturating_add(other.entered);
+        self.trips = self.trips.saturating_add(other.trips);
+    }
+}
+
+/// A file's path as it is compared.
+fn plain(mut path: &str) -> &str {
+    while let Some(rest) = path.strip_prefix("./") {
+        path = rest.trim_start_matches('/');
+    }
+    path
+}
+
+/// Files under their plain paths.
+fn read_files<'de, D: Deserializer<'de>>(from: D) -> Result<Files, D::Error> {
+    let written = Files::deserialize(from)?;
+    let mut files = Files::new();
+    for (path, lines) in written {
+        let file = files.entry(plain(&path).to_owned()).or_default();
+        for (line, profile) in lines {
+            file.entry(line).or_default().add(&profile);
+        }
+    }
+    Ok(files)
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's shape
@@ -120,16 +155,22 @@ impl Profile {
         lambdas.iter().map(share).collect()
     }
 
+    /// A file that the profile knows, where it has files and none of these is among them: it is of something else.
+    pub fn stranger<'f>(&self, files: impl IntoIterator<Item = &'f str>) -> Option<&str> {
+        let known = files.into_iter().any(|file| self.files.contains_key(plain(file)));
+        self.files.keys().next().filter(|_| !known).map(String::as_str)
+    }
+
     fn line(&self, module: &Module, loc: Loc) -> Option<&LineProfile> {
         let file = module.files.get(usize::from(loc.file))?;
-        self.files.get(&**file)?.get(&loc.line)
+        self.files.get(plain(file))?.get(&loc.line)
     }
 
     fn line_mut(&mut self, module: &Module, file: u16, line: u32) -> Option<&mut LineProfile> {
         let name = module.files.get(usize::from(file)).filter(|_| line > 0)?;
         Some(
             self.files
-                .entry(name.to_string())
+                .entry(plain(name).to_owned())
                 .or_default()
                 .entry(line)
                 .or_default(),

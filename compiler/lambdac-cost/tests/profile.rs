@@ -133,3 +133,33 @@ fn what_a_profile_does_not_know_is_taken_evenly() {
         .collect();
     assert_eq!(draws(&module, Some(&other)), draws(&module, None));
 }
+
+#[test]
+fn a_path_is_the_same_with_the_folder_it_starts_from() {
+    let module = module();
+    let profile = counted(&module, &[0, 0]);
+    let dotted = parsed(&TEXT.replace("m.lnic", "./m.lnic"));
+    assert_eq!(counted(&dotted, &[0, 0]), profile, "it is written without");
+    assert_eq!(draws(&dotted, Some(&profile)), draws(&module, Some(&profile)));
+    assert_ne!(draws(&dotted, Some(&profile)), draws(&dotted, None));
+
+    let line = "{\"branches\":{\"2\":[2,0]}}";
+    let json = format!(
+        "{{\"schema\":1,\"files\":{{\"././m.lnic\":{{\"3\":{line}}},\"m.lnic\":{{\"3\":{line}}}}},\"workloads\":{{}}}}"
+    );
+    let read: Profile = serde_json::from_str(&json).expect("a profile");
+    assert_eq!(read.files["m.lnic"][&3].branches[&2], [4, 0]);
+    assert_eq!(read.files.len(), 1);
+}
+
+#[test]
+fn a_profile_of_other_files_is_told_from_one_of_these() {
+    let profile = counted(&module(), &[0]);
+    assert_eq!(profile.stranger(["./m.lnic", "other.lnic"]), None);
+    assert_eq!(profile.stranger(["other.lnic"]), Some("m.lnic"));
+    assert_eq!(
+        Profile::default().stranger(["other.lnic"]),
+        None,
+        "it counted no branch"
+    );
+}
