@@ -200,8 +200,8 @@ pub struct Size {
     /// Compare with what an earlier run wrote as JSON.
     #[arg(long, value_name = "OLD.json")]
     pub baseline: Option<PathBuf>,
-    /// Fail if the image's words grew by more than this (default: 0%); a lambda that left the NIC for the host fails
-    /// too.
+    /// Fail if the image's words grew by more than this (default: 0%); a lambda that left the NIC for the host, or a new
+    /// one that it has no room for, fails too.
     #[arg(long, value_name = "P%", requires = "baseline", value_parser = percent)]
     pub limit: Option<f64>,
     /// Passes.

@@ -4,25 +4,27 @@
 //! host, runs the image passes, and gives the numbers as data ([`Sizes`]) that is written as JSON and read back as a
 //! baseline. [`text`] is the same for people.
 
+mod change;
 mod page;
 mod text;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lambdac_analysis::{LambdaInfo, Placement};
-use lambdac_cost::{Profile, object_bytes};
+use lambdac_cost::{Placement as Placed, Profile, fields, object_bytes};
 use lambdac_hir::Side;
-use lambdac_image::{ImageCost, LinkError, Linker, Report, Source};
-use lambdac_mir::ObjectId;
+use lambdac_image::{ImageCost, LinkError, Linker, Report, Source, Step};
+use lambdac_mir::{ConstId, ObjectId, ObjectKind};
 use lambdac_target::{Device, Family};
 use serde::{Deserialize, Serialize};
 
 use crate::nic::{Place, Places};
 use crate::{Compiled, Image, Linked};
 
+pub use change::{Change, change};
 pub use page::page;
-pub use text::{Change, change, text};
+pub use text::text;
 
 /// Version of the JSON.
 pub const SCHEMA: u32 = 1;
@@ -36,7 +38,12 @@ pub struct SizeOptions {
     pub rates: BTreeMap<String, f64>,
     /// What branches and lambdas are weighed by; without it, evenly.
     pub profile: Option<Arc<Profile>>,
+    /// Image passes after which the image is written out; names of other passes are ignored here, `all` is each.
+    pub dump_after: Option<String>,
 }
+
+/// The largest rate: beyond any line, and sums of all workloads' stay exact enough to compare.
+pub const MAX_RATE: f64 = 1e12;
 
 /// Why an image was not measured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +61,7 @@ pub enum SizeError {
     #[error("there is no workload {0:?} to have a rate")]
     NoWorkload(String),
     /// A rate that makes no sense.
-    #[error("the rate of {0:?} is no number from 0 on")]
+    #[error("the rate of {0:?} is no number from 0 to {MAX_RATE}")]
     Rate(String),
 }
 
@@ -75,7 +82,7 @@ pub struct Sizes {
     pub lambdas: Vec<LambdaSize>,
     /// Each memory of the device.
     pub memory: Vec<MemorySize>,
-    /// Each object, and each constant that code on the NIC reads.
+    /// Each object, and each constant that code on the NIC reads. What is divided over memories stands there for each.
     pub objects: Vec<ObjectSize>,
 }
 
@@ -190,14 +197,17 @@ pub struct MemorySize {
     pub used: u64,
 }
 
+/// Where objects lie that no code on the NIC touches.
+pub const HOST: &str = "host";
+
 /// Something in memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectSize {
     /// `workload.name`
     pub name: String,
-    /// Its bytes.
+    /// Its bytes in the memory.
     pub bytes: u64,
-    /// Where it lies; where its fields lie apart, all of them with `+` between.
+    /// The memory that it lies in, or [`HOST`].
     pub memory: String,
 }
 
@@ -208,6 +218,8 @@ pub struct Measured {
     pub sizes: Sizes,
     /// After all passes.
     pub optimised: lambdac_image::Image,
+    /// Passes, and the image's module after each, where [`SizeOptions::dump_after`] asks for it.
+    pub dumps: Vec<(&'static str, String)>,
 }
 
 /// Measures linked workloads on a device.
@@ -225,7 +237,7 @@ pub fn measure(image: &Image, device: &Device, options: &SizeOptions) -> Result<
         if !name(workload) {
             return Err(SizeError::NoWorkload(workload.clone()));
         }
-        if !rate.is_finite() || *rate < 0.0 {
+        if !(0.0..=MAX_RATE).contains(rate) {
             return Err(SizeError::Rate(workload.clone()));
         }
     }
@@ -233,10 +245,11 @@ pub fn measure(image: &Image, device: &Device, options: &SizeOptions) -> Result<
         disabled: options.disabled.clone(),
         rates: options.rates.clone(),
         profile: options.profile.clone(),
+        dump: options.dump_after.iter().cloned().collect(),
         validate: false,
     };
     let (optimised, report) = Linker::new(device.clone()).run("image", &sources(image, device), &options)?;
-    let report = report.ok_or_else(|| SizeError::NoWords(device.name.clone()))?;
+    let mut report = report.ok_or_else(|| SizeError::NoWords(device.name.clone()))?;
     let refused = |(number, entry): (usize, &lambdac_image::Entry)| {
         let why = entry.on_host.as_deref().filter(|_| entry.asked)?;
         Some(SizeError::OnNic(optimised.entry_name(number), why.to_owned()))
@@ -244,7 +257,9 @@ pub fn measure(image: &Image, device: &Device, options: &SizeOptions) -> Result<
     if let Some(error) = optimised.entries.iter().enumerate().find_map(refused) {
         return Err(error);
     }
+    let dumped = |step: &mut Step| Some((step.name, step.dump.take()?));
     Ok(Measured {
+        dumps: report.steps.iter_mut().filter_map(dumped).collect(),
         sizes: sizes(device, &report, &optimised, &deadlines(image)),
         optimised,
     })
@@ -427,32 +442,40 @@ fn lambda(
 
 fn objects(device: &Device, image: &lambdac_image::Image) -> Vec<ObjectSize> {
     let placement = image.placement(device);
-    let memory = |index: usize| {
-        device
-            .memory
-            .get(index)
-            .map_or("-", |memory| &memory.name)
-            .to_owned()
+    let on_nic = image.on_nic();
+    let memory = |index: usize| device.memory.get(index).map_or("-", |memory| &memory.name);
+    let size = |name: &str, memory: &str, bytes: u64| ObjectSize {
+        name: name.to_owned(),
+        bytes,
+        memory: memory.to_owned(),
     };
-    let objects = image.module.objects.iter().zip(&placement.objects);
-    // One that is divided lies in several.
-    let divided = |id: u32, at: usize| match placement.fields.get(&ObjectId(id)) {
-        Some(fields) => {
-            let all: BTreeSet<usize> = fields.iter().copied().collect();
-            all.into_iter().map(memory).collect::<Vec<_>>().join("+")
+    let mut all = Vec::new();
+    for (id, object) in (0u32..).map(ObjectId).zip(&image.module.objects) {
+        if on_nic.objects.contains(&id) {
+            let parts = parts(id, &object.kind, &placement).into_iter();
+            all.extend(parts.map(|(at, bytes)| size(&object.name, memory(at), bytes)));
+        } else {
+            all.push(size(&object.name, HOST, object_bytes(&object.kind)));
         }
-        None => memory(at),
+    }
+    for (id, item) in (0u32..).map(ConstId).zip(&image.module.consts) {
+        if on_nic.consts.contains(&id) {
+            let at = placement.consts[id.index()];
+            all.push(size(&item.name, memory(at), item.shape.packed_size()));
+        }
+    }
+    all
+}
+
+/// Bytes of an object by memory: one that is divided lies in several.
+fn parts(id: ObjectId, kind: &ObjectKind, placement: &Placed) -> BTreeMap<usize, u64> {
+    let (Some(memories), Some((shapes, count))) = (placement.fields.get(&id), fields(kind)) else {
+        return BTreeMap::from([(placement.objects[id.index()], object_bytes(kind))]);
     };
-    let objects = (0u32..).zip(objects).map(|(id, (object, at))| ObjectSize {
-        name: object.name.to_string(),
-        bytes: object_bytes(&object.kind),
-        memory: divided(id, *at),
-    });
-    let consts = image.module.consts.iter().zip(&placement.consts);
-    let consts = consts.map(|(item, at)| ObjectSize {
-        name: item.name.to_string(),
-        bytes: item.shape.packed_size(),
-        memory: memory(*at),
-    });
-    objects.chain(consts).collect()
+    let mut parts = BTreeMap::new();
+    for (memory, shape) in memories.iter().zip(shapes) {
+        let bytes: &mut u64 = parts.entry(*memory).or_default();
+        *bytes = bytes.saturating_add(shape.packed_size().saturating_mul(count));
+    }
+    parts
 }

@@ -145,8 +145,26 @@ fn rates_are_names_and_numbers_of_workloads_that_are_there() {
     let lines = file("lines", "# per second\noriginal_web 1000\noriginal_get = 5\n");
     let object = file("object.json", "{\"original_web\": 1000, \"original_get\": 5}");
     assert_eq!(json(&["--rates", &lines]), json(&["--rates", &object]));
-    for wrong in ["nobody 5", "original_web much", "original_web -1", "original_web"] {
-        assert_eq!(size(&["--rates", &file("wrong", wrong)]).status, 2, "{wrong}");
+    let long = "x".repeat(5000);
+    for (wrong, why) in [
+        ("nobody 5", "no workload \"nobody\""),
+        ("original_web much", "\"much\" is no number"),
+        ("original_web -1", "no number from 0 to 1000000000000"),
+        ("original_web inf", "no number from 0 to 1000000000000"),
+        ("original_web NaN", "no number from 0 to 1000000000000"),
+        ("original_web 2e12", "no number from 0 to 1000000000000"),
+        ("original_web", "is no name and number"),
+        (&long, "…\" is no name and number"),
+        ("original_web 1\noriginal_web 2", "\"original_web\" has two rates"),
+        (
+            "{\"original_web\": 1, \"original_web\": 2}",
+            "\"original_web\" has two rates",
+        ),
+    ] {
+        let ran = size(&["--rates", &file("wrong", wrong)]);
+        assert_eq!(ran.status, 2, "{wrong:.80}");
+        assert!(ran.stderr.contains(why), "{why:?}: {:.400}", ran.stderr);
+        assert!(ran.stderr.len() < 400, "{} bytes", ran.stderr.len());
     }
     assert_eq!(size(&["--rates", "no-such-file"]).status, 3);
 }
@@ -186,18 +204,24 @@ fn rates_are_read_from_a_workers_metrics() {
     let count = |workload: &str| {
         let line =
             |target: &str| format!("lnic_requests_total{{workload=\"{workload}\",target=\"{target}\"}} 7\n");
+        let other = "lnic_requests_total{workload=\"elsewhere\",target=\"host\"} 9\n";
         let text = format!(
-            "# TYPE lnic_requests_total counter\n{}{}",
+            "# TYPE lnic_requests_total counter\n{other}{}{}",
             line("host"),
             line("xdp")
         );
         std::fs::write(&path, text).expect("it can be written");
         size(&["--rates", file])
     };
-    assert_eq!(count("original_web").status, 0);
+    let ran = count("original_web");
+    assert_eq!((ran.status, &*ran.stderr), (0, ""), "the worker had others too");
     let ran = count("nobody");
-    assert_eq!(ran.status, 2);
-    assert!(ran.stderr.contains("no workload \"nobody\""), "{}", ran.stderr);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("count no requests of these workloads"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -396,4 +420,224 @@ fn the_passes_over_images_leave_host_and_xdp_as_they_are() {
         build("with", &[]) == build("without", &PASSES),
         "the passes changed code that they are not for"
     );
+}
+
+#[test]
+fn the_image_is_written_out_after_a_pass() {
+    let title = |pass: &str| format!("// the image after {pass}\nmodule \"image\"");
+    let ran = size(&["--dump-after", "match-reduction"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    for pass in PASSES {
+        let dumped = ran.stderr.contains(&title(pass));
+        assert_eq!(dumped, pass == "match-reduction", "{pass}");
+    }
+    let all = size(&["--dump-after", "all"]);
+    for pass in PASSES {
+        assert!(all.stderr.contains(&title(pass)), "{pass}");
+    }
+    assert_eq!(all.text(), size(&[]).text(), "the result stays on stdout");
+}
+
+#[test]
+fn where_workloads_are_programs_of_their_own_all_passes_decline() {
+    let sizes = json_of(&[ORIGINAL, "--target", "xdp"]);
+    let stages = sizes["stages"].as_array().expect("there are stages");
+    assert_eq!(stages.len(), 1 + PASSES.len());
+    for stage in &stages[1..] {
+        let note = stage["notes"][0].as_str().expect("it says so");
+        assert!(note.starts_with("declined: "), "{note}");
+        for number in ["words", "tables", "actions", "lambdas"] {
+            assert_eq!(stage[number], stages[0][number], "{number}");
+        }
+    }
+}
+
+#[test]
+fn objects_lie_on_the_nic_or_on_the_host_and_sum_up_to_what_is_used() {
+    let source = "workload both;
+
+struct Entry { hot: u32, cold: [u8; 60] }
+
+state near: counter;
+state far: map<u32, u32>(64);
+state rows: [Entry; 8192];
+
+lambda count(x: [u8; 4]) -> [u32; 1] {
+    near.add(1);
+    let at = x[0] as u32;
+    reply [rows[at].hot];
+}
+
+@on(host)
+lambda look(x: [u8; 4]) -> [u32; 1] {
+    let found = far.get(x[0] as u32) else { drop; };
+    reply [found];
+}
+
+match (req: bytes<4>) {
+    req.len() == 4 && req[0] == 1 => look,
+    req.len() == 4 => count,
+    _ => drop,
+}
+";
+    let (_dir, path) = folder(&[("both", source.to_owned())]);
+    let text = run(&["targets", "nfp"]).text();
+    let device = |from: &str, to: &str| {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text);
+        let device = Path::new(&path).join("device.toml");
+        std::fs::write(&device, changed).expect("it is written");
+        device.display().to_string()
+    };
+    // The rows as a whole do not fit the nearer memory of the whole device.
+    let sizes = json_of(&[&path, "--target", &device("bytes = 2097152", "bytes = 131072")]);
+    let objects = sizes["objects"].as_array().expect("there are objects");
+    let of = |name: &str| {
+        let found = objects.iter().filter(|object| object["name"] == *name);
+        found
+            .map(|object| object["memory"].as_str().unwrap_or_default())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of("both.far"), ["host"]);
+    assert_ne!(of("both.near"), ["host"]);
+    assert!(
+        of("both.rows").len() > 1,
+        "its fields lie apart: {:?}",
+        of("both.rows")
+    );
+    sums_agree(&sizes);
+    // Everything leaves for the host where there is no room.
+    let full = device("base_words = 7150", "base_words = 8190");
+    let sizes = json_of(&[ORIGINAL, "--target", &full]);
+    sums_agree(&sizes);
+    let objects = sizes["objects"].as_array().expect("there are objects");
+    assert!(
+        objects.iter().all(|object| object["memory"] == "host"),
+        "{objects:?}"
+    );
+}
+
+/// Bytes of the objects of each memory are the bytes that are used of it.
+fn sums_agree(sizes: &Value) {
+    let objects = sizes["objects"].as_array().expect("there are objects");
+    for memory in sizes["memory"].as_array().expect("there are memories") {
+        let inside = objects.iter().filter(|object| object["memory"] == memory["name"]);
+        let sum: u64 = inside.filter_map(|object| object["bytes"].as_u64()).sum();
+        assert_eq!(Some(sum), memory["used"].as_u64(), "{}", memory["name"]);
+    }
+}
+
+/// A workload of one lambda.
+fn single(name: &str) -> String {
+    format!("workload {name};\nlambda f(x: [u8; 1]) -> [u8; 1] {{ reply x; }}\n")
+}
+
+/// What `lambdac size` says of a folder, as a file of it.
+fn written(path: &str, flags: &[&str]) -> String {
+    let mut line = vec!["size", path, "--format", "json"];
+    line.extend(flags);
+    let ran = run(&line);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let file = Path::new(path).join("old.json");
+    std::fs::write(&file, ran.stdout).expect("it is written");
+    file.display().to_string()
+}
+
+#[test]
+fn a_baseline_is_of_the_same_target_and_its_names_do_nothing_to_a_terminal() {
+    let (_dir, path) = folder(&[("one", single("one")), ("two", single("two"))]);
+    let old = written(&path, &[]);
+    let ran = run(&["size", &path, "--baseline", &old, "--target", "xdp"]);
+    assert_eq!(ran.status, 2, "{}", ran.text());
+    assert!(
+        ran.stderr.contains("\"nfp-4000\"") && ran.stderr.contains("\"xdp\""),
+        "{}",
+        ran.stderr
+    );
+    let text = std::fs::read_to_string(&old).expect("it is there");
+    std::fs::write(&old, text.replace("two.f", "\\u001b[31mgone.f")).expect("it is written");
+    let ran = run(&["size", &path, "--baseline", &old, "--limit", "100%"]);
+    let text = ran.text();
+    assert!(
+        !text.contains('\u{1b}') && text.contains("[31mgone.f (removed)"),
+        "{text}"
+    );
+    assert!(text.contains("removed workload: "), "{text}");
+    assert!(
+        text.contains("two.f (new)") && text.contains("new workload: two"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_new_lambda_without_room_fails_and_one_of_the_host_does_not() {
+    let (dir, path) = folder(&[("one", single("one"))]);
+    let text = run(&["targets", "nfp"]).text();
+    let sizes = json_of(&[&path]);
+    // So much room as the one takes.
+    let base = 8192 - sizes["store"]["image"].as_u64().expect("a number");
+    let device = dir.path().join("small.toml");
+    std::fs::write(
+        &device,
+        text.replacen("base_words = 7150", &format!("base_words = {base}"), 1),
+    )
+    .expect("it is written");
+    let device = device.display().to_string();
+    let old = written(&path, &["--target", &device]);
+    let compare = || {
+        run(&[
+            "size",
+            &path,
+            "--target",
+            &device,
+            "--baseline",
+            &old,
+            "--limit",
+            "100%",
+        ])
+    };
+    assert_eq!(compare().status, 0);
+    let second = dir.path().join("two.lnic");
+    let long = single("two").replace("reply x;", "reply [x[0] * 3 ^ (x[0] >> 2)];");
+    std::fs::write(&second, &long).expect("it is written");
+    let ran = compare();
+    assert_eq!(ran.status, 1, "{}", ran.text());
+    assert!(
+        ran.stderr.contains("the NIC has no room for it: two.f"),
+        "{}",
+        ran.stderr
+    );
+    std::fs::write(&second, long.replace("lambda", "@on(host)\nlambda")).expect("it is written");
+    let ran = compare();
+    assert!(!ran.stderr.contains("no room"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_profile_of_other_programs_is_warned_of() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("branches.json");
+    let file = path.to_str().expect("a path of text");
+    let ran = run(&["test", BRANCHES, "--target", "interp", "--profile", file]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let ran = run(&["size", BRANCHES, "--profile", file]);
+    assert_eq!((ran.status, &*ran.stderr), (0, ""));
+    let ran = size(&["--profile", file]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    for wanted in ["warning", "rate_limit.lnic", "original_"] {
+        assert!(ran.stderr.contains(wanted), "{wanted}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_file_beyond_the_limit_is_refused_whole() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("large");
+    let file = std::fs::File::create(&path).expect("it is made");
+    file.set_len((64 << 20) + 1).expect("it is long and empty");
+    let path = path.display().to_string();
+    for flag in ["--rates", "--profile", "--baseline", "--target"] {
+        let ran = run(&["size", BRANCHES, flag, &path]);
+        assert_eq!(ran.status, 2, "{flag}");
+        assert!(ran.stderr.contains("larger than the 64 MiB"), "{}", ran.stderr);
+    }
 }

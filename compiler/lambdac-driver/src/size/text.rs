@@ -1,4 +1,6 @@
 //! Sizes for people: tables of text.
+//!
+//! Names come from programs, descriptions and baselines; no cell brings control characters to a terminal.
 
 use std::fmt::Write;
 
@@ -17,8 +19,24 @@ pub(super) fn grouped(number: u64) -> String {
     out
 }
 
+/// Text without control characters: what a file says does nothing to a terminal.
+pub(super) fn clean(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
 /// Rows under a head: the first column to the left, the others to the right, as wide as they need.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = (rows.iter())
+        .map(|row| row.iter().map(|cell| clean(cell)).collect())
+        .collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter()
@@ -28,7 +46,7 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     };
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     let mut out = String::new();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (column, cell) in row.iter().enumerate() {
             let wide = widths[column];
@@ -82,7 +100,7 @@ const STAGE_HEAD: [&str; 14] = [
     "EXPECTED",
 ];
 
-fn head(names: &[&str]) -> Vec<String> {
+pub(super) fn head(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
@@ -117,7 +135,7 @@ pub fn text(sizes: &Sizes) -> String {
     for stage in sizes.stages.iter().filter(|stage| !stage.notes.is_empty()) {
         let _ = writeln!(out, "\n{}", stage.name);
         for note in &stage.notes {
-            let _ = writeln!(out, "  {note}");
+            let _ = writeln!(out, "  {}", clean(note));
         }
     }
     out
@@ -146,7 +164,7 @@ fn lambdas(sizes: &Sizes) -> String {
     let mut out = table(&rows);
     for lambda in &sizes.lambdas {
         if let Some(why) = &lambda.why {
-            let _ = writeln!(out, "  {}: host, as {why}", lambda.name);
+            let _ = writeln!(out, "  {}: host, as {}", clean(&lambda.name), clean(why));
         }
     }
     out
@@ -203,64 +221,4 @@ fn memory(sizes: &Sizes) -> String {
     out.push('\n');
     out += &table(&rows);
     out
-}
-
-/// What changed since a baseline.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Change {
-    /// A table for people.
-    pub table: String,
-    /// By how many per cent the image's words grew; negative: fell.
-    pub percent: f64,
-    /// Lambdas that the NIC ran and the host runs now: their words are gone from the image, their place on it too.
-    pub left: Vec<String>,
-}
-
-/// The change from a baseline.
-pub fn change(old: &Sizes, new: &Sizes) -> Change {
-    let percent = |old: u64, new: u64| {
-        if old == 0 {
-            if new == 0 { 0.0 } else { 100.0 }
-        } else {
-            (new as f64 - old as f64) / old as f64 * 100.0
-        }
-    };
-    let mut rows = vec![head(&["AGAINST THE BASELINE", "OLD", "NEW", "CHANGE"])];
-    let mut row = |name: &str, old: u64, new: u64| {
-        let change = format!("{:+.1} %", percent(old, new));
-        rows.push(vec![name.to_owned(), grouped(old), grouped(new), change]);
-    };
-    row("words", old.store.image, new.store.image);
-    let end = |sizes: &Sizes| {
-        sizes
-            .stages
-            .last()
-            .map_or((0, 0), |stage| (stage.tables, stage.worst_cycles))
-    };
-    row("tables", end(old).0, end(new).0);
-    row("worst cycles", end(old).1, end(new).1);
-    let before = |name: &str| old.lambdas.iter().find(|lambda| lambda.name == name);
-    let last = |lambda: &super::LambdaSize| lambda.words.last().copied().unwrap_or(0);
-    for lambda in &new.lambdas {
-        let before = before(&lambda.name).map_or(0, last);
-        if before != last(lambda) {
-            row(&lambda.name, before, last(lambda));
-        }
-    }
-    for gone in old
-        .lambdas
-        .iter()
-        .filter(|old| new.lambdas.iter().all(|lambda| lambda.name != old.name))
-    {
-        row(&gone.name, last(gone), 0);
-    }
-    let left = new.lambdas.iter().filter(|lambda| {
-        let was_on_nic = before(&lambda.name).is_some_and(|old| old.runs_on == "nic");
-        was_on_nic && lambda.runs_on == "host"
-    });
-    Change {
-        left: left.map(|lambda| lambda.name.clone()).collect(),
-        table: table(&rows),
-        percent: percent(old.store.image, new.store.image),
-    }
 }
