@@ -24,6 +24,7 @@ mod relink;
 mod report;
 mod size;
 mod size_c;
+mod size_original;
 mod twin;
 mod udp;
 mod udp_load;

@@ -34,6 +34,62 @@ pub struct Row {
     target: Option<Target>,
     met: Option<bool>,
     skipped: Option<String>,
+    /// Whether it is a cell of a grid, which is shown as a whole.
+    #[serde(skip)]
+    in_grid: bool,
+}
+
+/// Numbers of several things that nothing is asked of, a line for each thing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grid {
+    /// What the things are of.
+    pub name: String,
+    /// What the numbers are.
+    pub columns: Vec<&'static str>,
+    /// Things and their numbers.
+    pub lines: Vec<(String, Vec<f64>)>,
+}
+
+impl Grid {
+    /// As a table of text.
+    fn text(&self) -> String {
+        let head =
+            std::iter::once(self.name.clone()).chain(self.columns.iter().map(|name| (*name).to_owned()));
+        let line = |(name, numbers): &(String, Vec<f64>)| -> Vec<String> {
+            let numbers = numbers.iter().map(|number| format!("{number}"));
+            std::iter::once(name.clone()).chain(numbers).collect()
+        };
+        let lines: Vec<Vec<String>> = std::iter::once(head.collect())
+            .chain(self.lines.iter().map(line))
+            .collect();
+        let width = |column: usize| {
+            let cells = lines.iter().filter_map(|line| line.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let mut out = String::new();
+        for line in &lines {
+            let padded = line.iter().enumerate().map(|(column, cell)| match column {
+                0 => format!("{cell:<wide$}", wide = width(0)),
+                _ => format!("  {cell:>wide$}", wide = width(column)),
+            });
+            out += padded.collect::<String>().trim_end();
+            out.push('\n');
+        }
+        out
+    }
+
+    /// Each number as a row.
+    fn rows(&self, bench: &'static str) -> Vec<Row> {
+        let row = |line: &str, column: &str, number: f64| Row {
+            in_grid: true,
+            ..Row::value(bench, &format!("{}, {line}, {column}", self.name), "", &[number])
+        };
+        let lines = self.lines.iter().flat_map(|(line, numbers)| {
+            let cells = self.columns.iter().zip(numbers);
+            cells.map(move |(column, number)| row(line, column, *number))
+        });
+        lines.collect()
+    }
 }
 
 impl Row {
@@ -48,6 +104,7 @@ impl Row {
             target: None,
             met: None,
             skipped: None,
+            in_grid: false,
         }
     }
 
@@ -165,6 +222,7 @@ pub fn geometric_mean(values: &[f64]) -> f64 {
 pub struct Report {
     json: bool,
     rows: Vec<Row>,
+    grids: Vec<String>,
 }
 
 impl Report {
@@ -173,6 +231,7 @@ impl Report {
         Report {
             json,
             rows: Vec::new(),
+            grids: Vec::new(),
         }
     }
 
@@ -188,6 +247,14 @@ impl Report {
         self.rows.push(row);
     }
 
+    /// Adds a grid.
+    pub fn add_grid(&mut self, bench: &'static str, grid: &Grid) {
+        let text = grid.text();
+        eprint!("{text}");
+        self.grids.push(text);
+        self.rows.extend(grid.rows(bench));
+    }
+
     /// Rows that miss their target.
     pub fn missed(&self) -> usize {
         self.rows.iter().filter(|row| row.met == Some(false)).count()
@@ -198,7 +265,9 @@ impl Report {
         if self.json {
             println!("{}", serde_json::to_string_pretty(&self.rows)?);
         } else {
-            print!("\n{}", table(&self.rows));
+            self.grids.iter().for_each(|grid| print!("\n{grid}"));
+            let rows: Vec<Row> = self.rows.iter().filter(|row| !row.in_grid).cloned().collect();
+            print!("\n{}", table(&rows));
         }
         Ok(())
     }
@@ -260,6 +329,29 @@ host web  13.0 ns  10.0 ns  1.300  <= 1.3  met
 udp web                                    skipped: gcc not found
 ";
         assert_eq!(table(&rows), expected);
+    }
+
+    #[test]
+    fn a_grid_is_a_table_for_people_and_rows_for_scripts() {
+        let grid = Grid {
+            name: "program".to_owned(),
+            columns: vec!["words", "tables"],
+            lines: vec![
+                ("naive".to_owned(), vec![100.0, 8.0]),
+                ("all".to_owned(), vec![9.0, 2.0]),
+            ],
+        };
+        let expected = "\
+program  words  tables
+naive      100       8
+all          9       2
+";
+        assert_eq!(grid.text(), expected);
+        let rows = grid.rows("size");
+        let cells: Vec<(&str, Option<f64>)> = rows.iter().map(|row| (&*row.name, row.ours)).collect();
+        assert_eq!(cells[0], ("program, naive, words", Some(100.0)));
+        assert_eq!(cells[3], ("program, all, tables", Some(2.0)));
+        assert_eq!(rows.len(), 4);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::report::{Report, Row, Target};
-use crate::{RUNS, Setup, relink};
+use crate::{RUNS, Setup, relink, size_original as original};
 
 /// Workloads that share helpers.
 const SHARING: usize = 64;
@@ -23,34 +23,7 @@ const MANY: usize = 1_000;
 
 /// Runs the bench.
 pub fn run(setup: &Setup, report: &mut Report) -> Result<()> {
-    let original = setup.folder.join("../../examples/lambda-nic-original");
-    let sizes = sizes(setup, &original, &[])?;
-    let [linked, end] = ends(&sizes)?;
-    words(report, "lambda-nic-original, all passes", linked, end, 0.65)?;
-    for (name, limit) in [("tables", 4.0), ("table_entries", 4.0)] {
-        let value = number(end, name)?;
-        let row = Row::value("size", &format!("lambda-nic-original, {name}"), "", &[value]);
-        report.add(row.with_target(Target::AtMost(limit)));
-    }
-    let passes: Vec<String> = sizes["stages"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .skip(1)
-        .filter_map(name_of)
-        .collect();
-    for alone in &passes {
-        let others = passes.iter().filter(|pass| *pass != alone);
-        let flags: Vec<&str> = others.flat_map(|pass| ["--no-pass", pass.as_str()]).collect();
-        let sizes = self::sizes(setup, &original, &flags)?;
-        let [linked, end] = ends(&sizes)?;
-        let ratio = number(end, "words")? / number(linked, "words")?;
-        report.add(Row::ratio(
-            "size",
-            &format!("lambda-nic-original, {alone} alone"),
-            ratio,
-        ));
-    }
+    original::run(setup, report)?;
     let sharing = setup.scratch.path().join("sharing");
     write_sharing(&sharing, SHARING)?;
     // What does not fit goes to the host; here all of it is counted.
@@ -97,31 +70,29 @@ pub fn run(setup: &Setup, report: &mut Report) -> Result<()> {
     })
 }
 
-fn name_of(stage: &Value) -> Option<String> {
-    stage["name"].as_str().map(str::to_owned)
-}
-
-fn words(report: &mut Report, name: &str, linked: &Value, end: &Value, most: f64) -> Result<()> {
+/// The words after all passes against those as linked, and what is asked of them.
+pub fn words(report: &mut Report, name: &str, linked: &Value, end: &Value, most: f64) -> Result<()> {
     let runs = [(number(end, "words")?, number(linked, "words")?)];
     report.add(Row::versus("size", name, "words", &runs).with_target(Target::AtMost(most)));
     Ok(())
 }
 
-fn number(stage: &Value, name: &str) -> Result<f64> {
+/// A number of a stage.
+pub fn number(stage: &Value, name: &str) -> Result<f64> {
     stage[name]
         .as_f64()
         .with_context(|| format!("no number {name:?}"))
 }
 
 /// The first and the last stage.
-fn ends(sizes: &Value) -> Result<[&Value; 2]> {
+pub fn ends(sizes: &Value) -> Result<[&Value; 2]> {
     let stages = sizes["stages"].as_array().context("no stages")?;
     let first = stages.first().context("no stage")?;
     Ok([first, stages.last().unwrap_or(first)])
 }
 
 /// What `lambdac size --format json` says.
-fn sizes(setup: &Setup, files: &Path, flags: &[&str]) -> Result<Value> {
+pub fn sizes(setup: &Setup, files: &Path, flags: &[&str]) -> Result<Value> {
     let output = Command::new(&setup.lambdac)
         .arg("size")
         .arg(files)
