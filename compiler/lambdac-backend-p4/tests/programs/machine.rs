@@ -96,8 +96,6 @@ impl Machine {
                     for local in locals {
                         let (width, size, name) = match local {
                             Local::Register(width, size, name) => (*width, *size, name),
-                            // A register that counts.
-                            Local::Counter(size, name) => (64, *size, name),
                             _ => continue,
                         };
                         let elements = vec![Bits::new(width, 0); size as usize];
