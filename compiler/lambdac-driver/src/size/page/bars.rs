@@ -126,6 +126,12 @@ pub(super) fn stages(sizes: &Sizes) -> String {
         out += &format!("</div><div class=\"number\">{}</div>\n", grouped(stage.words));
     }
     out += "</div>\n";
+    let kinds = [
+        ("around", "around the lambdas"),
+        ("functions", "functions"),
+        ("code", "lambdas"),
+    ];
+    out += &key(&kinds.map(|(class, text)| (class.to_owned(), text.to_owned())));
     let head = [
         "pass",
         "words",
