@@ -38,7 +38,8 @@ static uint32_t get_be(const uint8_t **from, uint32_t bytes)
 }
 
 /* Each header's fields, in the order of the wire: f(field, bytes). */
-#define ETHERNET_FIELDS(f) f(ethernet.dst_hi, 4) f(ethernet.dst_lo, 2) f(ethernet.src_hi, 2) f(ethernet.src_lo, 4) f(ethernet.type, 2)
+#define ETHERNET_FIELDS(f)                                                                                           \
+  f(ethernet.dst_hi, 4) f(ethernet.dst_lo, 2) f(ethernet.src_hi, 2) f(ethernet.src_lo, 4) f(ethernet.type, 2)
 #define IPV4_FIELDS(f)                                                                                               \
   f(ipv4.version_ihl, 1) f(ipv4.tos, 1) f(ipv4.len, 2) f(ipv4.id, 2) f(ipv4.fragment, 2) f(ipv4.ttl, 1)              \
     f(ipv4.protocol, 1) f(ipv4.sum, 2) f(ipv4.src, 4) f(ipv4.dst, 4)
@@ -149,7 +150,8 @@ static void clear_away(void)
 }
 
 /* A UDP packet: what h says of Ethernet, addresses and ports, and so many bytes behind UDP's header. */
-static struct packet packet_of(EXTRACTED_HEADERS_T *h, uint32_t port, const uint8_t *payload, uint32_t len, uint32_t pad)
+static struct packet packet_of(EXTRACTED_HEADERS_T *h, uint32_t port, const uint8_t *payload, uint32_t len,
+                               uint32_t pad)
 {
   struct packet packet;
   uint8_t *at;
