@@ -72,9 +72,8 @@ impl Agent {
                 "the switch has room for {TRUSTED_ENTRIES} trusted IPv4 prefixes only"
             )));
         }
-        let name = format!("lnic{}", device.device);
         let wire = wire.filter(|address| !address.is_unspecified());
-        let interface = Tap::open(&name, wire)?;
+        let interface = Tap::open(device.device, wire)?;
         let descriptor = interface.as_fd().try_clone_to_owned();
         let descriptor = descriptor.map_err(|source| Error::System {
             what: "share the interface",

@@ -22,8 +22,11 @@ use crate::error::{Error, Result};
 const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
 /// The kernel's device for such interfaces.
 const CLONE_DEVICE: &str = "/dev/net/tun";
-/// The address of an interface that is made, unless another is wanted: of a private range (RFC 1918).
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 43, 69, 1);
+/// The first of the addresses of interfaces that are made, unless others are wanted: of a private range (RFC 1918).
+const ADDRESS: [u8; 4] = [10, 43, 69, 1];
+/// The first bytes of their Ethernet addresses, before those of the IPv4 address: a unicast address of local
+/// administration (IEEE 802). It is the same each time, so that callers find a worker that starts again.
+const MAC: [u8; 2] = [0x02, b'l'];
 /// Its network: 24 bits.
 const NETMASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);
 /// The longest frame that is read: the largest MTU of such an interface.
@@ -74,6 +77,19 @@ impl Request {
         self
     }
 
+    fn with_mac(mut self, address: Ipv4Addr) -> Self {
+        let bytes = MAC.into_iter().chain(address.octets());
+        let mut place = libc::sockaddr {
+            sa_family: libc::ARPHRD_ETHER,
+            sa_data: [0; 14],
+        };
+        for (to, from) in place.sa_data.iter_mut().zip(bytes) {
+            *to = from as libc::c_char;
+        }
+        self.0.ifr_ifru.ifru_hwaddr = place;
+        self
+    }
+
     /// Bytes of the address that a call gave.
     fn data(&self) -> [libc::c_char; 14] {
         // SAFETY: only called after a call that fills an address in.
@@ -99,12 +115,13 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> Error {
 }
 
 impl Tap {
-    /// Opens or makes the interface. `address` is where the worker is to be; none: where the interface is, else
-    /// 10.43.69.1.
+    /// Opens or makes the interface of a device. `address` is where the worker is to be; none: where the interface is,
+    /// else 10.43.69.1 for the first device, 10.43.70.1 for the next.
     ///
     /// # Errors
     /// If this process may not, another has it, or it has another address.
-    pub fn open(name: &str, address: Option<Ipv4Addr>) -> Result<Self> {
+    pub fn open(device: u64, address: Option<Ipv4Addr>) -> Result<Self> {
+        let name = &format!("lnic{device}");
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -119,7 +136,7 @@ impl Tap {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(system("open a socket"))?;
         let own = ask(&socket, name, libc::SIOCGIFADDR).map(|request| request.ipv4());
         match (own, address) {
-            (None, wanted) => configure(&socket, name, wanted.unwrap_or(ADDRESS))?,
+            (None, wanted) => configure(&socket, name, wanted.unwrap_or_else(|| own_address(device)))?,
             (Some(own), Some(wanted)) if own != wanted => {
                 return Err(Error::Missing(format!(
                     "`{name}` has the address {own}, not {wanted}"
@@ -216,10 +233,20 @@ fn refused(name: &str, error: &io::Error) -> Error {
     Error::Missing(text)
 }
 
-/// Gives an interface an address and takes it up.
+/// The address of a device's interface: devices have networks of their own.
+fn own_address(device: u64) -> Ipv4Addr {
+    let [a, b, c, d] = ADDRESS;
+    Ipv4Addr::new(a, b, c.wrapping_add(device as u8), d)
+}
+
+/// Gives an interface its addresses and takes it up.
 fn configure(socket: &UdpSocket, name: &str, address: Ipv4Addr) -> Result<()> {
     let fd = socket.as_raw_fd();
     let denied = system("give the interface an address");
+    Request::new(name)
+        .with_mac(address)
+        .call(fd, libc::SIOCSIFHWADDR)
+        .map_err(&denied)?;
     Request::new(name)
         .with_address(address)
         .call(fd, libc::SIOCSIFADDR)
@@ -233,4 +260,16 @@ fn configure(socket: &UdpSocket, name: &str, address: Ipv4Addr) -> Result<()> {
     flags
         .call(fd, libc::SIOCSIFFLAGS)
         .map_err(system("take the interface up"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_have_networks_of_their_own() {
+        assert_eq!(own_address(0), Ipv4Addr::new(10, 43, 69, 1));
+        assert_eq!(own_address(7), Ipv4Addr::new(10, 43, 76, 1));
+        assert_eq!(own_address(255), Ipv4Addr::new(10, 43, 68, 1));
+    }
 }
