@@ -228,6 +228,7 @@ pub enum SizeFormat {
   lambdac run src --listen 0.0.0.0:4369 --trusted 192.0.2.0/24 --watch
   lambdac run src --nic xdp:eth0               answered in the driver of eth0, the rest by this process
   lambdac run src --nic bmv2:127.0.0.1:9559    answered by a P4 switch, the rest by this process
+  lambdac run src --nic nfp:0                  answered by a Netronome card, built and loaded by its own tools
 
 A param is also taken from the environment: LNIC_PARAM_<WORKLOAD>_<NAME>, in upper case.")]
 pub struct Run {
@@ -238,7 +239,7 @@ pub struct Run {
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
     /// A NIC in front: xdp:IFACE, or xdp:IFACE,skb for one whose driver has no XDP; bmv2:HOST:PORT[,device=N] for a
-    /// switch that speaks P4Runtime there.
+    /// switch that speaks P4Runtime there; nfp:CARD for a Netronome card.
     #[arg(long, value_name = "NIC", value_parser = nic)]
     pub nic: Option<Nic>,
     /// Where HTTP is served.
@@ -430,6 +431,8 @@ pub enum Nic {
     Xdp(lnic_xdp::Device),
     /// `bmv2:HOST:PORT[,device=N]`
     Bmv2(lnic_bmv2::Device),
+    /// `nfp:CARD`
+    Nfp(lnic_nfp::card::Device),
 }
 
 fn nic(text: &str) -> Result<Nic, String> {
@@ -442,7 +445,11 @@ fn nic(text: &str) -> Result<Nic, String> {
             let device: Result<_, lnic_bmv2::DeviceError> = device.parse();
             device.map(Nic::Bmv2).map_err(|error| error.to_string())
         }
-        _ => Err("the form is xdp:IFACE, xdp:IFACE,skb or bmv2:HOST:PORT[,device=N]".to_owned()),
+        Some(("nfp", card)) => {
+            let device: Result<_, lnic_nfp::card::DeviceError> = card.parse();
+            device.map(Nic::Nfp).map_err(|error| error.to_string())
+        }
+        _ => Err("the form is xdp:IFACE, xdp:IFACE,skb, bmv2:HOST:PORT[,device=N] or nfp:CARD".to_owned()),
     }
 }
 

@@ -123,7 +123,11 @@ impl Loader {
                 id.ok_or_else(|| Exit::Failed("all workload ids are used; start the worker anew".into()))?;
         }
         let overrides = settings::params(&self.args, &image, self.loaded.is_none())?;
-        let host = self.host(&image, &overrides)?;
+        let behind = match &self.nic {
+            Some(nic) => nic.behind(&image)?,
+            None => None,
+        };
+        let host = self.host(behind.as_ref().unwrap_or(&image), &overrides)?;
         let engine: Arc<dyn Engine> = match &mut self.nic {
             Some(nic) => nic.load(&image, &host, &self.services)?,
             None => host.clone(),

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use lambdac_driver::Image;
+use lambdac_driver::{Image, nfp};
 use lnic_host::{Config, Engine, EventLog, LoadedImage, Running};
+use lnic_nfp::card;
 
 use super::settings;
 use crate::args::{Nic, Run};
@@ -17,6 +18,8 @@ pub enum Agent {
     Xdp(lnic_xdp::Agent),
     /// A P4 switch.
     Bmv2(lnic_bmv2::Agent),
+    /// A Netronome card.
+    Nfp(card::Agent),
 }
 
 /// The agent that `--nic` asks for; has the worker listen where the NIC answers.
@@ -44,6 +47,7 @@ pub fn open(args: &Run, config: &mut Config, events: &EventLog) -> Result<Option
             let agent = lnic_bmv2::Agent::open(device, wire, &config.trusted);
             Agent::Bmv2(agent.map_err(environment)?)
         }
+        Nic::Nfp(device) => Agent::Nfp(open_card(*device, wire, args, config)?),
     };
     if args.listen.is_none() {
         config.wire = SocketAddr::new(agent.address().into(), lnic_wire::DEFAULT_PORT);
@@ -51,11 +55,60 @@ pub fn open(args: &Run, config: &mut Config, events: &EventLog) -> Result<Option
     Ok(Some(agent))
 }
 
+/// A card's worker is where its first virtual function is.
+fn open_card(
+    device: card::Device,
+    wire: Option<Ipv4Addr>,
+    args: &Run,
+    config: &Config,
+) -> Result<card::Agent> {
+    let Some(address) = wire.filter(|address| !address.is_unspecified()) else {
+        return Err(Exit::Usage(
+            "--nic nfp:CARD needs --listen ADDR:PORT, the address of the card's first virtual function".into(),
+        ));
+    };
+    let tools = card::Tools::find(device).map_err(environment)?;
+    let (mac, broadcast) = interface_of(address)?;
+    let listen = nfp::Listen {
+        mac,
+        address: address.to_bits(),
+        port: args.listen.map_or(lnic_wire::DEFAULT_PORT, |listen| listen.port()),
+        broadcast: broadcast.unwrap_or(Ipv4Addr::BROADCAST).to_bits(),
+    };
+    card::Agent::open(device, Arc::new(tools), listen, &config.trusted).map_err(environment)
+}
+
+/// Ethernet and broadcast address of the interface that has an address.
+fn interface_of(address: Ipv4Addr) -> Result<([u8; 6], Option<Ipv4Addr>)> {
+    let names = std::fs::read_dir("/sys/class/net").map_err(Exit::environment("cannot list interfaces"))?;
+    for name in names.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        // One without addresses is none of ours.
+        if let Ok(interface) = lnic_xdp::Interface::find(&name)
+            && let Some(broadcast) = interface.broadcast_of(address)
+        {
+            return Ok((interface.mac, broadcast));
+        }
+    }
+    Err(Exit::Environment(format!("no interface has the address {address}")))
+}
+
 impl Agent {
+    /// The image for the worker behind the NIC, where that is another than the NIC's.
+    pub fn behind(&self, image: &Image) -> Result<Option<Image>> {
+        match self {
+            Self::Xdp(_) | Self::Bmv2(_) => Ok(None),
+            Self::Nfp(_) => {
+                let behind = nfp::behind_card(image, &card::unreached);
+                behind.map(Some).map_err(|error| Exit::Failed(error.to_string()))
+            }
+        }
+    }
+
     fn address(&self) -> Ipv4Addr {
         match self {
             Self::Xdp(agent) => agent.address(),
             Self::Bmv2(agent) => agent.address(),
+            Self::Nfp(agent) => agent.address(),
         }
     }
 
@@ -76,6 +129,10 @@ impl Agent {
                 lnic_bmv2::Error::Image(_) => Exit::Failed(settings::with_sources(&error)),
                 error => environment(error),
             }),
+            Self::Nfp(agent) => agent.load(image, host).map_err(|error| match error {
+                card::CardError::Image(_) => Exit::Failed(settings::with_sources(&error)),
+                error => environment(error),
+            }),
         }
     }
 
@@ -84,6 +141,7 @@ impl Agent {
         match self {
             Self::Xdp(agent) => agent.attach(running).map_err(environment),
             Self::Bmv2(agent) => agent.attach(running).map_err(environment),
+            Self::Nfp(agent) => agent.attach(running).map_err(environment),
         }
     }
 
@@ -92,6 +150,7 @@ impl Agent {
         match self {
             Self::Xdp(agent) => agent.commit().map_err(environment),
             Self::Bmv2(agent) => agent.commit().map_err(environment),
+            Self::Nfp(agent) => agent.commit().map_err(environment),
         }
     }
 
@@ -100,6 +159,7 @@ impl Agent {
         match self {
             Self::Xdp(agent) => agent.discard(),
             Self::Bmv2(agent) => agent.discard(),
+            Self::Nfp(agent) => agent.discard(),
         }
     }
 
@@ -108,6 +168,7 @@ impl Agent {
         match self {
             Self::Xdp(agent) => agent.stop(),
             Self::Bmv2(agent) => agent.stop(),
+            Self::Nfp(agent) => agent.stop(),
         }
     }
 }
