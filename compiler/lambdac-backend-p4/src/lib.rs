@@ -31,6 +31,6 @@ pub mod print;
 
 pub use legal::Refusal;
 pub use lower::{
-    BY_MATCH, CPU_PORT, Facts, INGRESS, INJECT, Listen, Options, Output, ParamDatum, State, TRUSTED,
+    BY_MATCH, CPU_PORT, Facts, INGRESS, INJECT, Listen, Options, Output, PEEK, ParamDatum, State, TRUSTED,
     TRUSTED_ENTRIES, outcome, places, program, reason,
 };

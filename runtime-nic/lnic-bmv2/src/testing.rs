@@ -1,14 +1,13 @@
 //! `test` items on the P4 reference switch.
 //!
-//! Each workload is compiled once, by p4c too; each test has a switch of its own. After a request come two packets that
-//! must come out again behind whatever became of it, one on the caller's port and one on the host's: a switch hands out
-//! the packets of a port in order, so nobody has to wait to see that a request was dropped.
+//! Each workload is compiled once, by p4c too; each test has a switch of its own.
 
+use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lambdac_backend_p4::{self as p4, BY_MATCH, CPU_PORT, Facts, Listen, Options, Output};
+use lambdac_backend_p4::{self as p4, BY_MATCH, CPU_PORT, Facts, Listen, Options, Output, PEEK};
 use lambdac_driver::CheckedWorkload;
 use lambdac_driver::bmv2;
 use lambdac_driver::nic::Places;
@@ -25,7 +24,7 @@ use tempfile::TempDir;
 
 use crate::frame::{self, Endpoint};
 use crate::state;
-use crate::switch::Switch;
+use crate::switch::{LARGEST, PACKET_IN, Switch};
 use crate::tools::Tools;
 
 /// The name of the target.
@@ -42,12 +41,6 @@ const CALLER: Endpoint = Endpoint {
     address: 0x0a00_0001,
     port: 40_000,
 };
-/// The port that callers are behind.
-const PORT: u16 = 1;
-/// An EtherType for experiments (IEEE 802, local experimental 1): what follows a request.
-const AFTER: [u8; 2] = [0x88, 0xb5];
-/// Bytes in front of what goes to the host: port, reason, workload, lambda.
-const PACKET_IN: usize = 8;
 /// Reasons why a packet goes to the host.
 const PUNTED: u16 = 2;
 const PUNTED_TO: u16 = 3;
@@ -184,9 +177,8 @@ impl OnSwitch {
         }
     }
 
-    /// One packet through the switch, and what came of it.
+    /// One packet of a call through the switch, and what came of it.
     fn ask(&mut self, entry: u16, call: &Asked<'_>, packet: &Fragment<'_>) -> io::Result<Answer> {
-        let request = packet.payload;
         let facts = Facts {
             entry,
             src_ip: call.meta.src_ip,
@@ -205,42 +197,33 @@ impl OnSwitch {
         });
         let params: Vec<Option<Data>> = params.collect();
         let between = self.compiled.output.test_header(&facts, &params);
+        self.send(&between, call.meta.request_id, packet)
+    }
+
+    /// A packet with a test's header.
+    fn send(&mut self, between: &[u8], number: u64, packet: &Fragment<'_>) -> io::Result<Answer> {
         let id = self.compiled.id;
-        let length = request.len() as u16;
-        let header = Header::request(id, call.meta.request_id, packet.index, packet.count, length);
-        let sent = frame::request(CALLER, WORKER, &header, &between, request);
+        let length = packet.payload.len() as u16;
+        let header = Header::request(id, number, packet.index, packet.count, length);
+        let sent = frame::request(CALLER, WORKER, &header, between, packet.payload);
         let switch = self.switch.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        let packets = switch.packets();
-        packets.send(PORT, &sent)?;
-        let mut after = vec![0; 60];
-        after[12..14].copy_from_slice(&AFTER);
-        packets.send(PORT, &after)?;
-        let mut back = PORT.to_be_bytes().to_vec();
-        back.extend_from_slice(&after);
-        packets.send(CPU_PORT, &back)?;
-        let mut found = Answer::Nothing;
-        let mut marks = 0;
-        while marks < 2 {
-            let (port, frame) = packets.receive()?;
-            let inner = match port {
-                CPU_PORT => frame.get(PACKET_IN..).unwrap_or_default(),
-                _ => &frame[..],
-            };
-            if inner == after {
-                marks += 1;
-                continue;
-            }
-            found = match (port, found) {
-                (CPU_PORT, Answer::Nothing) if inner == without(&sent, between.len()) => to_host(&frame),
-                (CPU_PORT, Answer::Nothing) => Answer::Wrong("the packet to the host was changed".to_owned()),
-                (PORT, Answer::Nothing) => match frame::reply(CALLER, WORKER, &header, &frame) {
-                    Ok((status, payload)) => Answer::Reply(status, payload.to_vec()),
-                    Err(reason) => Answer::Wrong(reason),
-                },
-                _ => Answer::Wrong(format!("one packet too many, on port {port}")),
-            };
-        }
-        Ok(found)
+        let frames = switch.exchange(std::slice::from_ref(&sent))?;
+        let [(port, frame)] = &frames[..] else {
+            return Ok(match frames.len() {
+                0 => Answer::Nothing,
+                count => Answer::Wrong(format!("{count} packets for one")),
+            });
+        };
+        Ok(match *port {
+            CPU_PORT => match frame.get(PACKET_IN..) {
+                Some(inner) if inner == without(&sent, between.len()) => to_host(frame),
+                _ => Answer::Wrong("the packet to the host was changed".to_owned()),
+            },
+            _ => match frame::reply(CALLER, WORKER, &header, frame) {
+                Ok((status, payload)) => Answer::Reply(status, payload.to_vec()),
+                Err(reason) => Answer::Wrong(reason),
+            },
+        })
     }
 
     /// A whole message through the switch.
@@ -312,7 +295,54 @@ impl OnSwitch {
         }
     }
 
-    fn dump(&self, name: &str) -> Result<StateDump, String> {
+    /// All elements of a register.
+    fn register(&mut self, name: &str) -> Result<Vec<u64>, String> {
+        let text = |error: io::Error| error.to_string();
+        let switch = self.switch.as_ref().ok_or("no switch runs")?;
+        let mut elements = switch.register(name).map_err(text)?;
+        let wide = self.compiled.output.wide.iter().position(|wide| wide == name);
+        if let Some(number) = wide {
+            let past = elements
+                .iter()
+                .enumerate()
+                .filter(|(_, element)| **element == LARGEST);
+            let past: Vec<usize> = past.map(|(index, _)| index).collect();
+            for index in past {
+                elements[index] = self.peek(number, index).map_err(text)?;
+            }
+        }
+        Ok(elements)
+    }
+
+    /// An element of a register of 64 bits.
+    fn peek(&mut self, number: usize, index: usize) -> io::Result<u64> {
+        let facts = Facts {
+            entry: PEEK,
+            src_ip: number as u32,
+            src_port: 0,
+            dst_port: 0,
+            port: 0,
+            now: index as u64,
+            random: None,
+            seed: None,
+        };
+        let between = self.compiled.output.test_header(&facts, &[]);
+        let packet = Fragment {
+            index: 0,
+            count: 1,
+            payload: &[],
+        };
+        match self.send(&between, 0, &packet)? {
+            Answer::Reply(Status::Ok, bytes) if bytes.len() == 8 => {
+                Ok(bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+            }
+            _ => Err(io::Error::other(
+                "an element of a register was asked for, and did not come",
+            )),
+        }
+    }
+
+    fn dump(&mut self, name: &str) -> Result<StateDump, String> {
         let found = self
             .module
             .objects
@@ -326,10 +356,11 @@ impl OnSwitch {
                 .map(|(_, dump)| dump)
                 .ok_or_else(|| format!("the host has no object `{name}`"));
         }
-        let switch = self.switch.as_ref().ok_or("no switch runs")?;
-        let (kind, id) = (&self.module.objects[index].kind, ObjectId(index as u32));
-        let read = |name: &str| switch.register(name);
-        let dump = state::dump(kind, &self.compiled.output.state, id, &read);
+        let (module, id) = (self.module.clone(), ObjectId(index as u32));
+        let places = self.compiled.output.state.clone();
+        let switch = RefCell::new(self);
+        let read = |name: &str| switch.borrow_mut().register(name).map_err(io::Error::other);
+        let dump = state::dump(&module.objects[index].kind, &places, id, &read);
         let dump = dump.map_err(|error| error.to_string())?;
         dump.ok_or_else(|| format!("`{name}` holds no value"))
     }

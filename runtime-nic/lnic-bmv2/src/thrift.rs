@@ -6,7 +6,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Version 1 of the strict protocol.
 const VERSION: u32 = 0x8001_0000;
@@ -21,12 +21,12 @@ const LIST: u8 = 15;
 /// The longest list that is believed.
 const LONGEST: u32 = 1 << 22;
 
-/// All elements of a register.
+/// All elements of a register, as far as they are numbers of 63 bits; larger ones read as the largest.
 ///
 /// # Errors
 /// If the switch has no such register, or is gone.
 pub fn register(address: SocketAddr, name: &str, within: Duration) -> io::Result<Vec<u64>> {
-    let mut stream = TcpStream::connect_timeout(&address, within)?;
+    let mut stream = connect(address, within)?;
     stream.set_read_timeout(Some(within))?;
     stream.set_write_timeout(Some(within))?;
     let mut call = (VERSION | CALL).to_be_bytes().to_vec();
@@ -59,6 +59,19 @@ pub fn register(address: SocketAddr, name: &str, within: Duration) -> io::Result
     stream.read_exact(&mut bytes)?;
     let element = |chunk: &[u8]| chunk.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
     Ok(bytes.chunks_exact(8).map(element).collect())
+}
+
+/// Connects, once the switch listens.
+fn connect(address: SocketAddr, within: Duration) -> io::Result<TcpStream> {
+    let end = Instant::now() + within;
+    loop {
+        match TcpStream::connect_timeout(&address, within) {
+            Err(error) if Instant::now() < end && error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            result => return result,
+        }
+    }
 }
 
 fn refused(name: &str) -> io::Error {

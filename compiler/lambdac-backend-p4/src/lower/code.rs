@@ -17,7 +17,7 @@ use super::control::{Goal, Target};
 use super::fold;
 use super::lookup::Lookups;
 use super::memory::{Home, Homes, Reach, Tree, constant, variable_type, zero};
-use super::unit::Unit;
+use super::unit::{Unit, fits_own};
 use crate::ast::{Binary, Expr, Stmt, Type};
 use crate::legal::{AWAIT, CODE, Refusal};
 use crate::names::Namer;
@@ -89,6 +89,8 @@ pub(super) struct Code<'u, 'm> {
     /// What is read once for all, after the declarations.
     preloaded: Vec<(Expr, u64, Expr)>,
     pub out: Vec<Stmt>,
+    /// Lines of the log from inside loops, last of all.
+    pub(super) said: Vec<Stmt>,
     pub frames: Vec<Frame<'m>>,
     pub(super) targets: Vec<Target>,
     /// By open P4 loop: numbers of targets further out that are left to from inside.
@@ -125,6 +127,7 @@ impl<'u, 'm> Code<'u, 'm> {
             locals: Vec::new(),
             preloaded: Vec::new(),
             out: Vec::new(),
+            said: Vec::new(),
             frames: Vec::new(),
             targets: Vec::new(),
             open: Vec::new(),
@@ -142,7 +145,12 @@ impl<'u, 'm> Code<'u, 'm> {
         let reads = self.preloaded.into_iter().map(|(register, index, to)| {
             Stmt::Call(register.method("read", vec![to, Expr::bits(32, index)]))
         });
-        self.locals.into_iter().chain(reads).chain(self.out).collect()
+        self.locals
+            .into_iter()
+            .chain(reads)
+            .chain(self.out)
+            .chain(self.said)
+            .collect()
     }
 
     /// A new variable.
@@ -476,8 +484,29 @@ impl<'u, 'm> Code<'u, 'm> {
         {
             let values = self.exprs(values);
             self.parallel(results.to_vec(), values);
+            if !results.is_empty() {
+                self.otherwise();
+            }
         }
         Ok(())
+    }
+
+    /// Puts what follows the last way out of the statements into its `else`. p4c does not see that nothing comes past
+    /// such a way: it takes what is set behind it for perhaps not set, and warns.
+    fn otherwise(&mut self) {
+        let is_way_out = |stmt: &Stmt| match stmt {
+            Stmt::If(_, then, other) => {
+                other.is_empty() && matches!(then.last(), Some(Stmt::Break | Stmt::Continue))
+            }
+            _ => false,
+        };
+        let Some(at) = self.out.iter().rposition(is_way_out) else {
+            return;
+        };
+        let rest = self.out.split_off(at + 1);
+        if let Some(Stmt::If(_, _, other)) = self.out.last_mut() {
+            *other = rest;
+        }
     }
 
     fn call(&mut self, func: usize, args: &'m [Operand], stmt: &'m MirStmt) -> Result<(), Refusal> {
@@ -524,6 +553,7 @@ impl<'u, 'm> Code<'u, 'm> {
             return Ok(tree.clone());
         }
         let slot = &self.frame().body.slots[index];
+        fits_own(&slot.name, &slot.shape)?;
         let tree = Rc::new(Tree::of(&slot.shape, &slot.name, self));
         self.frame_mut().slots[index] = Some(tree.clone());
         Ok(tree)

@@ -22,7 +22,7 @@ mod wire;
 
 pub(crate) use lambda::MAX_PAYLOAD;
 pub use lambda::reason;
-pub use program::{BY_MATCH, CPU_PORT, Facts, INGRESS, INJECT, Options, Output, program};
+pub use program::{BY_MATCH, CPU_PORT, Facts, INGRESS, INJECT, Options, Output, PEEK, program};
 pub use state::State;
 pub use unit::ParamDatum;
 pub(crate) use wire::MARTIANS;

@@ -411,6 +411,8 @@ impl<'m> Code<'_, 'm> {
     }
 
     /// A line in the switch's log. Byte strings are told by their length.
+    /// A line of the log. p4c does not resolve an extern function with two signatures inside a loop, so there a line is
+    /// kept, and the last one of each place is written at the action's end: logs are limited in rate anyway.
     fn log(&mut self, text: &[u8], args: &'m [LogArg]) {
         let mut format = String::from_utf8_lossy(text).replace(['{', '}'], "_");
         format.retain(|c| !c.is_control() && c.is_ascii());
@@ -422,18 +424,26 @@ impl<'m> Code<'_, 'm> {
                     let width = self.width(*value);
                     let value = self.get(*value);
                     match width {
-                        1 => bit_of(value),
-                        _ => value,
+                        1 => (bit_of(value), 1),
+                        _ => (value, width),
                     }
                 }
-                LogArg::Bytes(view) => self.get(view.len),
+                LogArg::Bytes(view) => (self.get(view.len), 32),
             });
         }
-        let mut call = vec![Expr::Text(format)];
-        if !values.is_empty() {
-            call.push(Expr::List(values));
+        if self.open.is_empty() {
+            return self.push(line(format, values.into_iter().map(|(value, _)| value).collect()));
         }
-        self.push(Stmt::Call(Expr::name("log_msg").call(call)));
+        let said = self.local("said", 1);
+        self.assign(said.clone(), Expr::Bool(true));
+        let mut kept = Vec::new();
+        for (value, width) in values {
+            let place = self.wide("said", width);
+            self.assign(place.clone(), value);
+            kept.push(place);
+        }
+        self.said
+            .push(Stmt::If(said, vec![line(format, kept)], Vec::new()));
     }
 
     /// The length of a byte string.
@@ -468,4 +478,13 @@ pub(super) fn sum(a: Expr, b: Expr) -> Expr {
         (None, Some(0)) => a,
         _ => a.binary(Binary::Add, b),
     }
+}
+
+/// `log_msg(format, { values });`
+fn line(format: String, values: Vec<Expr>) -> Stmt {
+    let mut call = vec![Expr::Text(format)];
+    if !values.is_empty() {
+        call.push(Expr::List(values));
+    }
+    Stmt::Call(Expr::name("log_msg").call(call))
 }

@@ -30,6 +30,10 @@ pub const CPU_PORT: u16 = 510;
 pub const INJECT: u16 = 0xffff;
 /// In a test's header: the lambda is picked by the match.
 pub const BY_MATCH: u16 = 0xffff;
+/// In a test's header: no lambda runs. The reply is an element of 64 bits of a register of [`Output::wide`], whose number
+/// stands in place of `src_ip`, with its index in place of the clock: the switch's Thrift server tells of numbers as
+/// signed ones, and of those past the largest just that they are so (behavioral-model, `Standard_server.cpp`).
+pub const PEEK: u16 = 0xfffe;
 
 /// What changes a program.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +62,8 @@ pub struct Output {
     pub entries: Vec<(String, Entry)>,
     /// Where state lies.
     pub state: State,
+    /// In a test's program: registers with elements of 64 bits.
+    pub wide: Vec<String>,
 }
 
 /// The facts of a call that a test's header carries.
@@ -126,6 +132,8 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
         "to_host",
         "here",
         "prepare",
+        "peek",
+        "value",
         "deployed",
         "set_params",
         "initialise",
@@ -191,6 +199,7 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
     Ok(Output {
         program: Program { items },
         refused,
+        wide: wide(&unit),
         state: unit.state(),
         values: unit.param_places(),
         params: unit.params,
@@ -508,7 +517,10 @@ fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
         set("verdict", Expr::name(verdict::RUN)),
     ];
     if options.test {
-        request.push(Stmt::If(picked, given, stage.apply));
+        locals.push(Local::Action(peek(&wide(unit))));
+        let peeked = Expr::path("hdr.test.entry").binary(Binary::Eq, Expr::bits(16, PEEK.into()));
+        let by_test = Stmt::If(picked, given, stage.apply);
+        request.push(Stmt::If(peeked, vec![call("peek")], vec![by_test]));
     } else {
         request.extend(stage.apply);
     }
@@ -532,6 +544,37 @@ fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
     all.extend(around);
     all.extend(locals);
     control(INGRESS, true, all, apply(request, has_streams))
+}
+
+/// State with elements of 64 bits.
+fn wide(unit: &Unit<'_>) -> Vec<String> {
+    let wide = unit
+        .registers
+        .iter()
+        .filter(|register| register.width == 64 && register.name != DICE);
+    wide.map(|register| register.name.clone()).collect()
+}
+
+/// Answers with an element of 64 bits; see [`PEEK`].
+fn peek(wide: &[String]) -> Action {
+    let value = Expr::name("value");
+    let mut body = vec![Stmt::Var(bit(64), "value".to_owned(), Some(Expr::bits(64, 0)))];
+    for (name, number) in wide.iter().zip(0..) {
+        let is = Expr::path("hdr.test.src_ip").binary(Binary::Eq, Expr::bits(32, number));
+        let index = Expr::path("hdr.test.now").cast(bit(32));
+        body.push(Stmt::If(
+            is,
+            vec![unit::read(name, value.clone(), index)],
+            Vec::new(),
+        ));
+    }
+    let word = value.binary(Binary::Concat, Expr::bits(WORD - 64, 0));
+    body.extend([
+        unit::write(REPLY, Expr::bits(32, 0), word),
+        set("reply_length", Expr::bits(16, 8)),
+        set("verdict", Expr::name(verdict::REPLY)),
+    ]);
+    plain("peek", body)
 }
 
 /// What is applied before the lambdas that look in tables: one of them, by the entry.

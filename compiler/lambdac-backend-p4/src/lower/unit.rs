@@ -18,6 +18,10 @@ const MAX_ELEMENTS: u64 = 1 << 22;
 /// Most statements that put something into registers before the first packet.
 const MAX_INITIAL: usize = 4096;
 
+/// Most elements of a register for a lambda's own variables: what is copied or cleared goes element by element, some 12 µs
+/// each on the switch, so that this is about a second.
+const MAX_OWN: u64 = 1 << 16;
+
 /// Most elements of a register that come as an action's data.
 const MAX_GIVEN: u64 = 64;
 
@@ -546,6 +550,16 @@ fn known(tree: &Tree, data: &Data) -> Tree {
         }
         (tree, _) => tree.clone(),
     }
+}
+
+/// Whether a lambda's own variables can have a shape.
+pub(super) fn fits_own(name: &str, shape: &Shape) -> Result<(), Refusal> {
+    let most = elements(shape);
+    if most > MAX_OWN {
+        let reason = format!("its variable `{name}` has {most} elements, more than {MAX_OWN}");
+        return Err(Refusal::new(CODE, reason));
+    }
+    Ok(())
 }
 
 /// Whether registers can hold a shape.
