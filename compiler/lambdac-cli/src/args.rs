@@ -167,6 +167,10 @@ pub enum Stage {
     Mir,
     /// Cranelift IR of the host code.
     Clif,
+    /// P4_16 for the reference switch.
+    P4,
+    /// Micro-C for the NFP.
+    Microc,
     /// eBPF of the NIC's programs, with the source lines.
     Bpf,
 }

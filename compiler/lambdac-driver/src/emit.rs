@@ -1,11 +1,12 @@
 //! Stages of the compiler as text, and the host's object file.
 
 use lambdac_backend_host::Object;
+use lambdac_backend_p4::{Options, print};
 use lambdac_hir::Workload;
 use lambdac_mir::Module;
 use lambdac_syntax::ast;
 
-use crate::{Compiled, Image, link, xdp};
+use crate::{Compiled, Image, bmv2, link, nfp, xdp};
 
 /// The AST, as its data structures print.
 pub fn ast(file: &ast::File) -> String {
@@ -38,6 +39,24 @@ pub fn bpf(compiled: Compiled) -> Result<String, xdp::Error> {
     // One workload is neither twice there nor too many.
     let image = link(vec![compiled]).unwrap_or_default();
     Ok(xdp::image(&image)?.to_text())
+}
+
+/// P4_16 of a workload for the reference switch, alone in an image.
+///
+/// # Errors
+/// If what stands around its lambdas has no code.
+pub fn p4(compiled: Compiled) -> Result<String, bmv2::Error> {
+    let image = link(vec![compiled]).unwrap_or_default();
+    Ok(print::print(&bmv2::output(&image, &Options::default())?.program))
+}
+
+/// Micro-C of a workload for the NFP, alone in an image.
+///
+/// # Errors
+/// If the image has no code.
+pub fn microc(compiled: Compiled) -> Result<String, nfp::Error> {
+    let image = link(vec![compiled]).unwrap_or_default();
+    Ok(nfp::emit(&image, &nfp::Options::default())?.c.text)
 }
 
 /// The object file of an image, with its C header.

@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use lambdac_backend_c::{Dialect, legal};
-use lambdac_driver::CheckedWorkload;
 use lambdac_driver::nic::{Place, Places};
 use lambdac_driver::testing::values::{answer, meta, param_values, read_place};
 use lambdac_driver::testing::{
     HostInstance, HostOutcome, NicTarget, OnNic, ServiceAnswer, Sides, TestTarget, TestTargets,
 };
+use lambdac_driver::{CheckedWorkload, nfp};
 use lambdac_hir::{CallStep, Callee, StatePlace, Test, Value, Workload};
 use lambdac_image::{Ending, Image, Packet};
 use lambdac_interp::{CallResult, Env, Givens, Target};
@@ -84,12 +84,8 @@ pub fn compile(checked: &CheckedWorkload, module: &Arc<Module>) -> Result<Compil
     let id = lnic_wire::workload_id(INDEX, &module.name).ok_or("the workload has no id")?;
     let linked = lambdac_image::link(&module.name, &[(id, module.clone())]);
     let mut image = linked.map_err(|error| error.to_string())?;
-    let refused = legal::refusals(&image, Dialect::MicroC);
-    let judge = |id: LambdaId| {
-        let refusal = refused.iter().find(|refusal| refusal.entry == Some(id.index()))?;
-        Some((refusal.code, refusal.reason.clone(), refusal.loc))
-    };
-    let places = Places::judged(checked, module, NAME, &judge);
+    // What a test gives for a service is in everybody's reach.
+    let places = nfp::places(checked, module, &|_| None).map_err(|error| error.to_string())?;
     for (entry, place) in image.entries.iter_mut().zip(places.lambdas()) {
         if let Place::Host { reason, .. } = place {
             entry.on_host = Some(reason.as_str().into());

@@ -426,4 +426,53 @@ fn the_original_as_a_whole_runs_on_the_card_with_fewer_tables_than_when_written_
         program.contains("go_on()"),
         "answers of services reach the plugin"
     );
+    // What both sides must know alike.
+    let plugin = text(&dir, "nfp/lnic_plugin.h");
+    for (p4, c) in [
+        ("16w0x7fc0", "#define LNIC_FIRST_PORT 0x7fc0u"),
+        ("& 16w0xffc0", "#define LNIC_PORT_MASK 0xffc0u"),
+        ("void lnic_lambdas()", "int pif_plugin_lnic_lambdas("),
+        ("bit<32> lnic_again;", "scalars__metadata__lnic_again("),
+        ("bit<32> lnic_ingress;", "scalars__metadata__lnic_ingress("),
+        ("header grow_4_t", "LNIC_GROW(4)"),
+        ("header grow_64_t", "LNIC_GROW(64)"),
+    ] {
+        assert!(program.contains(p4) && plugin.contains(c), "{p4}, {c}");
+    }
+}
+
+#[test]
+fn run_names_what_a_card_needs() {
+    let counter = path("examples/counter");
+    let without = run(&["run", &counter, "--nic", "nfp:0"]);
+    assert!(
+        without.status == 2 && without.stderr.contains("--listen"),
+        "{}",
+        without.stderr
+    );
+    let none = run(&["run", &counter, "--nic", "nfp:7"]);
+    assert!(
+        none.status == 2 && none.stderr.contains("no number of a card"),
+        "{}",
+        none.stderr
+    );
+    if Path::new("/opt/netronome").exists() {
+        println!("skipped: there may be a card here");
+        return;
+    }
+    let missing = run(&["run", &counter, "--nic", "nfp:0", "--listen", "192.0.2.1:4369"]);
+    assert!(
+        missing.status == 3 && missing.stderr.contains("missing: rtecli"),
+        "{}",
+        missing.stderr
+    );
+}
+
+#[test]
+fn programs_of_the_p4_family_can_be_printed_alone() {
+    let counter = path("examples/counter");
+    let p4 = run(&["build", &counter, "--emit", "p4"]).good();
+    assert!(p4.contains("V1Switch(") && p4.contains("counter.add"), "{p4}");
+    let microc = run(&["build", &counter, "--emit", "microc"]).good();
+    assert!(microc.contains("#include \"lnic_nfp.h\"") && microc.contains("__export"), "{microc}");
 }

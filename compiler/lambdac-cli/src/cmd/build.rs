@@ -62,6 +62,14 @@ fn print_stages(args: &Build, format: Format) -> Result {
                     let compiled = compile::compile_one(session, workload, &options)?;
                     emit::bpf(compiled).map_err(|e| Exit::Failed(e.to_string()))?
                 }
+                (Stage::P4, _, Some(workload)) => {
+                    let compiled = compile::compile_one(session, workload, &options)?;
+                    emit::p4(compiled).map_err(|e| Exit::Failed(e.to_string()))?
+                }
+                (Stage::Microc, _, Some(workload)) => {
+                    let compiled = compile::compile_one(session, workload, &options)?;
+                    emit::microc(compiled).map_err(|e| Exit::Failed(e.to_string()))?
+                }
                 _ => continue,
             };
             report::print(text)?;

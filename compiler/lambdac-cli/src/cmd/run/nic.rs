@@ -64,7 +64,8 @@ fn open_card(
 ) -> Result<card::Agent> {
     let Some(address) = wire.filter(|address| !address.is_unspecified()) else {
         return Err(Exit::Usage(
-            "--nic nfp:CARD needs --listen ADDR:PORT, the address of the card's first virtual function".into(),
+            "--nic nfp:CARD needs --listen ADDR:PORT, the address of the card's first virtual function"
+                .into(),
         ));
     };
     let tools = card::Tools::find(device).map_err(environment)?;
@@ -72,7 +73,9 @@ fn open_card(
     let listen = nfp::Listen {
         mac,
         address: address.to_bits(),
-        port: args.listen.map_or(lnic_wire::DEFAULT_PORT, |listen| listen.port()),
+        port: args
+            .listen
+            .map_or(lnic_wire::DEFAULT_PORT, |listen| listen.port()),
         broadcast: broadcast.unwrap_or(Ipv4Addr::BROADCAST).to_bits(),
     };
     card::Agent::open(device, Arc::new(tools), listen, &config.trusted).map_err(environment)
@@ -81,7 +84,10 @@ fn open_card(
 /// Ethernet and broadcast address of the interface that has an address.
 fn interface_of(address: Ipv4Addr) -> Result<([u8; 6], Option<Ipv4Addr>)> {
     let names = std::fs::read_dir("/sys/class/net").map_err(Exit::environment("cannot list interfaces"))?;
-    for name in names.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+    for name in names
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+    {
         // One without addresses is none of ours.
         if let Ok(interface) = lnic_xdp::Interface::find(&name)
             && let Some(broadcast) = interface.broadcast_of(address)
@@ -89,7 +95,9 @@ fn interface_of(address: Ipv4Addr) -> Result<([u8; 6], Option<Ipv4Addr>)> {
             return Ok((interface.mac, broadcast));
         }
     }
-    Err(Exit::Environment(format!("no interface has the address {address}")))
+    Err(Exit::Environment(format!(
+        "no interface has the address {address}"
+    )))
 }
 
 impl Agent {
