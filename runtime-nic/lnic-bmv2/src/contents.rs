@@ -137,10 +137,11 @@ impl Contents {
         Ok(())
     }
 
-    /// Sets what the switch runs. The cookie follows from it and from the description.
+    /// Sets what the switch runs. The cookie follows from the program and its description: what p4c makes of them names
+    /// the folder that it was made in.
     pub fn set_program(&mut self, json: Vec<u8>) {
         let mut hasher = DefaultHasher::new();
-        (&json, text::print(&self.info)).hash(&mut hasher);
+        (p4::print::print(&self.program), text::print(&self.info)).hash(&mut hasher);
         // 0 is no cookie.
         self.cookie = hasher.finish().max(1);
         self.json = json;
