@@ -3,6 +3,7 @@
 //! The client's end of its veth pair has a program that passes all packets, since the kernel delivers what a program
 //! sends through a veth pair only to an end with a program of its own. That is an image of ours that nobody configured.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -81,7 +82,7 @@ pub fn open_end(net: &Net, side: Side, object: &[u8]) -> Link {
 pub struct World {
     pub net: Net,
     pub worker: Worker,
-    _client: Link,
+    _front: Box<dyn Any>,
     /// For a test's files; it goes with the world.
     pub dir: tempfile::TempDir,
 }
@@ -97,17 +98,32 @@ impl World {
         let worker = Self::serve(&net, sources, flags);
         Some(Self {
             worker,
-            _client: client,
+            _front: Box::new(client),
             dir,
             net,
         })
     }
 
+    /// As [`World::start_in`], with something else than eth0's driver as `nic`; it goes with the world.
+    pub fn with_front(net: Net, nic: &str, front: Box<dyn Any>, source: &str) -> Self {
+        Self {
+            worker: Self::serve_on(&net, nic, &[source], &[]),
+            _front: front,
+            dir: tempfile::tempdir().expect("there are temporary folders"),
+            net,
+        }
+    }
+
     /// A worker on `xdp:eth0`.
     pub fn serve(net: &Net, sources: &[&str], flags: &[&str]) -> Worker {
+        Self::serve_on(net, "xdp:eth0", sources, flags)
+    }
+
+    /// A worker on a NIC.
+    pub fn serve_on(net: &Net, nic: &str, sources: &[&str], flags: &[&str]) -> Worker {
         let sources: Vec<String> = sources.iter().map(|source| path(source)).collect();
         let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
-        let flags = [flags, &["--nic", "xdp:eth0"]].concat();
+        let flags = [flags, &["--nic", nic]].concat();
         let options = Options {
             flags: &flags,
             wire: Some(WIRE),
