@@ -1,11 +1,12 @@
 //! `lambdac run --nic bmv2:…` against a P4Runtime server that is not ours: the Python package finsy's, which holds program
-//! and entries but forwards nothing. What a real switch does with packets is in `bmv2_run`.
+//! and entries but forwards nothing. What a real switch does with packets is in
+//! `support/bmv2.rs`, which `xdp_run` runs.
 //!
 //! The server's interpreter is `$LNIC_FINSY_PYTHON`, or `python3` if that has the package. p4c is not needed: what it
 //! would make is not looked at.
 
 mod support {
-    pub mod nic;
+    pub mod inside;
 }
 
 use std::fs;
@@ -18,7 +19,7 @@ use lambdac_tests::peers::netns::{Net, Side};
 use lambdac_tests::peers::{Options, Response, Worker, until};
 use lambdac_tests::random::lacks_ebpf;
 use serde_json::{Value, json};
-use support::nic::inside;
+use support::inside::inside;
 
 /// The port of the server in its namespace.
 const PORT: u16 = 9559;

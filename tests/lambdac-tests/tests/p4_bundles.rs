@@ -474,5 +474,8 @@ fn programs_of_the_p4_family_can_be_printed_alone() {
     let p4 = run(&["build", &counter, "--emit", "p4"]).good();
     assert!(p4.contains("V1Switch(") && p4.contains("counter.add"), "{p4}");
     let microc = run(&["build", &counter, "--emit", "microc"]).good();
-    assert!(microc.contains("#include \"lnic_nfp.h\"") && microc.contains("__export"), "{microc}");
+    assert!(
+        microc.contains("#include \"lnic_nfp.h\"") && microc.contains("__export"),
+        "{microc}"
+    );
 }

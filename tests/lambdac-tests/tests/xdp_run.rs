@@ -4,12 +4,13 @@
 //! `skipped: …`.
 
 mod support {
+    mod bmv2;
+    pub mod inside;
     pub mod nic;
     pub mod scenarios;
 }
 
 use std::io::Write;
-use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -18,8 +19,8 @@ use std::time::{Duration, Instant};
 use lambdac_tests::peers::netns::{CLIENT, Net, SERVICE, Side};
 use lambdac_tests::peers::{PATIENCE, Worker, has, run, until};
 use lnic_bundle::Placement;
-use lnic_wire::{Header, Kind, Status};
-use support::nic::{World, inside, net, object, once, open_end};
+use support::inside::inside;
+use support::nic::{World, net, object, once, open_end};
 use support::scenarios::{self, BOTH, write_all};
 
 /// A memcached on a side; killed with its namespace.
@@ -154,7 +155,7 @@ fn a_killed_worker_leaves_nothing_attached() {
     world.worker.kill();
     until("the program is off the interface", || !is_attached(&world.net));
     // And another worker finds all as the first did.
-    world.worker = World::serve(&world.net, &[&sources], &[]);
+    world.worker = World::serve_on(&world.net, "xdp:eth0", &[&sources], &[]);
     assert_eq!(world.ask("native", b"a"), b"nic");
     world.worker.terminate();
     until("the program is off the interface", || !is_attached(&world.net));
@@ -333,7 +334,12 @@ fn what_is_missing_is_named_and_ends_with_status_3() {
             "`eth0` does not have the address 10.9.9.9",
         ),
         ("xdp:eth0,fast", &[], 2, "is not of the form IFACE or IFACE,skb"),
-        ("eth0", &[], 2, "the form is xdp:IFACE or xdp:IFACE,skb"),
+        (
+            "eth0",
+            &[],
+            2,
+            "the form is xdp:IFACE, xdp:IFACE,skb, bmv2:HOST:PORT",
+        ),
     ];
     for (nic, more, status, text) in cases {
         let (code, stderr) = try_nic(nic, more);
@@ -355,11 +361,11 @@ fn a_veth_pair_with_a_deaf_end_is_warned_of_and_skb_mode_is_named() {
     let Some(net) = net() else { return };
     let dir = tempfile::tempdir().unwrap();
     let sources = write_all(dir.path(), &BOTH[..1]);
-    let worker = World::serve(&net, &[&sources], &[]);
+    let worker = World::serve_on(&net, "xdp:eth0", &[&sources], &[]);
     worker.until_log("whose other end has no XDP program");
     drop(worker);
     let client = open_end(&net, Side::Client, &object(dir.path()));
-    let worker = World::serve(&net, &[&sources], &[]);
+    let worker = World::serve_on(&net, "xdp:eth0", &[&sources], &[]);
     worker.until_log("the NIC answers");
     assert!(worker.log().contains("mode=native"), "{}", worker.log());
     assert!(!worker.log().contains("no XDP program"), "{}", worker.log());

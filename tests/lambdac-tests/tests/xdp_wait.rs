@@ -2,6 +2,7 @@
 //! come twice and late, requests that a driver has no room for, and code that is swapped under a wait.
 
 mod support {
+    pub mod inside;
     pub mod nic;
 }
 
@@ -15,7 +16,8 @@ use std::time::{Duration, Instant};
 use lambdac_tests::peers::netns::{CLIENT, Net, Side};
 use lambdac_tests::peers::{PATIENCE, until};
 use lnic_wire::{Header, Kind, Status};
-use support::nic::{World, inside, net};
+use support::inside::inside;
+use support::nic::{World, net};
 
 /// A service in the client's namespace that has every key, with the key, reversed, as its value, and stores everything.
 /// While it is silent it keeps its answers to itself, and sends them afterwards.

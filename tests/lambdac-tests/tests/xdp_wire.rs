@@ -5,6 +5,7 @@
 
 mod support {
     pub mod impaired;
+    pub mod inside;
     pub mod nic;
     pub mod raw;
 }

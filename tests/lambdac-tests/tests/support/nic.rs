@@ -5,9 +5,9 @@
 
 use std::any::Any;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::path::Path;
 
+use super::inside::inside;
 use lambdac_tests::peers::netns::{Net, Side, WORKER};
 use lambdac_tests::peers::{Options, Response, Worker, path, run};
 use lambdac_tests::random::{lacks_ebpf, no_xdp};
@@ -34,24 +34,6 @@ pub fn net() -> Option<Net> {
             None
         }
     }
-}
-
-/// Runs something on a thread that is in another namespace: its sockets are there.
-pub fn inside<T: Send>(net: &Net, side: Side, run: impl FnOnce() -> T + Send) -> T {
-    let file = format!("/run/netns/{}", net.namespace(side));
-    let namespace = std::fs::File::open(file).expect("the namespace has a file");
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(move || {
-            // SAFETY: a descriptor that is open; only this thread changes its namespace.
-            let done = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
-            assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
-            run()
-        });
-        match thread.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
 }
 
 /// An object file of a workload that does nothing, built as any other.
@@ -82,7 +64,7 @@ pub fn open_end(net: &Net, side: Side, object: &[u8]) -> Link {
 pub struct World {
     pub net: Net,
     pub worker: Worker,
-    _front: Box<dyn Any>,
+    _front: Box<dyn Any + Send + Sync>,
     /// For a test's files; it goes with the world.
     pub dir: tempfile::TempDir,
 }
@@ -95,28 +77,27 @@ impl World {
     pub fn start_in(net: Net, sources: &[&str], flags: &[&str]) -> Option<Self> {
         let dir = tempfile::tempdir().expect("there are temporary folders");
         let client = open_end(&net, Side::Client, &object(dir.path()));
-        let worker = Self::serve(&net, sources, flags);
-        Some(Self {
-            worker,
-            _front: Box::new(client),
-            dir,
+        Some(Self::with_front(
             net,
-        })
+            "xdp:eth0",
+            Box::new(client),
+            (sources, flags),
+        ))
     }
 
     /// As [`World::start_in`], with something else than eth0's driver as `nic`; it goes with the world.
-    pub fn with_front(net: Net, nic: &str, front: Box<dyn Any>, source: &str) -> Self {
+    pub fn with_front(
+        net: Net,
+        nic: &str,
+        front: Box<dyn Any + Send + Sync>,
+        (sources, flags): (&[&str], &[&str]),
+    ) -> Self {
         Self {
-            worker: Self::serve_on(&net, nic, &[source], &[]),
+            worker: Self::serve_on(&net, nic, sources, flags),
             _front: front,
             dir: tempfile::tempdir().expect("there are temporary folders"),
             net,
         }
-    }
-
-    /// A worker on `xdp:eth0`.
-    pub fn serve(net: &Net, sources: &[&str], flags: &[&str]) -> Worker {
-        Self::serve_on(net, "xdp:eth0", sources, flags)
     }
 
     /// A worker on a NIC.

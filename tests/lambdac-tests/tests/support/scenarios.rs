@@ -8,7 +8,8 @@ use lambdac_tests::peers::PATIENCE;
 use lambdac_tests::peers::netns::Side;
 use lnic_wire::{Header, Kind, Status};
 
-use super::nic::{World, inside, once};
+use super::inside::inside;
+use super::nic::{World, once};
 
 /// Three workloads: one on the NIC, one on the host, one that hands what is too hard for it to the host.
 pub const BOTH: [(&str, &str); 3] = [

@@ -4,20 +4,16 @@
 //! The tools are found as everywhere: `P4C` and `SIMPLE_SWITCH_GRPC`, or the path. Where they aren't, each test says
 //! `skipped: …`.
 
-mod support {
-    pub mod nic;
-    pub mod scenarios;
-}
-
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
+use super::inside::inside;
+use super::nic::World;
+use super::scenarios::{self, BOTH, write_all};
 use lambdac_tests::peers::netns::{Net, Side};
 use lambdac_tests::peers::until;
 use lambdac_tests::random::lacks_ebpf;
-use support::nic::{World, inside};
-use support::scenarios::{self, BOTH, write_all};
 
 /// Where the switch's P4Runtime server listens, in its namespace.
 const GRPC: &str = "127.0.0.1:9559";
@@ -75,6 +71,9 @@ fn net() -> Option<(Net, PathBuf)> {
         Ok(net) => {
             // The worker's address is its own interface's; eth0 is the switch's.
             net.ip(Side::Worker, &["addr", "flush", "dev", "eth0"]).ok()?;
+            // The kernel would tell callers eth0's hardware address for the worker's, and so get past the switch.
+            net.ip(Side::Worker, &["link", "set", "dev", "eth0", "arp", "off"])
+                .ok()?;
             Some((net, program))
         }
         Err(reason) => {
@@ -89,7 +88,7 @@ fn start(source: &str) -> Option<World> {
     let (net, program) = net()?;
     let switch = Switch::start(&net, &program);
     let nic = format!("bmv2:{GRPC}");
-    Some(World::with_front(net, &nic, Box::new(switch), source))
+    Some(World::with_front(net, &nic, Box::new(switch), (&[source], &[])))
 }
 
 #[test]
@@ -113,7 +112,7 @@ fn a_switch_that_starts_again_answers_again() {
     let source = write_all(dir.path(), &BOTH[..1]);
     let Some((net, program)) = net() else { return };
     let switch = Switch::start(&net, &program);
-    let world = World::with_front(net, &format!("bmv2:{GRPC}"), Box::new(()), &source);
+    let world = World::with_front(net, &format!("bmv2:{GRPC}"), Box::new(()), (&[&source], &[]));
     assert_eq!(world.ask("native", b"a"), b"nic");
     assert_eq!(world.requests("native", "bmv2"), 1);
     drop(switch);
