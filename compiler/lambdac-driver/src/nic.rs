@@ -112,6 +112,11 @@ impl Places {
         self.lambdas.iter().map(|place| *place == Place::Native).collect()
     }
 
+    /// Whether any lambda is the NIC's.
+    pub fn is_native(&self) -> bool {
+        self.lambdas.contains(&Place::Native)
+    }
+
     /// The code of why a lambda is the host's, if it is.
     pub fn host_code(&self, lambda: usize) -> Option<&str> {
         match self.lambdas.get(lambda)? {

@@ -12,6 +12,7 @@
 //! - `memcached`: the service client, a pure state machine.
 //! - `http`: the HTTP server on tokio.
 //! - `fallback`: punted requests on their way to an upstream function.
+//! - `nic`: the engine over a host image and a NIC in front of it.
 //!
 //! Invariants: a packet thread never blocks but in its one wait, takes no lock, and allocates
 //! nothing per packet once its buffers have grown; every queue has a bound and every wait a
@@ -40,6 +41,7 @@ mod image;
 mod loaded;
 mod memcached;
 mod metrics;
+mod nic;
 mod prefix;
 mod server;
 mod sys;
@@ -54,6 +56,9 @@ pub use engine_api::{
 };
 pub use events::EventLog;
 pub use loaded::LoadedImage;
-pub use metrics::{NicMetrics, Sample};
+pub use nic::{
+    Nic, NicEngine, NicMetrics, NicRequests, Ran, Sample, Side, dropped_packets, nic_info, passed_packets,
+    replied,
+};
 pub use prefix::{Prefix, PrefixError};
 pub use server::{Error, Running, Server};

@@ -12,6 +12,7 @@ use lnic_wire::{Malformed, ReassemblyStats, Status};
 
 use crate::engine_api::TrapCause;
 use crate::memcached::Event;
+use crate::nic::{NicMetrics, Sample};
 
 /// Latency buckets: 1 µs, 2 µs, … 2^24 µs (17 s), and one for all above.
 const BUCKETS: usize = 26;
@@ -170,25 +171,6 @@ pub(crate) struct Metrics {
     pub(crate) log_suppressed: Counter,
     workloads: Mutex<BTreeMap<String, Arc<WorkloadMetrics>>>,
     nic: Mutex<Option<Nic>>,
-}
-
-/// A number that a NIC has counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sample {
-    /// The metric: one of the host's where there is the same.
-    pub metric: &'static str,
-    /// What it counts, for a metric that the host doesn't have.
-    pub help: &'static str,
-    /// Its labels, `name="value"` with commas between.
-    pub labels: String,
-    /// The count.
-    pub value: u64,
-}
-
-/// What a NIC in front of the worker counts.
-pub trait NicMetrics: Send + Sync {
-    /// All counts as they are now, those of one metric side by side.
-    fn samples(&self) -> Vec<Sample>;
 }
 
 #[derive(Clone)]

@@ -16,7 +16,8 @@ use crate::events::EventLog;
 use crate::fallback;
 use crate::http;
 use crate::image::Image;
-use crate::metrics::{Metrics, NicMetrics};
+use crate::metrics::Metrics;
+use crate::nic::NicMetrics;
 use crate::sys::{Peer, wire_sockets};
 use crate::worker::{self, Handle, NicPunt, Setup};
 

@@ -13,7 +13,7 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::AsFd;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use lambdac_backend_p4::{TRUSTED_ENTRIES, reason};
 use lambdac_driver::Image;
@@ -23,7 +23,7 @@ use lnic_wire::{HEADER_LEN, Header, Kind};
 
 use crate::contents::{Contents, Resident};
 use crate::device::Device;
-use crate::engine::SwitchEngine;
+use crate::engine::OnSwitch;
 use crate::error::{Error, Result};
 use crate::frame;
 use crate::front::{self, Front};
@@ -85,7 +85,6 @@ impl Agent {
             session,
             listen: OnceLock::new(),
             trusted,
-            tables: Mutex::new(()),
             marks: AtomicU64::new(u64::from(std::process::id()) << 20),
         };
         Ok(Self {
@@ -109,7 +108,7 @@ impl Agent {
     /// If it has no program; then all is as before.
     pub fn load(&mut self, image: &Image, host: &Arc<LoadedImage>) -> Result<Arc<dyn Engine>> {
         let contents = Arc::new(Contents::compile(image, host)?);
-        let engine = SwitchEngine::new(host.clone(), contents.clone(), self.front.clone());
+        let engine = OnSwitch::engine(host.clone(), contents.clone(), self.front.clone());
         let loaded = Loaded {
             contents,
             host: host.clone(),
@@ -217,7 +216,7 @@ fn announce_loss(contents: &Contents) {
     for resident in contents
         .workloads
         .iter()
-        .filter(|resident| resident.is_stateful())
+        .filter(|resident| resident.places.holds_state())
     {
         tracing::warn!(
             workload = resident.name(),

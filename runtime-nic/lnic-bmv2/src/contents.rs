@@ -38,19 +38,6 @@ impl Resident {
     pub fn name(&self) -> &str {
         &self.module.name
     }
-
-    /// Whether any of its lambdas is the switch's.
-    pub fn is_native(&self) -> bool {
-        self.places.native().contains(&true)
-    }
-
-    /// Whether the switch holds state that changes.
-    pub fn is_stateful(&self) -> bool {
-        let mut objects = self.module.objects.iter();
-        objects.any(|object| {
-            !matches!(object.kind, ObjectKind::Table { .. }) && self.places.on_nic(&object.name)
-        })
-    }
 }
 
 /// An image for a switch.

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lambdac_backend_p4::{INGRESS, Listen};
@@ -30,8 +30,6 @@ pub(crate) struct Front {
     pub(crate) listen: OnceLock<Listen>,
     /// Sources that may be sent long replies.
     pub(crate) trusted: Vec<(u32, u32)>,
-    /// Orders those who change tables.
-    pub(crate) tables: Mutex<()>,
     pub(crate) marks: AtomicU64,
 }
 

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lambdac_backend_p4::outcome::{self, SLOTS, Wire};
+use lambdac_driver::bmv2::NAME;
 use lambdac_mir::TrapCause as MirCause;
-use lnic_host::{NicMetrics, Sample, TrapCause};
+use lnic_host::{NicMetrics, NicRequests, Sample, TrapCause, dropped_packets, nic_info, passed_packets};
 use lnic_wire::{Status, id_index};
 use p4runtime_proto::v1::{CounterEntry, Entity, entity};
 
@@ -146,22 +147,9 @@ impl NicMetrics for Counters {
     fn samples(&self) -> Vec<Sample> {
         let device = &self.front.device;
         let totals = self.totals();
-        let info = Sample {
-            metric: "lnic_nic_info",
-            help: "The NIC that answers in front of this worker: 1, or 0 while it is away.",
-            labels: format!(
-                "target=\"bmv2\",switch=\"{}\",device=\"{}\"",
-                device.address(),
-                device.device
-            ),
-            value: u64::from(self.front.session.is_up()),
-        };
-        let lost = Sample {
-            metric: "lnic_dropped_packets_total",
-            help: "",
-            labels: "target=\"bmv2\",reason=\"send_failed\"".to_owned(),
-            value: self.front.session.lost(),
-        };
+        let labels = format!("switch=\"{}\",device=\"{}\"", device.address(), device.device);
+        let info = nic_info(NAME, &labels, self.front.session.is_up());
+        let lost = dropped_packets(NAME, "send_failed", self.front.session.lost());
         match totals {
             Ok(totals) => [vec![info, lost], wire(&totals.wire), workloads(&totals.workloads)].concat(),
             Err(error) => {
@@ -174,65 +162,31 @@ impl NicMetrics for Counters {
 
 fn wire(counts: &Counts) -> Vec<Sample> {
     let one = |reason: &Wire| {
-        let (metric, help) = match reason.drops() {
-            true => ("lnic_dropped_packets_total", ""),
-            false => (
-                "lnic_passed_packets_total",
-                "Packets that the NIC left to the host before any workload saw them, by reason.",
-            ),
-        };
-        Sample {
-            metric,
-            help,
-            labels: format!("target=\"bmv2\",reason=\"{}\"", reason.name()),
-            value: counts[*reason as usize],
+        let value = counts[*reason as usize];
+        match reason.drops() {
+            true => dropped_packets(NAME, reason.name(), value),
+            false => passed_packets(NAME, reason.name(), value),
         }
     };
     Wire::ALL.iter().map(one).collect()
 }
 
 fn workloads(all: &BTreeMap<String, Counts>) -> Vec<Sample> {
-    let mut samples = Vec::new();
-    for (name, counts) in all {
+    let of = |(name, counts): (&String, &Counts)| {
         let at = |slot: u32| counts[slot as usize];
-        let mut add = |metric, help, more: String, value| {
-            samples.push(Sample {
-                metric,
-                help,
-                labels: format!("workload=\"{name}\",target=\"bmv2\"{more}"),
-                value,
-            });
+        let requests = NicRequests {
+            target: NAME,
+            workload: name,
+            replies: &counts[..Status::ALL.len()],
+            dropped: at(outcome::DROPPED),
+            handed_up: at(outcome::HANDED_UP),
+            passed: at(outcome::PASSED),
         };
-        let own = (0..outcome::PASSED).fold(0_u64, |sum, slot| sum.wrapping_add(at(slot)));
-        add("lnic_requests_total", "", String::new(), own);
-        for status in Status::ALL {
-            let more = format!(",status=\"{status}\"");
-            add("lnic_replies_total", "", more, at(status as u32));
-        }
-        add(
-            "lnic_dropped_requests_total",
-            "",
-            String::new(),
-            at(outcome::DROPPED),
-        );
-        add(
-            "lnic_punted_requests_total",
-            "Requests that a lambda on the NIC handed to the host.",
-            String::new(),
-            at(outcome::HANDED_UP),
-        );
-        add(
-            "lnic_passed_requests_total",
-            "Requests that the NIC left to the host: for a lambda of the host's, or of several packets.",
-            String::new(),
-            at(outcome::PASSED),
-        );
-        for (cause, slot) in MirCause::ALL.iter().zip(outcome::TRAPS..) {
-            let more = format!(",cause=\"{}\"", cause_of(*cause).name());
-            add("lnic_traps_total", "", more, at(slot));
-        }
-    }
-    samples
+        let causes = MirCause::ALL.iter().zip(outcome::TRAPS..);
+        let traps = causes.map(|(cause, slot)| requests.traps(cause_of(*cause).name(), at(slot)));
+        requests.samples().into_iter().chain(traps).collect::<Vec<_>>()
+    };
+    all.iter().flat_map(of).collect()
 }
 
 /// A cause as the worker names it.
@@ -274,22 +228,5 @@ mod tests {
         ]);
         assert_eq!((read[&0][0], read[&1][1], read[&1][2]), (7, 5, 0));
         assert_eq!(read.len(), 2);
-    }
-
-    #[test]
-    fn a_workloads_requests_are_what_the_switch_ended_itself() {
-        let mut counts = Counts::default();
-        counts[Status::Ok as usize] = 5;
-        counts[outcome::HANDED_UP as usize] = 2;
-        counts[outcome::PASSED as usize] = 9;
-        let samples = workloads(&[("web".to_owned(), counts)].into());
-        let requests = samples
-            .iter()
-            .find(|sample| sample.metric == "lnic_requests_total")
-            .unwrap();
-        assert_eq!(
-            (requests.value, requests.labels.as_str()),
-            (7, "workload=\"web\",target=\"bmv2\"")
-        );
     }
 }

@@ -22,7 +22,7 @@ use lambdac_backend_ebpf::abi;
 use lnic_host::{Engine, EventLog, LoadedImage, Prefix, Running};
 
 use crate::contents::{Contents, is_table};
-use crate::engine::NicEngine;
+use crate::engine::InKernel;
 use crate::error::{Error, Missing, Result};
 use crate::events::{Events, Wire, Worker};
 use crate::generation::Generation;
@@ -141,7 +141,7 @@ impl Agent {
                 self.refused.clone(),
             )?),
         };
-        let engine = NicEngine::new(
+        let engine = InKernel::engine(
             host.clone(),
             generation.clone(),
             events.clone(),

@@ -27,17 +27,6 @@ impl Resident {
     pub fn name(&self) -> &str {
         &self.module.name
     }
-
-    /// Whether any of its lambdas is the NIC's.
-    pub fn is_native(&self) -> bool {
-        self.places.native().contains(&true)
-    }
-
-    /// Whether the NIC holds state that changes.
-    pub fn is_stateful(&self) -> bool {
-        let mut objects = self.module.objects.iter();
-        objects.any(|object| !is_table(object) && self.places.on_nic(&object.name))
-    }
 }
 
 pub(crate) fn is_table(object: &lambdac_mir::Object) -> bool {

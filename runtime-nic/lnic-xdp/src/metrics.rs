@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lambdac_backend_ebpf::abi::{self, COUNTER_SLOTS, Ended, Wire, WireEnd};
-use lnic_host::{NicMetrics, Sample, TrapCause};
+use lnic_host::{NicMetrics, NicRequests, Sample, TrapCause, dropped_packets, nic_info, passed_packets};
 use lnic_wire::Status;
 
 use crate::error::Result;
 use crate::generation::Generation;
 use crate::interface::Device;
+
+/// The target, as labels name it.
+const NAME: &str = "xdp";
 
 /// The numbers of one key, all CPUs together.
 type Counts = [u64; COUNTER_SLOTS as usize];
@@ -105,21 +108,10 @@ impl Counters {
 
 impl NicMetrics for Counters {
     fn samples(&self) -> Vec<Sample> {
-        let info = Sample {
-            metric: "lnic_nic_info",
-            help: "The interface that answers in its driver, and how the program is attached.",
-            labels: format!(
-                "target=\"xdp\",interface=\"{}\",mode=\"{}\"",
-                self.device.interface, self.device.mode
-            ),
-            value: 1,
-        };
-        let refused = Sample {
-            metric: "lnic_dropped_packets_total",
-            help: "",
-            labels: "target=\"xdp\",reason=\"punt_queue_full\"".to_owned(),
-            value: self.refused.load(Relaxed),
-        };
+        let (interface, mode) = (&self.device.interface, self.device.mode);
+        let labels = format!("interface=\"{interface}\",mode=\"{mode}\"");
+        let info = nic_info(NAME, &labels, true);
+        let refused = dropped_packets(NAME, "punt_queue_full", self.refused.load(Relaxed));
         match self.totals() {
             Ok(totals) => [
                 vec![info, refused],
@@ -137,85 +129,54 @@ impl NicMetrics for Counters {
 
 fn wire(counts: &Counts) -> Vec<Sample> {
     let one = |reason: &Wire| {
-        let (metric, help) = match reason.end() {
-            WireEnd::Dropped => ("lnic_dropped_packets_total", ""),
-            WireEnd::Passed => (
-                "lnic_passed_packets_total",
-                "Packets that the NIC left to the host before any workload saw them, by reason.",
-            ),
-        };
-        Sample {
-            metric,
-            help,
-            labels: format!("target=\"xdp\",reason=\"{}\"", reason.name()),
-            value: counts[reason.slot() as usize],
+        let value = counts[reason.slot() as usize];
+        match reason.end() {
+            WireEnd::Dropped => dropped_packets(NAME, reason.name(), value),
+            WireEnd::Passed => passed_packets(NAME, reason.name(), value),
         }
     };
     Wire::ALL.iter().map(one).collect()
 }
 
-/// Ends that are the NIC's own: all but what it passed up.
-const OWN_ENDS: std::ops::Range<usize> = 0..Ended::Passed.slot() as usize;
-
 fn workloads(all: &BTreeMap<String, Counts>) -> Vec<Sample> {
-    let mut samples = Vec::new();
-    for (name, counts) in all {
-        let labels = format!("workload=\"{name}\",target=\"xdp\"");
-        let mut add = |metric, help, more: &str, value| {
-            samples.push(Sample {
-                metric,
-                help,
-                labels: format!("{labels}{more}"),
-                value,
-            });
-        };
-        let at = |end: Ended| counts[end.slot() as usize];
-        let own = counts[OWN_ENDS]
-            .iter()
-            .fold(0u64, |sum, count| sum.wrapping_add(*count));
-        add("lnic_requests_total", "", "", own);
-        for status in Status::ALL {
-            // The first places are the statuses of the λ wire.
-            let more = format!(",status=\"{status}\"");
-            add("lnic_replies_total", "", &more, counts[status as usize]);
-        }
-        add("lnic_dropped_requests_total", "", "", at(Ended::Dropped));
-        add(
-            "lnic_punted_requests_total",
-            "Requests that a lambda on the NIC handed to the host.",
-            "",
-            at(Ended::HandedUp),
-        );
-        add(
-            "lnic_passed_requests_total",
-            "Requests that the NIC left to the host: for a lambda of the host's, or of several packets.",
-            "",
-            at(Ended::Passed),
-        );
-        for (cause, end) in CAUSES {
-            let more = format!(",cause=\"{}\"", cause.map_or("unreachable", TrapCause::name));
-            add("lnic_traps_total", "", &more, at(end));
-        }
-        for (event, end) in SERVICE_EVENTS {
-            let more = format!(",event=\"{event}\"");
-            add("lnic_service_answers_total", "", &more, at(end));
-        }
-        for (reason, end) in UNSENT {
-            let more = format!(",reason=\"{reason}\"");
-            add(
-                "lnic_unsent_service_requests_total",
-                "Requests to services that the NIC could not send, by reason.",
-                &more,
-                at(end),
-            );
-        }
-        add(
-            "lnic_lost_events_total",
-            "Log lines and trap reports that found no room on their way from the NIC.",
-            "",
-            at(Ended::EventsLost),
-        );
-    }
+    all.iter()
+        .flat_map(|(name, counts)| workload(name, counts))
+        .collect()
+}
+
+fn workload(name: &str, counts: &Counts) -> Vec<Sample> {
+    let at = |end: Ended| counts[end.slot() as usize];
+    let requests = NicRequests {
+        target: NAME,
+        workload: name,
+        // The first places are the statuses of the λ wire.
+        replies: &counts[..Status::ALL.len()],
+        dropped: at(Ended::Dropped),
+        handed_up: at(Ended::HandedUp),
+        passed: at(Ended::Passed),
+    };
+    let mut samples = requests.samples();
+    samples.extend(
+        CAUSES.map(|(cause, end)| requests.traps(cause.map_or("unreachable", TrapCause::name), at(end))),
+    );
+    samples.extend(SERVICE_EVENTS.map(|(event, end)| {
+        let more = format!(",event=\"{event}\"");
+        requests.sample("lnic_service_answers_total", "", &more, at(end))
+    }));
+    samples.extend(UNSENT.map(|(reason, end)| {
+        requests.sample(
+            "lnic_unsent_service_requests_total",
+            "Requests to services that the NIC could not send, by reason.",
+            &format!(",reason=\"{reason}\""),
+            at(end),
+        )
+    }));
+    samples.push(requests.sample(
+        "lnic_lost_events_total",
+        "Log lines and trap reports that found no room on their way from the NIC.",
+        "",
+        at(Ended::EventsLost),
+    ));
     samples
 }
 
@@ -257,22 +218,5 @@ mod tests {
         values[8 * COUNTER_SLOTS as usize + 8] = 4;
         assert_eq!(sum(&values)[1], 7);
         assert_eq!(sum(&[]), Counts::default());
-    }
-
-    #[test]
-    fn a_workloads_requests_are_what_the_nic_ended_itself() {
-        let mut counts = Counts::default();
-        counts[Ended::Ok.slot() as usize] = 5;
-        counts[Ended::HandedUp.slot() as usize] = 2;
-        counts[Ended::Passed.slot() as usize] = 9;
-        let samples = workloads(&[("web".to_owned(), counts)].into());
-        let requests = samples
-            .iter()
-            .find(|s| s.metric == "lnic_requests_total")
-            .unwrap();
-        assert_eq!(
-            (requests.value, requests.labels.as_str()),
-            (7, "workload=\"web\",target=\"xdp\"")
-        );
     }
 }

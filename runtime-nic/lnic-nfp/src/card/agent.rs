@@ -11,7 +11,7 @@ use lambdac_mir::Service;
 use lnic_host::{Engine, LoadedImage, Prefix, Running};
 use tempfile::TempDir;
 
-use super::engine::CardEngine;
+use super::engine::OnCard;
 use super::metrics::Counters;
 use super::{Card, CardError, Device, Result};
 
@@ -105,7 +105,7 @@ impl Agent {
             }
         }
         let emitted = Arc::new(emitted);
-        let engine = CardEngine::new(host.clone(), emitted.clone(), self.card.clone());
+        let engine = OnCard::engine(host.clone(), emitted.clone(), self.card.clone());
         let loaded = Loaded { folder, emitted };
         match self.current {
             None => self.current = Some(loaded),

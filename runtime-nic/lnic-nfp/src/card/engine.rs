@@ -1,4 +1,4 @@
-//! The worker's [`Engine`] where a card stands in front of it.
+//! The card's side of an image, for the worker's [`NicEngine`].
 //!
 //! Requests that the card answers never come here. What it leaves to the host comes as it came to the card, so that the
 //! host can't see which lambda was meant: it runs the match again. Therefore its copy of lambdas whose state is on the
@@ -8,6 +8,7 @@
 //! Tables are on both sides. While one changes, the card leaves its workload to the host, who has the new entries first.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lambdac_backend_c::SymbolKind;
@@ -16,10 +17,7 @@ use lambdac_driver::nfp::{Emitted, Rule};
 use lambdac_mir::interp;
 use lambdac_mir::{Object, ObjectKind, TableEntry};
 use lnic_engine::control::StateDump;
-use lnic_host::{
-    Answer, Continuation, ControlError, Engine, Io, LoadedImage, Outcome, Packet, Scratch, ServiceInfo,
-    WorkloadInfo,
-};
+use lnic_host::{Answer, Io, LoadedImage, Nic, NicEngine, Outcome, Packet, Ran, Side};
 
 use super::{Card, CardError};
 use crate::state;
@@ -29,33 +27,38 @@ const MAX_READ: u64 = 4 << 20;
 /// The clock of entries: the card's own is not the host's, so that none is too old.
 const NO_AGE: u64 = 0;
 
-/// An image on a card and the same on the host.
-pub struct CardEngine {
-    host: Arc<LoadedImage>,
+/// An image on a card.
+pub(super) struct OnCard {
     emitted: Arc<Emitted>,
     card: Arc<dyn Card>,
-    /// By symbol: what a table on the card holds, where that is known. Locked by who changes one.
+    /// By symbol: what a table on the card holds, where that is known.
     known: Mutex<BTreeMap<Arc<str>, Vec<u8>>>,
 }
 
 /// An object in the card's memory.
-struct OnCard<'e> {
+struct Found<'e> {
     symbol: &'e str,
     size: u64,
     object: &'e Object,
 }
 
-impl CardEngine {
-    pub(super) fn new(host: Arc<LoadedImage>, emitted: Arc<Emitted>, card: Arc<dyn Card>) -> Self {
-        Self {
-            host,
+impl OnCard {
+    /// The worker's engine, with the same image on the host, whom all requests that reach the worker are for.
+    pub(super) fn engine(
+        host: Arc<LoadedImage>,
+        emitted: Arc<Emitted>,
+        card: Arc<dyn Card>,
+    ) -> NicEngine<Self> {
+        let sides = vec![Side::Host; emitted.places.len()];
+        let nic = Self {
             emitted,
             card,
             known: Mutex::default(),
-        }
+        };
+        NicEngine::new(host, nic, sides)
     }
 
-    fn object(&self, workload: usize, name: &str) -> Option<OnCard<'_>> {
+    fn object(&self, workload: usize, name: &str) -> Option<Found<'_>> {
         let workload = &*self.emitted.image.workloads.get(workload)?.name;
         let item = format!("{workload}.{name}");
         let symbol = self
@@ -67,68 +70,18 @@ impl CardEngine {
         let SymbolKind::Object(index) = symbol.kind else {
             return None;
         };
-        Some(OnCard {
+        Some(Found {
             symbol: &symbol.name,
             size: symbol.size,
             object: self.emitted.image.module.objects.get(index)?,
         })
     }
 
-    /// What an object holds, if it is the card's.
-    fn dump(&self, workload: usize, name: &str) -> Option<StateDump> {
-        if !self.emitted.places.get(workload)?.on_nic(name) {
-            return None;
-        }
-        let found = self.object(workload, name)?;
-        if found.size > MAX_READ {
-            tracing::warn!(
-                object = name,
-                bytes = found.size,
-                "too large to be read from the card"
-            );
-            return None;
-        }
-        match self.card.read(found.symbol, 0, found.size.next_multiple_of(4)) {
-            Ok(bytes) => state::dump(found.object, &bytes, NO_AGE, Order::Big).map(told),
-            Err(error) => {
-                tracing::error!(%error, object = name, "state of the card could not be read");
-                None
-            }
-        }
-    }
-
-    /// Makes the card's table hold what the host's does.
-    fn mirror(&self, workload: usize, name: &str, known: &mut Known) -> Result<(), ControlError> {
-        let Some(found) = self.object(workload, name) else {
-            return Ok(());
-        };
-        let host = self.host.image().workloads().get(workload);
-        let Some(rows) = host
-            .and_then(|host| host.table(name).ok())
-            .map(lnic_engine::Table::rows)
-        else {
-            return Ok(());
-        };
-        let after = contents(found.object, entries(rows));
-        let before = known.remove(found.symbol);
-        let written = self.write(workload, &found, before.as_deref(), &after);
-        match written {
-            Ok(()) => {
-                known.insert(found.symbol.into(), after);
-                Ok(())
-            }
-            Err(error) => {
-                tracing::error!(%error, table = name, "a table could not be written to the card");
-                Err(ControlError::Invalid(format!("on the host only: {error}")))
-            }
-        }
-    }
-
     /// Writes what is different while no core looks at it.
     fn write(
         &self,
         workload: usize,
-        found: &OnCard<'_>,
+        found: &Found<'_>,
         before: Option<&[u8]>,
         after: &[u8],
     ) -> Result<(), CardError> {
@@ -155,8 +108,6 @@ impl CardEngine {
             .map(|(number, resident)| Rule::workload(resident, number))
     }
 }
-
-type Known = BTreeMap<Arc<str>, Vec<u8>>;
 
 /// A dump in the engine's words.
 fn told(dump: interp::StateDump) -> StateDump {
@@ -208,86 +159,65 @@ fn changed<'a>(before: Option<&[u8]>, after: &'a [u8]) -> Vec<(u64, &'a [u8])> {
     runs
 }
 
-impl Engine for CardEngine {
-    fn workloads(&self) -> &[WorkloadInfo] {
-        self.host.workloads()
+impl Nic for OnCard {
+    /// The card waits for services itself.
+    type Waiting = Infallible;
+
+    const NAME: &'static str = lambdac_driver::nfp::NAME;
+
+    /// Never asked: nothing but the wire leads to the card.
+    fn run(&self, _: usize, _: &Packet, _: &[u8], _: &mut Io<'_>) -> Ran {
+        Ran::Passed
     }
 
-    fn services(&self) -> &[ServiceInfo] {
-        self.host.services()
+    fn resume(waiting: Infallible, _: Answer<'_>, _: &mut Io<'_>) -> Outcome {
+        match waiting {}
     }
 
-    fn scratch(&self) -> Scratch {
-        self.host.scratch()
+    fn dump(&self, workload: usize, name: &str) -> Option<StateDump> {
+        if !self.emitted.places.get(workload)?.on_nic(name) {
+            return None;
+        }
+        let found = self.object(workload, name)?;
+        if found.size > MAX_READ {
+            tracing::warn!(
+                object = name,
+                bytes = found.size,
+                "too large to be read from the card"
+            );
+            return None;
+        }
+        match self.card.read(found.symbol, 0, found.size.next_multiple_of(4)) {
+            Ok(bytes) => state::dump(found.object, &bytes, NO_AGE, Order::Big).map(told),
+            Err(error) => {
+                tracing::error!(%error, object = name, "state of the card could not be read");
+                None
+            }
+        }
     }
 
-    fn invoke(
-        &self,
-        scratch: &mut Scratch,
-        workload: usize,
-        packet: &Packet,
-        request: &[u8],
-        io: &mut Io<'_>,
-    ) -> Outcome {
-        self.host.invoke(scratch, workload, packet, request, io)
-    }
-
-    fn invoke_lambda(
-        &self,
-        scratch: &mut Scratch,
-        target: (usize, usize),
-        packet: &Packet,
-        request: &[u8],
-        io: &mut Io<'_>,
-    ) -> Outcome {
-        self.host.invoke_lambda(scratch, target, packet, request, io)
-    }
-
-    fn resume(
-        &self,
-        scratch: &mut Scratch,
-        continuation: Continuation,
-        answer: Answer<'_>,
-        now: u64,
-        io: &mut Io<'_>,
-    ) -> Outcome {
-        self.host.resume(scratch, continuation, answer, now, io)
-    }
-
-    fn state(
-        &self,
-        workload: usize,
-        object: Option<&str>,
-        index: Option<&str>,
-    ) -> Result<serde_json::Value, ControlError> {
-        self.host
-            .state_with(workload, object, index, &|name| self.dump(workload, name))
-    }
-
-    fn table(&self, workload: usize, table: &str) -> Result<serde_json::Value, ControlError> {
-        self.host.table(workload, table)
-    }
-
-    fn set_table(
-        &self,
-        workload: usize,
-        table: &str,
-        entries: &serde_json::Value,
-    ) -> Result<(), ControlError> {
+    fn mirror(&self, host: &LoadedImage, workload: usize, name: &str) -> Result<(), String> {
+        let Some(found) = self.object(workload, name) else {
+            return Ok(());
+        };
+        let workloads = host.image().workloads();
+        let table = workloads.get(workload).and_then(|own| own.table(name).ok());
+        let Some(rows) = table.map(lnic_engine::Table::rows) else {
+            return Ok(());
+        };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        self.host.set_table(workload, table, entries)?;
-        self.mirror(workload, table, &mut known)
-    }
-
-    fn delete_entries(
-        &self,
-        workload: usize,
-        table: &str,
-        keys: Option<&serde_json::Value>,
-    ) -> Result<(), ControlError> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        self.host.delete_entries(workload, table, keys)?;
-        self.mirror(workload, table, &mut known)
+        let after = contents(found.object, entries(rows));
+        let before = known.remove(found.symbol);
+        match self.write(workload, &found, before.as_deref(), &after) {
+            Ok(()) => {
+                known.insert(found.symbol.into(), after);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%error, table = name, "a table could not be written to the card");
+                Err(error.to_string())
+            }
+        }
     }
 }
 

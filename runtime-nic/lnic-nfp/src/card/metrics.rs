@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lambdac_driver::nfp::{Emitted, NAME};
-use lnic_host::{NicMetrics, Sample};
+use lnic_host::{NicMetrics, Sample, dropped_packets, nic_info};
 
 use super::{Card, Count, Device};
 
@@ -35,12 +35,7 @@ impl Counters {
 
 impl NicMetrics for Counters {
     fn samples(&self) -> Vec<Sample> {
-        let mut samples = vec![Sample {
-            metric: "lnic_nic_info",
-            help: "The NIC that answers in front of the worker.",
-            labels: format!("target=\"{NAME}\",card=\"{}\"", self.device),
-            value: 1,
-        }];
+        let mut samples = vec![nic_info(NAME, &format!("card=\"{}\"", self.device), true)];
         let emitted = self
             .emitted
             .lock()
@@ -68,11 +63,6 @@ fn told(counts: &[Count], emitted: &Emitted) -> Vec<Sample> {
         labels: format!("workload=\"{}\",target=\"{NAME}\"", resident.name),
         value: value(REQUESTS, number),
     });
-    let dropped = Sample {
-        metric: "lnic_dropped_packets_total",
-        help: "",
-        labels: format!("target=\"{NAME}\",reason=\"malformed\""),
-        value: value(DROPPED, 0),
-    };
+    let dropped = dropped_packets(NAME, "malformed", value(DROPPED, 0));
     requests.chain([dropped]).collect()
 }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! - [`Card`] is what the tools can do; [`Tools`] calls them: `rtecli`, `nfp-rtsym`, and the SDK's `nfp4build`.
-//! - [`Agent`] keeps an image on a card in front of a worker; [`CardEngine`] is the worker's engine behind it.
+//! - [`Agent`] keeps an image on a card in front of a worker; `engine` has the worker's engine behind it.
 //!
 //! The interface of the tools is not public, so that they are driven as users do it in the open. No tool is trusted: each
 //! call has a timeout, its output a bound, and what it says is read as if a stranger had written it. Tested with stand-ins
@@ -29,7 +29,6 @@ use lambdac_driver::nfp::{self, Rule};
 
 pub use agent::{Agent, unreached};
 pub use device::{Device, DeviceError};
-pub use engine::CardEngine;
 pub use output::Count;
 pub use tools::Tools;
 
