@@ -10,6 +10,7 @@ use axum::routing::post;
 
 use crate::cores::Cores;
 use crate::http_load::Load;
+use crate::load::Schedule;
 use crate::process::Server;
 use crate::report::{Report, Row, Target};
 use crate::udp::{Measured, PAGE, REQUEST, TIME_TARGET};
@@ -55,12 +56,19 @@ fn measure(server: &Server, cores: &Cores) -> Result<Measured> {
         path: PATH,
         body: REQUEST,
         reply: PAGE,
-        cores: &cores.load,
-        warm_up: Duration::from_millis(300),
-        duration: Duration::from_millis(1000),
+        schedule: Schedule {
+            cores: &cores.load,
+            warm_up: Duration::from_millis(300),
+            duration: Duration::from_millis(1000),
+        },
     };
     let (per_second, before, after) = load.run(|| server.cpu_seconds())?;
-    Ok(Measured::new(per_second, after - before, load.duration, cores))
+    Ok(Measured::new(
+        per_second,
+        after - before,
+        load.schedule.duration,
+        cores,
+    ))
 }
 
 /// Serves the bare route until killed, with a thread for each core that this process may use.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cores;
+use crate::load::{Schedule, Window};
 
 /// Connections of a thread.
 const CONNECTIONS: usize = 32;
@@ -22,43 +22,16 @@ pub struct Load<'a> {
     pub path: &'a str,
     pub body: &'a [u8],
     pub reply: &'a [u8],
-    pub cores: &'a [usize],
-    pub warm_up: Duration,
-    pub duration: Duration,
+    pub schedule: Schedule<'a>,
 }
 
 impl Load<'_> {
     /// Replies a second, and what `sample` gave when counting began and ended.
-    pub fn run<T>(&self, mut sample: impl FnMut() -> Result<T>) -> Result<(f64, T, T)> {
-        let begin = Instant::now() + self.warm_up;
-        let end = begin + self.duration;
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = self
-                .cores
-                .iter()
-                .map(|&core| scope.spawn(move || self.thread(core, begin, end)))
-                .collect();
-            let mut sample_at = |time: Instant| {
-                std::thread::sleep(time.saturating_duration_since(Instant::now()));
-                sample()
-            };
-            let samples = (sample_at(begin), sample_at(end));
-            let mut replies = 0;
-            for thread in threads {
-                replies += thread
-                    .join()
-                    .map_err(|_| anyhow::anyhow!("a thread of the load panicked"))??;
-            }
-            Ok((
-                replies as f64 / self.duration.as_secs_f64(),
-                samples.0?,
-                samples.1?,
-            ))
-        })
+    pub fn run<T>(&self, sample: impl FnMut() -> Result<T>) -> Result<(f64, T, T)> {
+        self.schedule.run(|window| self.thread(window), sample)
     }
 
-    fn thread(&self, core: usize, begin: Instant, end: Instant) -> Result<u64> {
-        cores::bind(&[core])?;
+    fn thread(&self, Window { begin, end }: Window) -> Result<u64> {
         let head = format!(
             "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n",
             self.path,

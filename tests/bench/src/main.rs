@@ -18,6 +18,7 @@ mod host;
 mod http;
 mod http_load;
 mod jit;
+mod load;
 mod process;
 mod programs;
 mod relink;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use lnic_wire::{Header, Kind, Status};
 
 use crate::cores::Cores;
+use crate::load::Schedule;
 use crate::process::{self, Server};
 use crate::report::{Report, Row, Target};
 use crate::udp_load::Load;
@@ -97,10 +98,17 @@ fn measure(server: &Server, key: &str, cores: &Cores, request: &[u8], reply: &[u
         datagram: request,
         reply,
         compare: !key.is_empty(),
-        cores: &cores.load,
-        warm_up: Duration::from_millis(200),
-        duration: Duration::from_millis(1000),
+        schedule: Schedule {
+            cores: &cores.load,
+            warm_up: Duration::from_millis(200),
+            duration: Duration::from_millis(1000),
+        },
     };
     let (per_second, before, after) = load.run(|| server.cpu_seconds())?;
-    Ok(Measured::new(per_second, after - before, load.duration, cores))
+    Ok(Measured::new(
+        per_second,
+        after - before,
+        load.schedule.duration,
+        cores,
+    ))
 }

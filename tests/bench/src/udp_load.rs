@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cores;
+use crate::load::{Schedule, Window};
 
 const BATCH: usize = 64;
 const BUFFER: usize = 2048;
@@ -31,44 +31,16 @@ pub struct Load<'a> {
     /// The reply's bytes; of an echo only their number is checked.
     pub reply: &'a [u8],
     pub compare: bool,
-    pub cores: &'a [usize],
-    pub warm_up: Duration,
-    pub duration: Duration,
+    pub schedule: Schedule<'a>,
 }
 
 impl Load<'_> {
     /// Replies a second, and what `sample` gave when counting began and ended.
-    pub fn run<T>(&self, mut sample: impl FnMut() -> Result<T>) -> Result<(f64, T, T)> {
-        let begin = Instant::now() + self.warm_up;
-        let end = begin + self.duration;
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = self
-                .cores
-                .iter()
-                .map(|&core| scope.spawn(move || self.thread(core, begin, end)))
-                .collect();
-            let mut sample_at = |time: Instant| {
-                std::thread::sleep(time.saturating_duration_since(Instant::now()));
-                sample()
-            };
-            let samples = (sample_at(begin), sample_at(end));
-            let mut replies = 0;
-            for thread in threads {
-                replies += thread
-                    .join()
-                    .map_err(|_| anyhow::anyhow!("a thread of the load panicked"))??;
-            }
-            ensure!(replies > 0, "no reply at all");
-            Ok((
-                replies as f64 / self.duration.as_secs_f64(),
-                samples.0?,
-                samples.1?,
-            ))
-        })
+    pub fn run<T>(&self, sample: impl FnMut() -> Result<T>) -> Result<(f64, T, T)> {
+        self.schedule.run(|window| self.thread(window), sample)
     }
 
-    fn thread(&self, core: usize, begin: Instant, end: Instant) -> Result<u64> {
-        cores::bind(&[core])?;
+    fn thread(&self, Window { begin, end }: Window) -> Result<u64> {
         let mut lanes = (0..SOCKETS)
             .map(|_| Lane::new(self))
             .collect::<Result<Vec<_>>>()?;
