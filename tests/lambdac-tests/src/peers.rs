@@ -2,6 +2,7 @@
 //!
 //! Every process is killed when its handle is dropped, and listens on loopback at a port that was free.
 
+mod finsy;
 mod http;
 mod memcached;
 mod mute;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+pub use finsy::finsy;
 pub use http::Response;
 pub use memcached::Memcached;
 pub use mute::{Asked, Mute};

@@ -2,8 +2,7 @@
 //! and entries but forwards nothing. What a real switch does with packets is in
 //! `support/bmv2.rs`, which `xdp_run` runs.
 //!
-//! The server's interpreter is `$LNIC_FINSY_PYTHON`, or `python3` if that has the package. p4c is not needed: what it
-//! would make is not looked at.
+//! p4c is not needed: what it would make is not looked at.
 
 mod support {
     pub mod inside;
@@ -13,10 +12,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use lambdac_tests::peers::netns::{Net, Side};
-use lambdac_tests::peers::{Options, Response, Worker, until};
+use lambdac_tests::peers::{Options, Response, Worker, finsy, until};
 use lambdac_tests::random::lacks_ebpf;
 use serde_json::{Value, json};
 use support::inside::inside;
@@ -36,20 +35,6 @@ lambda numbers(req: bytes<8>) -> bytes<32> {
     reply b\"from the host\";
 }
 ";
-
-/// An interpreter that has finsy; none: then it says so.
-fn python() -> Option<String> {
-    let python = std::env::var("LNIC_FINSY_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let has = Command::new(&python)
-        .args(["-c", "import finsy.test.p4runtime_server"])
-        .stderr(Stdio::null())
-        .status();
-    if has.is_ok_and(|status| status.success()) {
-        return Some(python);
-    }
-    println!("skipped: {python} has no package finsy");
-    None
-}
 
 /// The server.
 struct Switch {
@@ -120,7 +105,7 @@ struct World {
 
 impl World {
     fn new() -> Option<Self> {
-        let python = python()?;
+        let python = finsy()?;
         let net = match Net::new() {
             Ok(net) => net,
             Err(reason) => {

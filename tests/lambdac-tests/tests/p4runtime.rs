@@ -1,7 +1,5 @@
-//! Against an implementation that is not ours: the Python package finsy, whose messages and service were generated from
+//! P4Runtime against an implementation that is not ours: the Python package finsy, whose messages and service were generated from
 //! the specification's own definitions.
-//!
-//! Its interpreter is `$LNIC_FINSY_PYTHON`, or `python3` if that has the package.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -9,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use lambdac_tests::peers::finsy;
 use p4runtime_proto::v1::{
     Action, Entity, FieldMatch, PacketOut, TableAction, TableEntry, Update, entity, field_match,
     table_action, update,
@@ -17,22 +16,11 @@ use p4runtime_proto::{Controller, Error, Event, Options, bytestring, config, tex
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
 
-/// An interpreter that has finsy; none: then it says so.
-fn python() -> Option<String> {
-    let python = std::env::var("LNIC_FINSY_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let has = Command::new(&python)
-        .args(["-c", "import finsy.test.p4runtime_server"])
-        .stderr(Stdio::null())
-        .status();
-    if has.is_ok_and(|status| status.success()) {
-        return Some(python);
-    }
-    println!("skipped: {python} has no package finsy");
-    None
-}
-
 fn script() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peer.py"))
+    Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/support/p4runtime_peer.py"
+    ))
 }
 
 /// A message with something in every field, one choice of each oneof.
@@ -92,7 +80,7 @@ fn value(field: &FieldDescriptor, choice: usize, depth: usize) -> Option<Value> 
 
 #[test]
 fn every_message_is_the_specifications_on_the_wire_and_as_text() {
-    let Some(python) = python() else { return };
+    let Some(python) = finsy() else { return };
     let ours: Vec<MessageDescriptor> = text::messages()
         .filter(|message| !message.is_map_entry() && !message.full_name().starts_with("google.protobuf."))
         .collect();
@@ -131,7 +119,7 @@ fn every_message_is_the_specifications_on_the_wire_and_as_text() {
     }
 }
 
-/// The switch of `peer.py`.
+/// The switch of `p4runtime_peer.py`.
 struct Switch {
     process: Child,
     address: String,
@@ -206,7 +194,7 @@ fn insert(table: u32, key: u128) -> Update {
 
 #[tokio::test]
 async fn a_switch_takes_program_entries_and_packets_and_gives_them_back() {
-    let Some(python) = python() else { return };
+    let Some(python) = finsy() else { return };
     let switch = Switch::start(&python);
     let (mut controller, mut events) = Controller::connect(&switch.address, options(11)).await.unwrap();
     assert_eq!(controller.pipeline().await.unwrap(), None);
@@ -268,7 +256,7 @@ async fn a_switch_takes_program_entries_and_packets_and_gives_them_back() {
 
 #[tokio::test]
 async fn who_is_not_the_primary_is_told_so() {
-    let Some(python) = python() else { return };
+    let Some(python) = finsy() else { return };
     let switch = Switch::start(&python);
     let error = Controller::connect(&switch.address, options(9))
         .await

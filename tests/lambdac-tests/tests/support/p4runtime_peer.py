@@ -1,7 +1,7 @@
 """The other end of the tests: P4Runtime as the Python package finsy has it, with its own generated messages and server.
 
-    peer.py messages FOLDER   reads FOLDER/NAME.bin as the message NAME, and writes it as text and again as bytes
-    peer.py serve PORT        a switch that remembers its program and entries
+    p4runtime_peer.py messages FOLDER   reads FOLDER/NAME.bin as the message NAME, and writes it as text and again as bytes
+    p4runtime_peer.py serve PORT        a switch that remembers its program and entries
 """
 
 import asyncio
