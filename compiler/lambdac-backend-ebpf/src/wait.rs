@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 
 use lambdac_mir::Module;
+use lambdac_mir::memcached::kind;
 
 use crate::abi::{self, Config, Ended, wait};
 use crate::asm::{AsmError, Assembler, Function, Param, ParamType};
@@ -38,16 +39,14 @@ pub(crate) const HAND_END: u32 = HAND_TEXT + wait::MAX_ANSWER;
 
 /// How a wait ended: time ran out.
 pub(crate) const TIMED_OUT: i32 = 0;
-/// An error, or a value over the limit. These and the next are the kinds of `answer.mir`.
-pub(crate) const FAILED: i32 = 2;
-/// Missing, or not stored.
-pub(crate) const MISSING: i32 = 3;
-/// Stored or deleted.
-pub(crate) const DONE: i32 = 4;
-/// A value.
-pub(crate) const VALUE: i32 = 5;
-/// A value over the limit.
-pub(crate) const OVERSIZED: i32 = 6;
+// The others are kinds of answers, as immediates.
+pub(crate) const MALFORMED: i32 = kind::MALFORMED as i32;
+pub(crate) const WRONG_KEY: i32 = kind::WRONG_KEY as i32;
+pub(crate) const FAILED: i32 = kind::FAILED as i32;
+pub(crate) const MISSING: i32 = kind::MISSING as i32;
+pub(crate) const DONE: i32 = kind::DONE as i32;
+pub(crate) const VALUE: i32 = kind::VALUE as i32;
+pub(crate) const OVERSIZED: i32 = kind::OVERSIZED as i32;
 
 /// Bytes before the text of a request or answer.
 pub(crate) const TEXT: i32 = packet::LAMBDA as i32 + wait::FRAME_LEN;

@@ -503,3 +503,29 @@ pub struct Program {
     /// In order.
     pub items: Vec<Item>,
 }
+
+/// Calls `f` with every name in statements.
+pub(crate) fn names_of(stmts: &[Stmt], f: &mut dyn FnMut(&str)) {
+    for stmt in stmts {
+        match stmt {
+            Stmt::Var(_, _, value) => value.iter().for_each(|value| value.for_each_name(f)),
+            Stmt::Assign(place, value) => {
+                place.for_each_name(f);
+                value.for_each_name(f);
+            }
+            Stmt::Call(call) => call.for_each_name(f),
+            Stmt::If(cond, then, other) => {
+                cond.for_each_name(f);
+                names_of(then, f);
+                names_of(other, f);
+            }
+            Stmt::For(inner) => {
+                inner.cond.for_each_name(f);
+                let parts = inner.first.iter().chain(&inner.step);
+                names_of(&parts.cloned().collect::<Vec<_>>(), f);
+                names_of(&inner.body, f);
+            }
+            Stmt::Break | Stmt::Continue | Stmt::Comment(_) => {}
+        }
+    }
+}

@@ -15,7 +15,7 @@
 //! | the match stage | tables with constant entries, and tests |
 //! | a table that a lambda looks in | a table that is applied before the lambda |
 //! | a stream | a loop over the chunks of a packet |
-//! | await | refused |
+//! | await | the service's request; what is live waits in registers, by slot |
 //!
 //! A lambda that has no code here is refused with a code and a reason ([`legal`]), and runs on the host.
 
@@ -31,6 +31,7 @@ pub mod print;
 
 pub use legal::Refusal;
 pub use lower::{
-    BY_MATCH, CPU_PORT, Facts, INGRESS, INJECT, Listen, Options, Output, PEEK, ParamDatum, State, TRUSTED,
-    TRUSTED_ENTRIES, outcome, places, program, reason,
+    ASKED, BY_MATCH, CPU_PORT, EXPIRE, FIRST_PORT, Facts, INGRESS, INJECT, Listen, Options, Output, PEEK,
+    ParamDatum, Reach, SLOTS, ServicePlace, State, TRUSTED, TRUSTED_ENTRIES, outcome, places, program,
+    reason,
 };

@@ -1,12 +1,11 @@
 //! The program for bmv2, the P4 reference switch: which lambdas run there, and the files of a bundle.
 
-use lambdac_backend_p4::{Options, Output, Refusal, p4info, print, program};
+use lambdac_backend_p4::{Options, Output, Reach, Refusal, ServicePlace, p4info, print, program};
 use lambdac_image::LinkError;
-use lambdac_mir::{LambdaId, Module};
+use lambdac_mir::{LambdaId, Module, Service};
 
 use crate::Image;
-use crate::image::Linked;
-use crate::nic::Places;
+use crate::nic::{Places, as_written};
 use crate::session::CheckedWorkload;
 
 /// The name of the target.
@@ -24,14 +23,35 @@ pub enum Error {
     Link(#[from] LinkError),
 }
 
-/// Where the lambdas of a workload run.
+/// Services are where the source says; by which way is told to the switch when it runs.
+fn written(_: &Module, service: &Service) -> Reach {
+    as_written(service).map_or(Ok(ServicePlace::default()), Err)
+}
+
+/// Where the lambdas of a workload run, with services where the source says.
 ///
 /// # Errors
 /// If its match stage has no code.
 pub fn places(checked: &CheckedWorkload, module: &Module) -> Result<Places, Error> {
+    places_with(checked, module, &written)
+}
+
+/// As [`places`], where services may be elsewhere.
+///
+/// # Errors
+/// As [`places`].
+pub fn places_with(
+    checked: &CheckedWorkload,
+    module: &Module,
+    reach: &dyn Fn(&Module, &Service) -> Reach,
+) -> Result<Places, Error> {
     // Any id will do.
     let image = lambdac_image::link(&module.name, &[(1, module.clone().into())])?;
-    let output = program(&image, &Options::default())?;
+    let options = Options {
+        services: reaches(module, reach),
+        ..Options::default()
+    };
+    let output = program(&image, &options)?;
     let judge = |id: LambdaId| {
         let refusal = output.refused.get(id.index()).cloned().flatten()?;
         Some((refusal.code, refusal.reason, refusal.loc))
@@ -39,30 +59,66 @@ pub fn places(checked: &CheckedWorkload, module: &Module) -> Result<Places, Erro
     Ok(Places::judged(checked, module, NAME, &judge))
 }
 
-fn places_of(linked: &Linked) -> Result<Places, Error> {
-    places(&linked.compiled.checked, &linked.compiled.module)
+fn reaches(module: &Module, reach: &dyn Fn(&Module, &Service) -> Reach) -> Vec<Reach> {
+    module
+        .services
+        .iter()
+        .map(|service| reach(module, service))
+        .collect()
 }
 
-/// The program of an image, as linked: the switch counts no words, so no pass runs for it.
+/// An image for the switch.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// As linked: the switch counts no words, so no pass runs for it. What is the host's says so.
+    pub image: lambdac_image::Image,
+    /// By workload, where its lambdas run.
+    pub places: Vec<Places>,
+    /// Of all workloads, where services are.
+    pub services: Vec<Reach>,
+}
+
+/// Links an image and says what of it is the switch's.
 ///
 /// # Errors
 /// If a match stage has no code, or the workloads can't be one image.
-pub fn output(image: &Image, options: &Options) -> Result<Output, Error> {
+pub fn place(image: &Image, reach: &dyn Fn(&Module, &Service) -> Reach) -> Result<Placed, Error> {
     let modules = image.workloads.iter();
     let modules: Vec<_> = modules
         .map(|linked| (linked.id, linked.compiled.module.clone()))
         .collect();
     let mut whole = lambdac_image::link("image", &modules)?;
+    let (mut all, mut services) = (Vec::new(), Vec::new());
     for (index, linked) in image.workloads.iter().enumerate() {
-        let places = places_of(linked)?;
+        let module = &linked.compiled.module;
+        let places = places_with(&linked.compiled.checked, module, reach)?;
+        services.extend(reaches(module, reach));
         let entries = whole.entries_of(index);
         for (entry, native) in whole.entries[entries].iter_mut().zip(places.native()) {
             if !native {
                 entry.on_host = Some("it runs on the host".into());
             }
         }
+        all.push(places);
     }
-    Ok(program(&whole, options)?)
+    Ok(Placed {
+        image: whole,
+        places: all,
+        services,
+    })
+}
+
+/// The program of an image, with services where the sources say.
+///
+/// # Errors
+/// As [`place`].
+pub fn output(image: &Image) -> Result<Output, Error> {
+    let placed = place(image, &written)?;
+    let options = Options {
+        services: placed.services,
+        ..Options::default()
+    };
+    Ok(program(&placed.image, &options)?)
 }
 
 /// The files of a bundle, by name in its folder.
@@ -70,7 +126,7 @@ pub fn output(image: &Image, options: &Options) -> Result<Output, Error> {
 /// # Errors
 /// As [`output`].
 pub fn files(image: &Image) -> Result<[(&'static str, String); 3], Error> {
-    let output = output(image, &Options::default())?;
+    let output = output(image)?;
     Ok([
         ("image.p4", print::print(&output.program)),
         ("image.p4info.txtpb", p4info::p4info(&output.program)),

@@ -1,7 +1,7 @@
 //! Stages of the compiler as text, and the host's object file.
 
 use lambdac_backend_host::Object;
-use lambdac_backend_p4::{Options, print};
+use lambdac_backend_p4::print;
 use lambdac_hir::Workload;
 use lambdac_mir::Module;
 use lambdac_syntax::ast;
@@ -47,7 +47,7 @@ pub fn bpf(compiled: Compiled) -> Result<String, xdp::Error> {
 /// If what stands around its lambdas has no code.
 pub fn p4(compiled: Compiled) -> Result<String, bmv2::Error> {
     let image = link(vec![compiled]).unwrap_or_default();
-    Ok(print::print(&bmv2::output(&image, &Options::default())?.program))
+    Ok(print::print(&bmv2::output(&image)?.program))
 }
 
 /// Micro-C of a workload for the NFP, alone in an image.

@@ -23,6 +23,7 @@ mod body;
 mod effects;
 pub mod interp;
 mod lexer;
+pub mod memcached;
 mod module;
 mod parse;
 mod print;

@@ -9,10 +9,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lambdac_backend_p4::ast::Program;
-use lambdac_backend_p4::{self as p4, Listen, Options, p4info};
+use lambdac_backend_p4::{self as p4, Listen, Options, Reach, p4info};
 use lambdac_driver::nic::Places;
 use lambdac_driver::{Image, bmv2};
-use lambdac_mir::{Module, ObjectId, ObjectKind};
+use lambdac_mir::{Module, ObjectId, ObjectKind, Service};
 use lnic_engine::Table;
 use lnic_host::LoadedImage;
 use p4runtime_proto::config::P4Info;
@@ -62,7 +62,8 @@ impl Contents {
     /// If p4c is not here, or there is no program.
     pub fn compile(image: &Image, host: &LoadedImage) -> Result<Self> {
         let p4c = tools::p4c().map_err(Error::Missing)?;
-        let mut contents = Self::lower(image, host)?;
+        let reach = |_: &Module, _: &Service| Err("is asked from the host".to_owned());
+        let mut contents = Self::lower(image, host, &reach)?;
         let folder = tempfile::TempDir::new().map_err(|source| Error::System {
             what: "make a folder for p4c",
             source,
@@ -75,30 +76,23 @@ impl Contents {
     ///
     /// # Errors
     /// If there is none.
-    pub fn lower(image: &Image, host: &LoadedImage) -> Result<Self> {
-        let modules = image.workloads.iter();
-        let modules: Vec<_> = modules
-            .map(|linked| (linked.id, linked.compiled.module.clone()))
-            .collect();
-        let mut whole = lambdac_image::link("image", &modules).map_err(bmv2::Error::from)?;
-        let mut workloads = Vec::new();
-        for (index, linked) in image.workloads.iter().enumerate() {
-            let module = linked.compiled.module.clone();
-            let places = bmv2::places(&linked.compiled.checked, &module)?;
-            let entries = whole.entries_of(index);
-            for (entry, native) in whole.entries[entries].iter_mut().zip(places.native()) {
-                if !native {
-                    entry.on_host = Some("it runs on the host".into());
-                }
-            }
-            workloads.push(Resident {
-                id: linked.id,
-                module,
-                places,
-            });
-        }
+    pub fn lower(
+        image: &Image,
+        host: &LoadedImage,
+        reach: &dyn Fn(&Module, &Service) -> Reach,
+    ) -> Result<Self> {
+        let placed = bmv2::place(image, reach)?;
+        let workloads = image.workloads.iter().zip(placed.places);
+        let workloads = workloads.map(|(linked, places)| Resident {
+            id: linked.id,
+            module: linked.compiled.module.clone(),
+            places,
+        });
+        let workloads = workloads.collect();
+        let whole = placed.image;
         let options = Options {
             params: params(&whole, host),
+            services: placed.services,
             ..Options::default()
         };
         let output = p4::program(&whole, &options).map_err(bmv2::Error::from)?;

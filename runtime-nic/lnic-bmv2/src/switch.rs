@@ -57,8 +57,8 @@ impl Switch {
         })
     }
 
-    /// Lets frames come in by [`PORT`], and gives all that goes out before the switch is done with them, with the
-    /// ports.
+    /// Lets frames come in by ports ([`PORT`] or the host's), and gives all that goes out before the switch is done with
+    /// them, with the ports.
     ///
     /// Behind them come two marks, one that leaves by the host's port and one by [`PORT`]: the switch hands out the
     /// frames of a port in order, so that nobody has to wait to see that it dropped something. A third makes the
@@ -66,9 +66,9 @@ impl Switch {
     ///
     /// # Errors
     /// If the switch ends, or is not done in time.
-    pub fn exchange(&mut self, frames: &[Vec<u8>]) -> io::Result<Vec<(u16, Vec<u8>)>> {
-        for frame in frames {
-            self.packets.send(PORT, frame, PATIENCE)?;
+    pub fn exchange(&mut self, frames: &[(u16, Vec<u8>)]) -> io::Result<Vec<(u16, Vec<u8>)>> {
+        for (port, frame) in frames {
+            self.packets.send(*port, frame, PATIENCE)?;
         }
         let (up, out, behind) = (self.mark(), self.mark(), self.mark());
         self.packets.send(PORT, &up, PATIENCE)?;

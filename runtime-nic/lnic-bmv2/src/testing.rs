@@ -7,7 +7,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lambdac_backend_p4::{self as p4, BY_MATCH, CPU_PORT, Facts, Listen, Options, Output, PEEK};
+use lambdac_backend_p4::{
+    self as p4, BY_MATCH, CPU_PORT, EXPIRE, Facts, Listen, Options, Output, PEEK, ServicePlace,
+};
 use lambdac_driver::CheckedWorkload;
 use lambdac_driver::bmv2;
 use lambdac_driver::nic::Places;
@@ -16,33 +18,44 @@ use lambdac_driver::testing::{HostInstance, HostOutcome, NicTarget, OnNic, Sides
 use lambdac_hir::{CallStep, Callee, StatePlace, Test, Value, Workload};
 use lambdac_image::Image;
 use lambdac_interp::{CallResult, Env, Givens, Target};
-use lambdac_mir::{Data, LambdaId, Module, ObjectId};
+use lambdac_mir::{Data, LambdaId, Module, ObjectId, Service};
 use lnic_engine::control::StateDump;
 use lnic_engine::{Call, Meta};
 use lnic_wire::{DEFAULT_PORT, Fragment, HEADER_LEN, Header, MAX_FRAGMENT, Status};
 use tempfile::TempDir;
 
 use crate::frame::{self, Endpoint};
-use crate::state;
-use crate::switch::{LARGEST, PACKET_IN, Switch};
+use crate::recording::Recorder;
+use crate::switch::{LARGEST, PACKET_IN, PORT, Switch};
 use crate::tools::Tools;
+use crate::{memcached, state};
 
 /// The name of the target.
 pub const NAME: &str = bmv2::NAME;
 /// The only workload of an image has the first dense index.
 const INDEX: u16 = 1;
-const WORKER: Endpoint = Endpoint {
+/// The switch, for tests.
+pub(crate) const WORKER: Endpoint = Endpoint {
     mac: [2, 0, 0, 0, 0, 2],
     address: 0x0a00_0002,
     port: DEFAULT_PORT,
 };
-const CALLER: Endpoint = Endpoint {
+/// Who asks it.
+pub(crate) const CALLER: Endpoint = Endpoint {
     mac: [2, 0, 0, 0, 0, 1],
     address: 0x0a00_0001,
     port: 40_000,
 };
+/// The services, one a port from the first on.
+const SERVICES: Endpoint = Endpoint {
+    mac: [2, 0, 0, 0, 0, 9],
+    address: 0x0a00_0009,
+    port: 11_211,
+};
+/// The longest value that is taken (language, section 7).
+const MAX_VALUE: usize = 1024;
 /// Reasons why a packet goes to the host.
-const PUNTED: u16 = 2;
+pub(crate) const PUNTED: u16 = 2;
 const PUNTED_TO: u16 = 3;
 
 /// The target that this crate adds to a test run.
@@ -103,11 +116,25 @@ pub fn compile(checked: &CheckedWorkload, module: &Arc<Module>) -> Result<Compil
         }),
         constant_entries: true,
         params: Vec::new(),
+        services: (0..module.services.len())
+            .map(|number| Ok(service(number)))
+            .collect(),
     };
-    let places = bmv2::places(checked, module).map_err(|error| error.to_string())?;
+    let reach = |_: &Module, _: &Service| Ok(service(0));
+    let places = bmv2::places_with(checked, module, &reach).map_err(|error| error.to_string())?;
     keep(&mut image, &places);
     let output = p4::program(&image, &options).map_err(|refusal| refusal.to_string())?;
     Ok(Compiled { output, places, id })
+}
+
+/// Where a service is.
+fn service(number: usize) -> ServicePlace {
+    ServicePlace {
+        mac: SERVICES.mac,
+        address: SERVICES.address,
+        port: SERVICES.port + number as u16,
+        egress: PORT,
+    }
 }
 
 /// Tells an image which lambdas are the host's.
@@ -132,6 +159,7 @@ struct OnSwitch {
     /// Where the dice start, until a packet has said so.
     seed: Option<u64>,
     sides: Sides,
+    recorder: Option<Recorder>,
 }
 
 impl OnSwitch {
@@ -143,6 +171,7 @@ impl OnSwitch {
             .compile(&text, folder.path())
             .map_err(|error| error.to_string())?;
         Ok(Self {
+            recorder: Recorder::asked(&tools, &module.name),
             tools,
             hir: Arc::new(checked.0.clone()),
             module: module.clone(),
@@ -178,7 +207,13 @@ impl OnSwitch {
     }
 
     /// One packet of a call through the switch, and what came of it.
-    fn ask(&mut self, entry: u16, call: &Asked<'_>, packet: &Fragment<'_>) -> io::Result<Answer> {
+    fn ask(
+        &mut self,
+        entry: u16,
+        call: &Asked<'_>,
+        packet: &Fragment<'_>,
+        givens: &mut Givens,
+    ) -> io::Result<Answer> {
         let facts = Facts {
             entry,
             src_ip: call.meta.src_ip,
@@ -196,34 +231,47 @@ impl OnSwitch {
                 .or_else(|| param.default.clone())
         });
         let params: Vec<Option<Data>> = params.collect();
-        let between = self.compiled.output.test_header(&facts, &params);
-        self.send(&between, call.meta.request_id, packet)
+        let output = &self.compiled.output;
+        let between = output.test_header(&facts, &params);
+        let again = output.test_header(&Facts { seed: None, ..facts }, &params);
+        let sent = self.request(&between, call.meta.request_id, packet);
+        let mut frames = vec![(PORT, sent.1.clone())];
+        loop {
+            let came = self.exchange(&frames)?;
+            self.note(&frames, &came)?;
+            let [(PORT, frame)] = &came[..] else {
+                return Ok(ended(&sent, between.len(), &came));
+            };
+            if !frame.starts_with(&SERVICES.mac) {
+                return Ok(ended(&sent, between.len(), &came));
+            }
+            frames = match memcached::Asked::read(WORKER, SERVICES, frame) {
+                Ok(asked) => vec![answered(&asked, &again, givens)],
+                Err(reason) => return Ok(Answer::Wrong(reason)),
+            };
+        }
     }
 
-    /// A packet with a test's header.
-    fn send(&mut self, between: &[u8], number: u64, packet: &Fragment<'_>) -> io::Result<Answer> {
-        let id = self.compiled.id;
+    /// The frame of a packet with a test's header, and its λ header.
+    fn request(&self, between: &[u8], number: u64, packet: &Fragment<'_>) -> (Header, Vec<u8>) {
         let length = packet.payload.len() as u16;
-        let header = Header::request(id, number, packet.index, packet.count, length);
-        let sent = frame::request(CALLER, WORKER, &header, between, packet.payload);
+        let header = Header::request(self.compiled.id, number, packet.index, packet.count, length);
+        let frame = frame::request(CALLER, WORKER, &header, between, packet.payload);
+        (header, frame)
+    }
+
+    fn exchange(&mut self, frames: &[(u16, Vec<u8>)]) -> io::Result<Vec<(u16, Vec<u8>)>> {
         let switch = self.switch.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        let frames = switch.exchange(std::slice::from_ref(&sent))?;
-        let [(port, frame)] = &frames[..] else {
-            return Ok(match frames.len() {
-                0 => Answer::Nothing,
-                count => Answer::Wrong(format!("{count} packets for one")),
-            });
+        switch.exchange(frames)
+    }
+
+    /// Puts frames into the recording, if there is one.
+    fn note(&mut self, sent: &[(u16, Vec<u8>)], came: &[(u16, Vec<u8>)]) -> io::Result<()> {
+        let Some(recorder) = &mut self.recorder else {
+            return Ok(());
         };
-        Ok(match *port {
-            CPU_PORT => match frame.get(PACKET_IN..) {
-                Some(inner) if inner == without(&sent, between.len()) => to_host(frame),
-                _ => Answer::Wrong("the packet to the host was changed".to_owned()),
-            },
-            _ => match frame::reply(CALLER, WORKER, &header, frame) {
-                Ok((status, payload)) => Answer::Reply(status, payload.to_vec()),
-                Err(reason) => Answer::Wrong(reason),
-            },
-        })
+        let mut frames = sent.iter().chain(came);
+        frames.try_for_each(|(_, frame)| recorder.add(frame))
     }
 
     /// A whole message through the switch.
@@ -238,7 +286,7 @@ impl OnSwitch {
         let entry = callee.map_or(BY_MATCH, |id| id.0 as u16);
         let mut whole = Vec::new();
         for packet in packets {
-            match self.ask(entry, call, &packet) {
+            match self.ask(entry, call, &packet, givens) {
                 Err(error) => return CallResult::Error(format!("the switch: {error}")),
                 Ok(Answer::Reply(Status::Ok, bytes)) => whole.extend(bytes),
                 Ok(Answer::ToHost(reason, lambda)) => {
@@ -332,7 +380,9 @@ impl OnSwitch {
             count: 1,
             payload: &[],
         };
-        match self.send(&between, 0, &packet)? {
+        let sent = self.request(&between, 0, &packet);
+        let came = self.exchange(&[(PORT, sent.1.clone())])?;
+        match ended(&sent, between.len(), &came) {
             Answer::Reply(Status::Ok, bytes) if bytes.len() == 8 => {
                 Ok(bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
             }
@@ -392,6 +442,44 @@ impl Answer {
             Self::Reply(status, _) => CallResult::Error(format!("status {status:?}")),
             Self::ToHost(reason, _) => CallResult::Error(format!("to the host for {reason}")),
             Self::Wrong(reason) => CallResult::Error(reason),
+        }
+    }
+}
+
+/// What came of a request, whose test's header has so many bytes.
+fn ended(sent: &(Header, Vec<u8>), between: usize, came: &[(u16, Vec<u8>)]) -> Answer {
+    let [(port, frame)] = came else {
+        return match came.len() {
+            0 => Answer::Nothing,
+            count => Answer::Wrong(format!("{count} packets for one")),
+        };
+    };
+    match *port {
+        CPU_PORT => match frame.get(PACKET_IN..) {
+            Some(inner) if inner == without(&sent.1, between) => to_host(frame),
+            _ => Answer::Wrong("the packet to the host was changed".to_owned()),
+        },
+        _ => match frame::reply(CALLER, WORKER, &sent.0, frame) {
+            Ok((status, payload)) => Answer::Reply(status, payload.to_vec()),
+            Err(reason) => Answer::Wrong(reason),
+        },
+    }
+}
+
+/// What the switch gets after a request to a service: the answer, or word that its time is up; and by which port.
+fn answered(asked: &memcached::Asked, between: &[u8], givens: &mut Givens) -> (u16, Vec<u8>) {
+    let call = Call {
+        service: usize::from(asked.port().wrapping_sub(SERVICES.port)),
+        op: asked.op,
+        key: &asked.key,
+        value: &asked.value,
+        limit: MAX_VALUE,
+    };
+    match asked.text(&answer(&call, givens)) {
+        Some(text) => (PORT, asked.answer(between, &text)),
+        None => {
+            let expiry = (EXPIRE | u16::from(asked.slot())).to_be_bytes();
+            (CPU_PORT, [&expiry[..], between].concat())
         }
     }
 }

@@ -1,14 +1,23 @@
 //! Where p4c and simple_switch are, and p4c's work.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 /// The compiler's name, and the variable that says where it is.
 const P4C: (&str, &str) = ("p4c-bm2-ss", "P4C");
 /// The switch's name, and the variable that says where it is.
 const SWITCH: (&str, &str) = ("simple_switch", "SIMPLE_SWITCH");
+
+/// Longest time for p4c: the largest programs of the examples take it some ten seconds.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How often a process that runs is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+/// Most bytes that are read of what p4c says.
+const MOST_SAID: u64 = 64 << 10;
 
 /// Both tools.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +38,9 @@ pub enum CompileError {
     /// p4c said something: an error, or a warning where there should be none.
     #[error("p4c says: {0}")]
     Said(String),
+    /// It was not done in time, and was ended.
+    #[error("p4c was not done in {0:?}")]
+    Late(Duration),
 }
 
 impl Tools {
@@ -41,6 +53,26 @@ impl Tools {
             p4c: found(P4C)?,
             switch: found(SWITCH)?,
         })
+    }
+
+    /// What the tools say of themselves, a line each.
+    pub fn versions(&self) -> String {
+        let said = |(tool, path): (&str, &Path)| {
+            let output = Command::new(path).arg("--version").stdin(Stdio::null()).output();
+            let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+            let text = text.unwrap_or_default();
+            let words = text.split_whitespace();
+            let version = words
+                .rev()
+                .find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+            format!(
+                "{tool} {}\n",
+                version.unwrap_or("of a version that it does not tell")
+            )
+        };
+        [("p4c-bm2-ss", &*self.p4c), ("simple_switch", &*self.switch)]
+            .map(said)
+            .concat()
     }
 
     /// As [`compile`], with this p4c.
@@ -71,12 +103,34 @@ pub fn compile(p4c: &Path, program: &str, folder: &Path) -> Result<PathBuf, Comp
     command.args(["--std", "p4-16", "--p4runtime-files"]);
     command.arg(folder.join("p4c.p4info.txtpb"));
     command.arg("-o").arg(&json).arg(&source);
-    let output = command.stdin(Stdio::null()).output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() || !said.trim().is_empty() {
-        return Err(CompileError::Said(said.into_owned()));
+    // A file takes all that it says, where a pipe could fill up.
+    let said = folder.join("p4c.log");
+    command.stdin(Stdio::null()).stderr(File::create(&said)?);
+    command.stdout(Stdio::null());
+    let status = ended(command.spawn()?, PATIENCE)?.ok_or(CompileError::Late(PATIENCE))?;
+    let mut text = Vec::new();
+    File::open(&said)?.take(MOST_SAID).read_to_end(&mut text)?;
+    let text = String::from_utf8_lossy(&text);
+    if !status.success() || !text.trim().is_empty() {
+        return Err(CompileError::Said(text.into_owned()));
     }
     Ok(json)
+}
+
+/// How a process ends; none: it did not in time, and is gone.
+fn ended(mut process: Child, within: Duration) -> io::Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(status) = process.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= deadline {
+            process.kill()?;
+            process.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(LOOK);
+    }
 }
 
 fn found((name, variable): (&str, &str)) -> Result<PathBuf, String> {
@@ -90,4 +144,19 @@ fn found((name, variable): (&str, &str)) -> Result<PathBuf, String> {
     let candidates = env::split_paths(&folders).map(|folder| folder.join(name));
     let mut files = candidates.filter(|path| path.is_file());
     files.next().ok_or_else(|| format!("{name} not found"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_not_done_in_time_is_ended() {
+        let sleep = |seconds: &str| Command::new("sleep").arg(seconds).spawn().unwrap();
+        let started = Instant::now();
+        assert_eq!(ended(sleep("600"), Duration::from_millis(20)).unwrap(), None);
+        assert!(started.elapsed() < Duration::from_secs(300));
+        let status = ended(sleep("0"), PATIENCE).unwrap();
+        assert!(status.is_some_and(|status| status.success()));
+    }
 }

@@ -31,6 +31,8 @@
 //! free. Of an answer and a timeout only one gets from waiting to running; the generation keeps one that was looked up
 //! before from winning a later wait.
 
+pub use lambdac_mir::memcached::{MAX_KEY, MAX_VALUE};
+
 use std::net::SocketAddrV4;
 
 /// Map of the slots, an array that user space may map into its memory. Only in objects with lambdas that await.
@@ -102,10 +104,6 @@ pub const ROUTE: i16 = 376;
 /// Offset of the saved values.
 pub const SAVED: u32 = 440;
 
-/// Longest key that is sent (memcached's doc/protocol.txt, "Keys").
-pub const MAX_KEY: u32 = 250;
-/// Longest value that is sent or taken (language, section 7).
-pub const MAX_VALUE: u32 = 1024;
 /// Longest text of a request: `set KEY 0 0 1024`, the value, and two line ends.
 pub const MAX_REQUEST: u32 = 4 + MAX_KEY + 5 + 4 + 2 + MAX_VALUE + 2;
 /// Longest text of an answer that is read; memcached's datagrams have at most 1,400 bytes (UDP_MAX_PAYLOAD_SIZE of its

@@ -1,12 +1,13 @@
 //! Programs for what ends a wait: an answer of a service, or the lack of one.
 //!
 //! Both find the slot, win it by compare-exchange, leave in the invocation's memory how the wait ended, and go on in the
-//! continuation program. What the text of an answer says is decided by `answer.mir`, which is emitted like any other
-//! function; so its accesses are bounded for the verifier.
+//! continuation program. What the text of an answer says is decided by the reader that the targets share
+//! ([`memcached::reader`]), which is emitted like any other function; so its accesses are bounded for the verifier.
 
 use std::rc::Rc;
 use std::sync::LazyLock;
 
+use lambdac_mir::memcached;
 use lambdac_mir::{Func, Module, Shape};
 
 use super::{Emitter, Mem, Ref, Shared, Spot, Val};
@@ -18,15 +19,10 @@ use crate::vcode::{Arg, Callee, Inst, Mark, Operand, V};
 use crate::wait::{self, Slots};
 
 /// The reader of answers.
-static READER: LazyLock<Module> =
-    LazyLock::new(|| expand(&lambdac_mir::parse(include_str!("answer.mir")).expect("the text is tested")));
+static READER: LazyLock<Module> = LazyLock::new(|| expand(memcached::reader()));
 
 /// Its function, the last: the others are what it calls.
 const READ_ANSWER: usize = 5;
-
-/// Kinds of its result that are no answers to what waits.
-const MALFORMED: i32 = 0;
-const WRONG_KEY: i32 = 1;
 
 impl Shared<'static> {
     /// Of an image's programs for the ends of waits.
@@ -216,8 +212,8 @@ impl Emitter<'_> {
         self.store(Size::W, scratch, wait::HAND_AT, at);
         self.store(Size::W, scratch, wait::HAND_LEN, value_len);
         let kind = piece(self, 32, 0xff);
-        self.branch(Cond::Eq, kind, MALFORMED, refused.malformed);
-        self.branch(Cond::Eq, kind, WRONG_KEY, refused.key);
+        self.branch(Cond::Eq, kind, wait::MALFORMED, refused.malformed);
+        self.branch(Cond::Eq, kind, wait::WRONG_KEY, refused.key);
         kind
     }
 
@@ -305,7 +301,7 @@ mod tests {
     const DELETE: u64 = 2;
 
     fn reader() -> Module {
-        lambdac_mir::parse(include_str!("answer.mir")).unwrap()
+        lambdac_mir::memcached::reader().clone()
     }
 
     /// The reader with a lambda that replies with its result for the key `k`: operation first, then the text.

@@ -3,6 +3,7 @@
 //! What the next part needs goes to a slot ([`crate::abi::wait`]), and the packet becomes the service's request. Where
 //! that fails, the next part is entered at once.
 
+use lambdac_mir::memcached::op_number;
 use lambdac_mir::{PartId, ServiceCall, ServiceOp, SlotId, Value};
 
 use super::parts::Site;
@@ -126,7 +127,7 @@ impl<'m> Emitter<'m> {
         let gone = self.unreachable();
         let slot = self.slot(index, gone);
         self.address_service(call, slot);
-        self.store_word(slot, abi::OP, Size::B, op_number(call.op));
+        self.store_word(slot, abi::OP, Size::B, op_number(call.op).into());
         let resume = abi::FIRST_RESUME + self.shared.position;
         self.store_word(slot, abi::RESUME, Size::W, resume);
         self.store_word(slot, abi::ENTRY, Size::W, entry);
@@ -357,14 +358,5 @@ impl<'m> Emitter<'m> {
             self.bind(next);
         }
         self.val(position)
-    }
-}
-
-/// The operation, as a slot has it.
-fn op_number(op: ServiceOp) -> u32 {
-    match op {
-        ServiceOp::Get => 0,
-        ServiceOp::Set => 1,
-        ServiceOp::Delete => 2,
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use lambdac_mir::{
-    Base, Body, FuncParam, LambdaId, Loc, Op, Operand, Place, Region, ServiceId, Stmt as MirStmt, Term,
+    Base, Body, Func, FuncParam, LambdaId, Loc, Op, Operand, Place, Region, ServiceId, Stmt as MirStmt, Term,
     TrapCause, Value,
 };
 
@@ -18,6 +18,7 @@ use super::fold;
 use super::lookup::Lookups;
 use super::memory::{Home, Homes, Reach, Tree, constant, variable_type, zero};
 use super::unit::{Unit, fits_own};
+use super::wait::Waiting;
 use crate::ast::{Binary, Expr, Stmt, Type};
 use crate::legal::{AWAIT, CODE, Refusal};
 use crate::names::Namer;
@@ -101,6 +102,10 @@ pub(super) struct Code<'u, 'm> {
     pub(super) loc: Loc,
     /// What tables have found for the lambda.
     pub(super) lookups: Lookups,
+    /// The lambda whose parts are being written, if it may wait.
+    pub(super) waiting: Option<Waiting<'m>>,
+    /// What calls mean.
+    pub(super) funcs: &'m [Func],
     /// The first byte of the request in its words, and how many there are.
     pub request: Bytes,
 }
@@ -119,7 +124,10 @@ impl Homes for Code<'_, '_> {
 
 impl<'u, 'm> Code<'u, 'm> {
     pub fn new(unit: &'u mut Unit<'m>, prefix: &str, request: Bytes, ends: Rc<dyn Ends<'m> + 'm>) -> Self {
+        let funcs = &unit.image.module.funcs;
         Self {
+            waiting: None,
+            funcs,
             unit,
             ends,
             prefix: prefix.to_owned(),
@@ -140,17 +148,18 @@ impl<'u, 'm> Code<'u, 'm> {
         }
     }
 
-    /// All statements of the action.
+    /// All statements of the action. Variables of code that was left out go: p4c warns of them.
     pub fn finish(self) -> Vec<Stmt> {
         let reads = self.preloaded.into_iter().map(|(register, index, to)| {
             Stmt::Call(register.method("read", vec![to, Expr::bits(32, index)]))
         });
-        self.locals
-            .into_iter()
-            .chain(reads)
-            .chain(self.out)
-            .chain(self.said)
-            .collect()
+        let body: Vec<Stmt> = reads.chain(self.out).chain(self.said).collect();
+        let mut used = BTreeSet::new();
+        crate::ast::names_of(&body, &mut |name| {
+            used.insert(name.to_owned());
+        });
+        let is_used = |local: &Stmt| !matches!(local, Stmt::Var(_, name, _) if !used.contains(name));
+        self.locals.into_iter().filter(is_used).chain(body).collect()
     }
 
     /// A new variable.
@@ -372,8 +381,12 @@ impl<'u, 'm> Code<'u, 'm> {
             Term::Drop => self.end(Ended::Drop, tail),
             Term::Punt(to) => self.end(Ended::Punt(*to), tail),
             Term::Trap(cause, _) => self.end(Ended::Trap(*cause), tail),
-            Term::Await { call, .. } => return Err(self.waits(call.service)),
-            Term::Become { .. } => return Err(Refusal::new(AWAIT, "it waits for a service")),
+            Term::Await { call, part, args } => self.wait(call, *part, args, tail)?,
+            Term::Become { part, args } => {
+                let values = args.iter().map(|arg| self.atom(*arg)).collect::<Vec<_>>();
+                let region = self.enter_part(*part, &values)?;
+                self.region(region, tail)?;
+            }
         }
         Ok(())
     }
@@ -510,8 +523,8 @@ impl<'u, 'm> Code<'u, 'm> {
     }
 
     fn call(&mut self, func: usize, args: &'m [Operand], stmt: &'m MirStmt) -> Result<(), Refusal> {
-        let image = self.unit.image;
-        let func = &image.module.funcs[func];
+        let funcs = self.funcs;
+        let func = &funcs[func];
         let mut values = Vec::new();
         let mut bound = Vec::new();
         for (param, arg) in func.params.iter().zip(args) {
@@ -534,6 +547,15 @@ impl<'u, 'm> Code<'u, 'm> {
         self.frames.pop();
         self.loc = Loc::default();
         result
+    }
+
+    /// Counts the uses in another region of the frame's body: values that are used once become parts of expressions.
+    pub(super) fn fold_more(&mut self, region: &'m Region) {
+        let frame = self.frame_mut();
+        let more = fold::folded(frame.body, region);
+        for (folded, more) in frame.folded.iter_mut().zip(more) {
+            *folded |= more;
+        }
     }
 
     /// A new frame whose values are all variables: for statements out of their place.

@@ -40,7 +40,7 @@ fn constant(width: u32, name: &str, value: u64) -> Item {
     Item::Const(bit(width), name.to_owned(), Expr::bits(width, value))
 }
 
-pub(super) fn head(image: &Image, options: &Options, params: &[ParamDatum]) -> Vec<Item> {
+pub(super) fn head(image: &Image, options: &Options, params: &[ParamDatum], waits: bool) -> Vec<Item> {
     let mut about = vec![
         "Lambdas on the P4 reference switch, made by lambdac.".to_owned(),
         String::new(),
@@ -85,11 +85,11 @@ pub(super) fn head(image: &Image, options: &Options, params: &[ParamDatum]) -> V
             .zip(0..)
             .map(|(name, number)| constant(16, name, number)),
     );
-    items.extend(headers(options, params));
+    items.extend(headers(options, params, waits));
     items
 }
 
-fn headers(options: &Options, params: &[ParamDatum]) -> Vec<Item> {
+fn headers(options: &Options, params: &[ParamDatum], waits: bool) -> Vec<Item> {
     let mut items = vec![
         controller(
             "packet_in",
@@ -135,6 +135,12 @@ fn headers(options: &Options, params: &[ParamDatum]) -> Vec<Item> {
             ],
         ),
     ];
+    if waits {
+        items.push(header(
+            "service_t",
+            &[(16, "id"), (16, "sequence"), (16, "total"), (16, "reserved")],
+        ));
+    }
     if options.test {
         items.push(test_header(params));
     }
@@ -146,6 +152,9 @@ fn headers(options: &Options, params: &[ParamDatum]) -> Vec<Item> {
         .iter()
         .map(|name| (Type::named(format!("{name}_t")), (*name).to_owned()))
         .collect();
+    if waits {
+        names.push((Type::named("service_t"), "service".to_owned()));
+    }
     if options.test {
         names.push((Type::named("test_t"), "test".to_owned()));
     }
@@ -208,6 +217,7 @@ pub(super) fn metadata(unit: &Unit<'_>) -> Item {
         (16, "workload"),
         (16, "lambda"),
         (16, "left"),
+        (16, "came_by"),
         (16, "fragment"),
         (16, "port"),
         (16, "rule"),

@@ -12,8 +12,9 @@ use super::lookup::{self, Before};
 use super::memory::{Home, WORD, WORD_BYTES};
 use super::op::sum;
 use super::unit::{self, Unit};
+use super::wait::Waiting;
 use crate::ast::{Action, Binary, Expr, For, Stmt, Type};
-use crate::legal::{ASKED, AWAIT, REPLY as REPLY_TOO_LONG, REQUEST as REQUEST_TOO_LONG, Refusal};
+use crate::legal::{ASKED, REPLY as REPLY_TOO_LONG, REQUEST as REQUEST_TOO_LONG, Refusal};
 
 /// The register that holds the request.
 pub(super) const REQUEST: &str = "request";
@@ -28,8 +29,12 @@ pub(super) mod verdict {
     pub const RUN: &str = "RUN";
     pub const DROP: &str = "DROP";
     pub const REPLY: &str = "REPLY";
+    /// The packet becomes a service's request.
+    pub const ASK: &str = "ASK";
+    /// The packet is for a wait that is over, or is not what it waits for.
+    pub const STALE: &str = "STALE";
     /// In the order of their numbers.
-    pub const ALL: [&str; 4] = [TO_HOST, RUN, DROP, REPLY];
+    pub const ALL: [&str; 6] = [TO_HOST, RUN, DROP, REPLY, ASK, STALE];
 }
 
 /// Why a packet goes to the host: values of `meta.reason`.
@@ -102,9 +107,6 @@ pub(crate) fn check(lambda: &Lambda) -> Result<(), Refusal> {
         let reason = format!("its smallest request, {least} bytes, does not fit a packet of {MAX_PAYLOAD}");
         return Err(Refusal::new(REQUEST_TOO_LONG, reason));
     }
-    if lambda.parts.len() != 1 {
-        return Err(Refusal::new(AWAIT, "it waits for a service"));
-    }
     Ok(())
 }
 
@@ -123,6 +125,12 @@ pub(crate) fn action<'m>(
     let part = &lambda.parts[0];
     let mut code = Code::new(unit, name, request(), Rc::new(Message));
     code.lookups = lookups;
+    if lambda.parts.len() > 1 {
+        code.waiting = Some(Waiting {
+            lambda,
+            name: name.to_owned(),
+        });
+    }
     code.enter(&lambda.body, &part.region, Vec::new());
     let size = lambda.request;
     let len = || Expr::path("meta.length");
@@ -133,7 +141,10 @@ pub(crate) fn action<'m>(
     if size.max < MAX_PAYLOAD {
         wrong.push(len().binary(Binary::Gt, Expr::bits(32, size.max.into())));
     }
-    let body = code.apart(|code| code.whole(Goal::End, &part.region, Vec::new()))?;
+    let body = code.apart(|code| match lambda.parts.len() {
+        1 => code.whole(Goal::End, &part.region, Vec::new()),
+        _ => code.scope(Goal::End, &part.region, Vec::new(), true),
+    })?;
     match wrong.into_iter().reduce(|a, b| a.binary(Binary::OrOr, b)) {
         Some(wrong) => code.push(Stmt::If(wrong, fail(status::BAD_REQUEST), body)),
         None => code.out.extend(body),
@@ -166,6 +177,11 @@ pub(super) fn condition<'m>(
 
 /// How a lambda that answers a whole message ends.
 struct Message;
+
+/// The ends of such a lambda.
+pub(super) fn message<'m>() -> Rc<dyn Ends<'m> + 'm> {
+    Rc::new(Message)
+}
 
 impl<'m> Ends<'m> for Message {
     fn reply(&self, code: &mut Code<'_, 'm>, bytes: &Bytes) -> Result<(), Refusal> {

@@ -338,7 +338,7 @@ impl<'m> Code<'_, 'm> {
 }
 
 /// Keys neither end nor trap.
-struct Nowhere;
+pub(super) struct Nowhere;
 
 impl<'m> Ends<'m> for Nowhere {
     fn reply(&self, _: &mut Code<'_, 'm>, _: &super::code::Bytes) -> Result<(), Refusal> {

@@ -18,6 +18,7 @@ mod stage;
 mod state;
 mod stream;
 mod unit;
+mod wait;
 mod wire;
 
 pub(crate) use lambda::MAX_PAYLOAD;
@@ -25,5 +26,6 @@ pub use lambda::reason;
 pub use program::{BY_MATCH, CPU_PORT, Facts, INGRESS, INJECT, Options, Output, PEEK, program};
 pub use state::State;
 pub use unit::ParamDatum;
+pub use wait::{ASKED, EXPIRE, FIRST_PORT, Reach, SLOTS, ServicePlace};
 pub(crate) use wire::MARTIANS;
 pub use wire::{Listen, TRUSTED, TRUSTED_ENTRIES, places};

@@ -5,6 +5,7 @@
 
 use super::memory::WORD_BYTES;
 use super::program::{Options, standard};
+use super::wait::{EXPIRE, FIRST_PORT};
 use super::wire::TAILS;
 use crate::ast::{Binary, Direction, Expr, Param, Parser, State, Stmt, Transition, Type};
 
@@ -36,7 +37,7 @@ fn below_32() -> Expr {
     Expr::Masked(Box::new(Expr::bits(16, 0)), Box::new(Expr::bits(16, 0xffe0)))
 }
 
-pub(super) fn parser(options: &Options) -> Parser {
+pub(super) fn parser(options: &Options, waits: bool) -> Parser {
     let path = Expr::path;
     let after = if options.test { "take_test" } else { "take_payload" };
     let mut states = vec![
@@ -53,7 +54,10 @@ pub(super) fn parser(options: &Options) -> Parser {
         state(
             "take_packet_out",
             vec![extract("hdr.packet_out")],
-            to("take_ethernet"),
+            match waits {
+                true => after_packet_out(options),
+                false => to("take_ethernet"),
+            },
         ),
         state(
             "take_ethernet",
@@ -69,12 +73,15 @@ pub(super) fn parser(options: &Options) -> Parser {
         state(
             "take_udp",
             vec![extract("hdr.udp")],
-            choice(
-                vec![path("hdr.udp.length")],
-                vec![below_32()],
-                "accept",
-                "take_lambda",
-            ),
+            match waits {
+                true => after_udp(),
+                false => choice(
+                    vec![path("hdr.udp.length")],
+                    vec![below_32()],
+                    "accept",
+                    "take_lambda",
+                ),
+            },
         ),
         state(
             "take_lambda",
@@ -94,6 +101,11 @@ pub(super) fn parser(options: &Options) -> Parser {
             ),
         ),
     ];
+    if waits {
+        let left = path("hdr.udp.length").binary(Binary::Sub, Expr::bits(16, 16));
+        let body = vec![extract("hdr.service"), Stmt::Assign(path("meta.left"), left)];
+        states.push(state("take_service", body, to(after)));
+    }
     if options.test {
         states.push(state("take_test", vec![extract("hdr.test")], to("take_payload")));
     }
@@ -130,6 +142,39 @@ fn to_udp() -> Transition {
         Expr::path("UDP"),
     ];
     choice(keys, patterns, "take_udp", "accept")
+}
+
+/// A packet of the control plane: one that says that a wait's time is up holds nothing else, but for facts of a test.
+fn after_packet_out(options: &Options) -> Transition {
+    let expiry = Expr::Masked(
+        Box::new(Expr::bits(16, EXPIRE.into())),
+        Box::new(Expr::bits(16, 0xff00)),
+    );
+    let then = if options.test { "take_test" } else { "accept" };
+    choice(
+        vec![Expr::path("hdr.packet_out.port")],
+        vec![expiry],
+        then,
+        "take_ethernet",
+    )
+}
+
+/// A datagram: an answer of a service by its port, else a request by its length.
+fn after_udp() -> Transition {
+    let masked =
+        |value: u64, mask: u64| Expr::Masked(Box::new(Expr::bits(16, value)), Box::new(Expr::bits(16, mask)));
+    Transition::Select(
+        vec![Expr::path("hdr.udp.dst"), Expr::path("hdr.udp.length")],
+        vec![
+            (vec![Expr::Any, masked(0, 0xfff0)], "accept".to_owned()),
+            (
+                vec![masked(FIRST_PORT.into(), FIRST_PORT.into()), Expr::Any],
+                "take_service".to_owned(),
+            ),
+            (vec![Expr::Any, below_32()], "accept".to_owned()),
+            (Vec::new(), "take_lambda".to_owned()),
+        ],
+    )
 }
 
 /// Words while there are so many bytes, then what is left by the bits of its length.

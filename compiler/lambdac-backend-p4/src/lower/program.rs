@@ -15,10 +15,11 @@ use super::stage::{self, Lowered};
 use super::state::State;
 use super::stream;
 use super::unit::{self, ParamDatum, Params, Unit};
+use super::wait::{self, Reach};
 use super::wire::{self, Listen, TAILS};
 use crate::ast::{
     Action, Binary, Control, Direction, Entry, Expr, Item, Key, Local, MatchKind, Param, Program, Stmt,
-    Table, Type,
+    Table, Type, names_of,
 };
 use crate::legal::Refusal;
 
@@ -46,6 +47,8 @@ pub struct Options {
     pub constant_entries: bool,
     /// Values of parameters, by number; those that have none keep their defaults.
     pub params: Vec<Option<Data>>,
+    /// Where services are, by number; lambdas that wait for one that the switch can't reach are the host's.
+    pub services: Vec<Reach>,
 }
 
 /// A program, and what its users must know of it.
@@ -134,6 +137,16 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
         "prepare",
         "peek",
         "value",
+        "send_payload",
+        "services",
+        "set_services",
+        "asked",
+        "continuations",
+        "take_answer",
+        "find_wait",
+        "restore",
+        "ask",
+        "lot",
         "deployed",
         "set_params",
         "initialise",
@@ -166,6 +179,10 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
     unit.register(DICE, 64, 1);
     unit.word_register(REQUEST, MAX_PAYLOAD.into());
     unit.word_register(REPLY, MAX_PAYLOAD.into());
+    if !image.module.services.is_empty() {
+        wait::declare(&mut unit);
+        unit.waits.places.clone_from(&options.services);
+    }
     let (actions, lookups, refused) = lambdas(&mut unit, options.constant_entries);
     let native: Vec<bool> = refused.iter().map(Option::is_none).collect();
     let stage = stage::lower(&mut unit, &native, options.constant_entries)?;
@@ -181,9 +198,10 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
     } else {
         stage_entries(&stage, &lookups)
     };
-    let mut items = head(image, options, &unit.params);
+    let waits = wait::parts(&mut unit)?;
+    let mut items = head(image, options, &unit.params, unit.waits());
     items.push(metadata(&unit));
-    items.push(Item::Parser(parser(options)));
+    items.push(Item::Parser(parser(options, unit.waits())));
     items.push(Item::Control(verify()));
     let parts = Parts {
         stage,
@@ -192,9 +210,10 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
         bound,
         values,
         streams,
+        waits,
     };
     items.push(Item::Control(ingress(&unit, options, parts)));
-    items.extend(tail());
+    items.extend(tail(unit.waits()));
     drop_unused(&mut items);
     Ok(Output {
         program: Program { items },
@@ -359,10 +378,24 @@ fn verify() -> Control {
     )
 }
 
-fn tail() -> Vec<Item> {
-    let replied = Expr::path("meta.verdict").binary(Binary::Eq, Expr::name(verdict::REPLY));
-    let mut emitted: Vec<String> = ["packet_in", "ethernet", "ipv4", "udp", "lambda", "payload"]
+fn tail(waits: bool) -> Vec<Item> {
+    let on = |name: &str| Expr::path("meta.verdict").binary(Binary::Eq, Expr::name(name));
+    let sent = match waits {
+        true => on(verdict::REPLY).binary(Binary::OrOr, on(verdict::ASK)),
+        false => on(verdict::REPLY),
+    };
+    let headers = [
+        "packet_in",
+        "ethernet",
+        "ipv4",
+        "udp",
+        "service",
+        "lambda",
+        "payload",
+    ];
+    let mut emitted: Vec<String> = headers
         .iter()
+        .filter(|name| waits || **name != "service")
         .map(|name| format!("hdr.{name}"))
         .collect();
     emitted.extend(TAILS.iter().map(|bytes| format!("hdr.tail_{bytes}")));
@@ -383,7 +416,7 @@ fn tail() -> Vec<Item> {
             "Update",
             false,
             Vec::new(),
-            vec![checksum("update_checksum", replied)],
+            vec![checksum("update_checksum", sent)],
         )),
         Item::Control(deparser),
         Item::Package {
@@ -397,20 +430,8 @@ fn tail() -> Vec<Item> {
 /// The action that every request starts with: clock, length, dice of a test.
 fn prepare(options: &Options, params: Vec<Stmt>) -> Action {
     let path = Expr::path;
-    let from_host = path("std.ingress_port").binary(Binary::Eq, Expr::name("CPU_PORT"));
-    let mut body = vec![
-        set("length", path("hdr.lambda.length").cast(bit(32))),
-        set("port", path("std.ingress_port").cast(bit(16))),
-        Stmt::If(
-            from_host,
-            vec![
-                Stmt::Comment("No port brought it.".to_owned()),
-                set("port", Expr::bits(16, 0)),
-                Stmt::Assign(path("hdr.udp.dst"), Expr::bits(16, 0)),
-            ],
-            Vec::new(),
-        ),
-    ];
+    let mut body = vec![set("length", path("hdr.lambda.length").cast(bit(32)))];
+    body.extend(wire::came_by_port());
     if options.test {
         body.push(set("now", path("hdr.test.now")));
         let seed = unit::write(DICE, Expr::bits(32, 0), path("hdr.test.seed"));
@@ -433,7 +454,8 @@ fn call(action: &str) -> Stmt {
     Stmt::Call(Expr::name(action).call(Vec::new()))
 }
 
-fn by_entry(name: &str, actions: &[(usize, Action)]) -> Table {
+/// A table that runs the action of an entry.
+pub(super) fn by_entry(name: &str, actions: &[(usize, Action)]) -> Table {
     let mut names: Vec<String> = Vec::new();
     for (_, action) in actions {
         if !names.contains(&action.name) {
@@ -472,6 +494,7 @@ struct Parts {
     bound: Vec<(usize, Action)>,
     values: Vec<Expr>,
     streams: Vec<Local>,
+    waits: Option<wait::Parts>,
 }
 
 fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
@@ -482,8 +505,12 @@ fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
         bound,
         values,
         streams,
+        waits,
     } = parts;
     let mut request = Vec::new();
+    // bmv2 applies a table in one place: what answers of services need too comes before.
+    let mut for_all = Vec::new();
+    let mut run_any = Vec::new();
     let mut locals = streams;
     let has_streams = !locals.is_empty();
     let mut names = std::collections::BTreeSet::new();
@@ -506,7 +533,17 @@ fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
     request.push(Stmt::If(fresh, vec![call("initialise")], Vec::new()));
     if !options.test && !unit.params.is_empty() {
         locals.extend(deployed(unit, values));
-        request.push(Stmt::Call(Expr::path("deployed.apply").call(Vec::new())));
+        let deployed = Stmt::Call(Expr::path("deployed.apply").call(Vec::new()));
+        match waits {
+            Some(_) => for_all.push(deployed),
+            None => request.push(deployed),
+        }
+    }
+    let mut resumed = request.clone();
+    if let Some(waits) = &waits {
+        locals.extend(waits.locals.iter().cloned());
+        for_all.push(waits.places.clone());
+        resumed.extend(waits.find.iter().cloned());
     }
     locals.push(Local::Action(plain("take_request", take(&stage))));
     request.push(call("take_request"));
@@ -527,23 +564,36 @@ fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
     if !lambdas.is_empty() {
         locals.extend(unique(&lambdas));
         locals.push(Local::Table(by_entry("lambdas", &lambdas)));
+        let runs = Expr::path("meta.verdict").binary(Binary::Eq, Expr::name(verdict::RUN));
         let mut run = Vec::new();
         if !bound.is_empty() {
             locals.extend(unique(&bound));
             locals.push(Local::Table(by_entry("bindings", &bound)));
             run.push(Stmt::Call(Expr::path("bindings.apply").call(Vec::new())));
         }
-        run.extend(look_up(lookups, &mut locals));
-        run.push(Stmt::Call(Expr::path("lambdas.apply").call(Vec::new())));
-        let runs = Expr::path("meta.verdict").binary(Binary::Eq, Expr::name(verdict::RUN));
-        request.push(Stmt::If(runs, run, Vec::new()));
+        let mut first = look_up(lookups, &mut locals);
+        first.push(Stmt::Call(Expr::path("lambdas.apply").call(Vec::new())));
+        match &waits {
+            Some(waits) => {
+                resumed.push(Stmt::If(runs.clone(), vec![waits.restore.clone()], Vec::new()));
+                let fresh = Expr::path("meta.site").binary(Binary::Eq, Expr::bits(16, 0));
+                run.push(Stmt::If(fresh, first, vec![waits.go_on.clone()]));
+            }
+            None => run.extend(first),
+        }
+        let runs = Stmt::If(runs, run, Vec::new());
+        match waits {
+            Some(_) => run_any.push(runs),
+            None => request.push(runs),
+        }
     }
+    let waits = waits.map(|_| [for_all, resumed, run_any]);
     let around = around(options);
     let mut all = registers(unit, options, &locals);
     all.extend(outcome::locals(unit.image));
     all.extend(around);
     all.extend(locals);
-    control(INGRESS, true, all, apply(request, has_streams))
+    control(INGRESS, true, all, apply(request, has_streams, waits))
 }
 
 /// State with elements of 64 bits.
@@ -592,17 +642,30 @@ fn look_up(lookups: Vec<(usize, Before)>, locals: &mut Vec<Local>) -> Vec<Stmt> 
     shared.into_iter().map(one).collect()
 }
 
-fn apply(request: Vec<Stmt>, streams: bool) -> Vec<Stmt> {
+/// What is applied. `waits`: what comes before all, what is done with the answer of a service, and what runs.
+fn apply(request: Vec<Stmt>, streams: bool, waits: Option<[Vec<Stmt>; 3]>) -> Vec<Stmt> {
     let sent = Expr::path("hdr.packet_out.isValid").call(Vec::new());
     let as_it_is = Expr::path("hdr.packet_out.port").binary(Binary::Ne, Expr::name("INJECT"));
     let port = Expr::path("hdr.packet_out.port").cast(bit(9));
+    let mut outward = sent.binary(Binary::AndAnd, as_it_is);
+    let asks = waits.is_some();
     let mut rest = vec![wire::rules(request, streams)];
-    rest.extend(wire::ends());
-    vec![Stmt::If(
-        sent.binary(Binary::AndAnd, as_it_is),
-        vec![Stmt::Assign(Expr::path("std.egress_spec"), port)],
-        rest,
-    )]
+    if let Some([before, resumed, run]) = waits {
+        outward = outward.binary(Binary::AndAnd, wait::is_expiry().negated());
+        let either = Stmt::If(wait::is_for_a_wait(), resumed, rest);
+        rest = before;
+        rest.push(either);
+        rest.extend(run);
+    }
+    rest.extend(wire::ends(asks));
+    vec![
+        set("came_by", Expr::path("std.ingress_port").cast(bit(16))),
+        Stmt::If(
+            outward,
+            vec![Stmt::Assign(Expr::path("std.egress_spec"), port)],
+            rest,
+        ),
+    ]
 }
 
 fn plain(name: &str, body: Vec<Stmt>) -> Action {
@@ -673,6 +736,7 @@ fn around(options: &Options) -> Vec<Local> {
         Local::Table(wire::martians()),
         Local::Table(wire::trusted(trusted)),
         Local::Action(wire::to_host()),
+        Local::Action(wire::send_payload()),
         Local::Action(wire::answer()),
     ]
 }
@@ -725,30 +789,4 @@ fn drop_unused(items: &mut Vec<Item>) {
         Item::Const(_, name, _) => !numbered(name) || used.contains(name),
         _ => true,
     });
-}
-
-/// Calls `f` with every name in statements.
-fn names_of(stmts: &[Stmt], f: &mut dyn FnMut(&str)) {
-    for stmt in stmts {
-        match stmt {
-            Stmt::Var(_, _, value) => value.iter().for_each(|value| value.for_each_name(f)),
-            Stmt::Assign(place, value) => {
-                place.for_each_name(f);
-                value.for_each_name(f);
-            }
-            Stmt::Call(call) => call.for_each_name(f),
-            Stmt::If(cond, then, other) => {
-                cond.for_each_name(f);
-                names_of(then, f);
-                names_of(other, f);
-            }
-            Stmt::For(inner) => {
-                inner.cond.for_each_name(f);
-                let parts = inner.first.iter().chain(&inner.step);
-                names_of(&parts.cloned().collect::<Vec<_>>(), f);
-                names_of(&inner.body, f);
-            }
-            Stmt::Break | Stmt::Continue | Stmt::Comment(_) => {}
-        }
-    }
 }

@@ -9,6 +9,7 @@ use lambdac_mir::{ConstId, Data, ObjectId, ObjectKind, ParamId, PktField, Shape}
 use super::keyed::HashedTables;
 use super::memory::{Datum, Home, Homes, Reach, Tree, WORD, WORD_BYTES, constant, words};
 use super::state::State;
+use super::wait::Waits;
 use crate::ast::{Expr, Field, Stmt, Type};
 use crate::legal::{CODE, Refusal, STATE};
 use crate::names::Namer;
@@ -139,6 +140,7 @@ pub(crate) struct Unit<'m> {
     bound: BTreeSet<ParamId>,
     counters: BTreeMap<ObjectId, String>,
     pub hashed_tables: HashedTables,
+    pub waits: Waits,
 }
 
 /// Places for state: all in registers.
@@ -194,6 +196,7 @@ impl<'m> Unit<'m> {
             bound: bindings.map(|binding| binding.param).collect(),
             counters: BTreeMap::new(),
             hashed_tables: HashedTables::new(),
+            waits: Waits::default(),
         }
     }
 

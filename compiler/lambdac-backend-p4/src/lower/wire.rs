@@ -62,7 +62,23 @@ fn is(place: &str, op: Binary, value: Expr) -> Expr {
 /// Whether a packet came in by the wire, and not from the control plane: the source of what that sends is no address,
 /// and what it gets back goes nowhere else.
 fn from_wire() -> Expr {
-    is("std.ingress_port", Binary::Ne, Expr::name("CPU_PORT"))
+    is("meta.came_by", Binary::Ne, cpu_port())
+}
+
+/// `pkt.port` out of where the request came by; `pkt.dst_port` is 0 too where no port brought it.
+pub(super) fn came_by_port() -> Vec<Stmt> {
+    vec![
+        set("port", path("meta.came_by")),
+        Stmt::If(
+            from_wire(),
+            Vec::new(),
+            vec![
+                Stmt::Comment("No port brought it.".to_owned()),
+                set("port", Expr::bits(16, 0)),
+                assign("hdr.udp.dst", Expr::bits(16, 0)),
+            ],
+        ),
+    ]
 }
 
 /// The rules, one after the other; then what is done with a request.
@@ -220,24 +236,33 @@ fn whole(mut request: Vec<Stmt>, several: Expr, streams: bool) -> Vec<Stmt> {
 }
 
 /// What becomes of the packet in the end.
-pub(super) fn ends() -> Vec<Stmt> {
+/// `waits`: some lambdas wait for services, whose packets are not counted as ends of requests.
+pub(super) fn ends(waits: bool) -> Vec<Stmt> {
     let on = |name: &str| is("meta.verdict", Binary::Eq, Expr::name(name));
     let call = |action: &str| Stmt::Call(path(action).call(Vec::new()));
     let trusted = path("trusted").method("apply", Vec::new()).member("hit");
     let large = on(verdict::REPLY)
         .binary(Binary::AndAnd, from_wire())
         .binary(Binary::AndAnd, too_large());
-    let drop = vec![Stmt::Call(path("mark_to_drop").call(vec![path("std")]))];
+    let gone = || vec![Stmt::Call(path("mark_to_drop").call(vec![path("std")]))];
     let drop = Stmt::If(
         from_wire(),
-        drop,
+        gone(),
         vec![
             Stmt::Comment("The control plane waits for what becomes of what it sends.".to_owned()),
             set("reason", Expr::name(reason::DROPPED)),
             call("to_host"),
         ],
     );
-    vec![
+    let ended = vec![
+        call(outcome::COUNT),
+        Stmt::If(
+            on(verdict::REPLY),
+            vec![call("answer")],
+            vec![Stmt::If(on(verdict::DROP), vec![drop], vec![call("to_host")])],
+        ),
+    ];
+    let mut stmts = vec![
         Stmt::Comment(
             "No reflector: at most three times the request, but to those who are trusted.".to_owned(),
         ),
@@ -246,13 +271,16 @@ pub(super) fn ends() -> Vec<Stmt> {
             vec![Stmt::If(trusted.negated(), fail(status::TOO_LARGE), Vec::new())],
             Vec::new(),
         ),
-        call(outcome::COUNT),
-        Stmt::If(
-            on(verdict::REPLY),
-            vec![call("answer")],
-            vec![Stmt::If(on(verdict::DROP), vec![drop], vec![call("to_host")])],
-        ),
-    ]
+    ];
+    match waits {
+        true => stmts.push(Stmt::If(
+            on(verdict::ASK),
+            vec![call("ask")],
+            vec![Stmt::If(on(verdict::STALE), gone(), ended)],
+        )),
+        false => stmts.extend(ended),
+    }
+    stmts
 }
 
 fn too_large() -> Expr {
@@ -281,15 +309,7 @@ pub(super) fn answer() -> Action {
     body.extend(swapped("hdr.udp.dst", "hdr.udp.src", 16));
     let length = |more: u64| path("meta.reply_length").binary(Binary::Add, Expr::bits(16, more));
     body.extend([
-        assign("hdr.ipv4.tos", Expr::bits(8, 0)),
-        assign("hdr.ipv4.total_length", length(IPV4 + UDP + LAMBDA)),
-        assign("hdr.ipv4.identification", Expr::bits(16, 0)),
-        Stmt::Comment("Don't fragment.".to_owned()),
-        assign("hdr.ipv4.flags", Expr::bits(2, 1)),
-        assign("hdr.ipv4.ttl", Expr::bits(8, TTL)),
         assign("hdr.udp.length", length(UDP + LAMBDA)),
-        Stmt::Comment("RFC 768: 0 means \"no checksum\".".to_owned()),
-        assign("hdr.udp.checksum", Expr::bits(16, 0)),
         assign("hdr.lambda.kind", Expr::name("REPLIED_KIND")),
         assign("hdr.lambda.length", path("meta.reply_length")),
         assign("hdr.lambda.status", path("meta.status")),
@@ -302,17 +322,18 @@ pub(super) fn answer() -> Action {
             Vec::new(),
         ),
     ]);
-    body.extend(payload());
+    body.extend(fresh_headers(length(IPV4 + UDP + LAMBDA)));
+    body.push(Stmt::Call(path("send_payload").call(Vec::new())));
     let sent = widened("meta.reply_length").binary(Binary::Add, long(ETHERNET + IPV4 + UDP + LAMBDA));
     body.extend([
         Stmt::Comment("What the parser left of the request goes.".to_owned()),
         Stmt::Var(Type::Bit(32), "frame".to_owned(), Some(sent)),
         Stmt::If(
-            is("std.ingress_port", Binary::Eq, Expr::name("CPU_PORT")),
+            is("meta.came_by", Binary::Eq, cpu_port()),
             vec![
                 set("reason", Expr::name(reason::REPLIED)),
                 Stmt::Call(path("hdr.packet_in.setValid").call(Vec::new())),
-                assign("hdr.packet_in.port", path("std.ingress_port").cast(Type::Bit(16))),
+                assign("hdr.packet_in.port", path("meta.came_by")),
                 assign("hdr.packet_in.reason", path("meta.reason")),
                 assign("hdr.packet_in.workload", Expr::bits(16, 0)),
                 assign("hdr.packet_in.lambda", Expr::bits(16, 0)),
@@ -321,9 +342,33 @@ pub(super) fn answer() -> Action {
             Vec::new(),
         ),
         Stmt::Call(path("truncate").call(vec![Expr::name("frame")])),
-        assign("std.egress_spec", path("std.ingress_port")),
+        assign("std.egress_spec", path("meta.came_by").cast(Type::Bit(9))),
     ]);
     action("answer", body)
+}
+
+/// The port of the control plane, as `meta.came_by` has it.
+fn cpu_port() -> Expr {
+    Expr::name("CPU_PORT").cast(Type::Bit(16))
+}
+
+/// Fields of IPv4's and UDP's headers that are the same in all that is sent.
+pub(super) fn fresh_headers(total_length: Expr) -> Vec<Stmt> {
+    vec![
+        assign("hdr.ipv4.tos", Expr::bits(8, 0)),
+        assign("hdr.ipv4.total_length", total_length),
+        assign("hdr.ipv4.identification", Expr::bits(16, 0)),
+        Stmt::Comment("Don't fragment.".to_owned()),
+        assign("hdr.ipv4.flags", Expr::bits(2, 1)),
+        assign("hdr.ipv4.ttl", Expr::bits(8, TTL)),
+        Stmt::Comment("RFC 768: 0 means \"no checksum\".".to_owned()),
+        assign("hdr.udp.checksum", Expr::bits(16, 0)),
+    ]
+}
+
+/// What puts the reply's words into the packet.
+pub(super) fn send_payload() -> Action {
+    action("send_payload", payload())
 }
 
 fn action(name: &str, body: Vec<Stmt>) -> Action {
@@ -388,14 +433,15 @@ fn payload() -> Vec<Stmt> {
 
 /// The request's payload into its words.
 pub(super) fn take_request() -> Vec<Stmt> {
+    take(lambda::REQUEST, &path("hdr.lambda.length"))
+}
+
+/// A payload of a length into the words of a register.
+pub(super) fn take(to: &str, length: &Expr) -> Vec<Stmt> {
     let mut stmts = Vec::new();
     for index in 0..PAYLOAD_WORDS {
         let header = path("hdr.payload").index(index.into());
-        let write = unit::write(
-            lambda::REQUEST,
-            long(index.into()),
-            header.clone().member("bytes"),
-        );
+        let write = unit::write(to, long(index.into()), header.clone().member("bytes"));
         stmts.push(Stmt::If(
             header.method("isValid", Vec::new()),
             vec![write],
@@ -433,8 +479,14 @@ pub(super) fn take_request() -> Vec<Stmt> {
             Vec::new(),
         ));
     }
-    let last = is("hdr.lambda.length", Binary::Shr, Expr::Number(5)).cast(Type::Bit(32));
-    stmts.push(unit::write(lambda::REQUEST, last, Expr::name("tail")));
+    let last = length
+        .clone()
+        .binary(Binary::Shr, Expr::Number(5))
+        .cast(Type::Bit(32));
+    // An index out of range ends the switch.
+    let room = last.clone().binary(Binary::Le, long(PAYLOAD_WORDS.into()));
+    let write = unit::write(to, last, Expr::name("tail"));
+    stmts.push(Stmt::If(room, vec![write], Vec::new()));
     stmts
 }
 
@@ -444,7 +496,7 @@ pub(super) fn to_host() -> Action {
         "to_host",
         vec![
             valid(path("hdr.packet_in"), true),
-            assign("hdr.packet_in.port", path("std.ingress_port").cast(Type::Bit(16))),
+            assign("hdr.packet_in.port", path("meta.came_by")),
             assign("hdr.packet_in.reason", path("meta.reason")),
             assign("hdr.packet_in.workload", path("meta.workload")),
             assign("hdr.packet_in.lambda", path("meta.lambda")),

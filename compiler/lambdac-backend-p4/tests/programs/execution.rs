@@ -55,6 +55,8 @@ impl OnMachine {
             }),
             constant_entries: true,
             params: Vec::new(),
+            // Services are asked by a real switch alone.
+            services: Vec::new(),
         };
         let output = program(&image, &options).unwrap();
         let items = parser::parse(&print::print(&output.program)).unwrap();

@@ -67,6 +67,7 @@ fn an_entry_is_of_one_workload() {
         }),
         constant_entries: true,
         params: Vec::new(),
+        services: Vec::new(),
     };
     let output = program(&image, &options).unwrap();
     let mut machine = Machine::new(&parser::parse(&print::print(&output.program)).unwrap());

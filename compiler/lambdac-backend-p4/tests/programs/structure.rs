@@ -4,11 +4,19 @@
 use std::sync::Arc;
 
 use lambdac_backend_p4::ast::{Item, Local, Type};
-use lambdac_backend_p4::{Listen, Options, Output, nfp, print, program};
+use lambdac_backend_p4::{Listen, Options, Output, ServicePlace, nfp, print, program};
 use lambdac_mir::Module;
 
 use crate::corpus::corpus;
 use crate::{check, parser};
+
+/// Where all services are.
+const SERVICE: ServicePlace = ServicePlace {
+    mac: [2, 0, 0, 0, 0, 9],
+    address: 0x0a00_0009,
+    port: 11_211,
+    egress: 1,
+};
 
 fn compiled(module: &Arc<Module>, options: &Options) -> Output {
     let image = lambdac_image::link(&module.name, &[(0x1234_0001, module.clone())]).unwrap();
@@ -30,6 +38,7 @@ fn every_program_is_read_back_with_names_and_widths() {
             let options = Options {
                 test,
                 constant_entries: test,
+                services: vec![Ok(SERVICE); module.services.len()],
                 ..Options::default()
             };
             let output = compiled(module, &options);
