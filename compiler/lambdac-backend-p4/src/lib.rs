@@ -33,5 +33,5 @@ pub use legal::Refusal;
 pub use lower::{
     ASKED, BY_MATCH, CPU_PORT, EXPIRE, FIRST_PORT, Facts, INGRESS, INJECT, Listen, Options, Output, PEEK,
     ParamDatum, Reach, SLOTS, ServicePlace, State, TRUSTED, TRUSTED_ENTRIES, outcome, places, program,
-    reason,
+    reason, services_entry,
 };

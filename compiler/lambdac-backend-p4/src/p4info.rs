@@ -377,8 +377,10 @@ pub fn entries(program: &Program, entries: &[(String, Entry)]) -> String {
 
 fn insert(text: &mut Text, ids: &Ids, (control, table): (&Control, &Table), entry: &Entry, priority: usize) {
     let ternary = table.keys.iter().any(|key| key.kind == MatchKind::Ternary);
+    let default = table.keys.is_empty();
     text.message("updates", |text| {
-        text.number("type", "INSERT");
+        // A table without a key has nothing but a default action.
+        text.number("type", if default { "MODIFY" } else { "INSERT" });
         text.message("entity", |text| {
             text.message("table_entry", |text| {
                 text.number("table_id", ids.get(TABLE, &qualified(control, &table.name)));
@@ -393,6 +395,9 @@ fn insert(text: &mut Text, ids: &Ids, (control, table): (&Control, &Table), entr
                 });
                 if ternary {
                     text.number("priority", priority);
+                }
+                if default {
+                    text.number("is_default_action", true);
                 }
             });
         });

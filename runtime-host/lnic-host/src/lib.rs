@@ -13,6 +13,7 @@
 //! - `http`: the HTTP server on tokio.
 //! - `fallback`: punted requests on their way to an upstream function.
 //! - `nic`: the engine over a host image and a NIC in front of it.
+//! - [`route`]: ways from that NIC to services.
 //!
 //! Invariants: a packet thread never blocks but in its one wait, takes no lock, and allocates
 //! nothing per packet once its buffers have grown; every queue has a bound and every wait a
@@ -43,6 +44,7 @@ mod memcached;
 mod metrics;
 mod nic;
 mod prefix;
+pub mod route;
 mod server;
 mod sys;
 #[doc(hidden)]

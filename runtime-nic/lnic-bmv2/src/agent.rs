@@ -10,15 +10,17 @@
 //! after a restart of this process nothing is lost, and no entry of before stays. A switch that was restarted gets all
 //! anew. Another program starts with the state that its source says.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::AsFd;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use lambdac_backend_p4::{TRUSTED_ENTRIES, reason};
+use lambdac_backend_p4::{FIRST_PORT, TRUSTED_ENTRIES, reason};
 use lambdac_driver::Image;
 use lambdac_driver::nic::Place as Side;
-use lnic_host::{Engine, LoadedImage, Prefix, Running};
+use lambdac_mir::{Module, Service};
+use lnic_host::{Engine, LoadedImage, Prefix, Running, route};
 use lnic_wire::{HEADER_LEN, Header, Kind};
 
 use crate::contents::{Contents, Resident};
@@ -30,6 +32,7 @@ use crate::front::{self, Front};
 use crate::metrics::Counters;
 use crate::session::{Handed, Punts, Session};
 use crate::tap::Tap;
+use crate::waiter::Waiter;
 
 /// A worker's switch.
 pub struct Agent {
@@ -53,6 +56,7 @@ struct Loaded {
 struct Attached {
     running: Arc<Running>,
     counters: Arc<Counters>,
+    waiter: Option<Waiter>,
 }
 
 impl Agent {
@@ -86,6 +90,7 @@ impl Agent {
             listen: OnceLock::new(),
             trusted,
             marks: AtomicU64::new(u64::from(std::process::id()) << 20),
+            hops: Mutex::default(),
         };
         Ok(Self {
             front: Arc::new(front),
@@ -102,12 +107,23 @@ impl Agent {
     }
 
     /// Compiles an image: the first, or one that takes over from the running one with [`Agent::commit`]. `host` is the
-    /// same image on the host. Gives the engine for the worker.
+    /// same image on the host. `services` are addresses by `WORKLOAD.SERVICE`, instead of the source's. Gives the engine
+    /// for the worker.
     ///
     /// # Errors
     /// If it has no program; then all is as before.
-    pub fn load(&mut self, image: &Image, host: &Arc<LoadedImage>) -> Result<Arc<dyn Engine>> {
-        let contents = Arc::new(Contents::compile(image, host)?);
+    pub fn load(
+        &mut self,
+        image: &Image,
+        host: &Arc<LoadedImage>,
+        services: &BTreeMap<String, String>,
+    ) -> Result<Arc<dyn Engine>> {
+        let own = self.interface.address();
+        let find = |module: &Module, service: &Service| {
+            let given = services.get(&format!("{}.{}", module.name, service.name));
+            route::reached(own, given.map_or(&*service.address, String::as_str))
+        };
+        let contents = Arc::new(Contents::compile(image, host, &find)?);
         let engine = OnSwitch::engine(host.clone(), contents.clone(), self.front.clone());
         let loaded = Loaded {
             contents,
@@ -129,6 +145,11 @@ impl Agent {
             return Err(Error::Missing("no image was loaded".to_owned()));
         };
         let (address, port) = (self.interface.address(), running.wire_addr().port());
+        if port >= FIRST_PORT && !current.contents.asked.is_empty() {
+            return Err(Error::Missing(format!(
+                "lambdas on the switch ask services from the ports from {FIRST_PORT} on: the worker can't listen at {port}"
+            )));
+        }
         let (mac, broadcast) = (self.interface.mac(), self.interface.broadcast());
         // Only the first worker is attached.
         _ = self
@@ -142,12 +163,18 @@ impl Agent {
         self.attached = Some(Attached {
             running: running.clone(),
             counters,
+            waiter: self.waiter(&current)?,
         });
         let wire = SocketAddr::new(address.into(), port);
         let (switch, interface) = (&self.front.device, self.interface.name());
         tracing::info!(%switch, %interface, %wire, "the switch answers");
         current.contents.workloads.iter().for_each(announce);
         Ok(())
+    }
+
+    fn waiter(&self, loaded: &Loaded) -> Result<Option<Waiter>> {
+        let parts = (self.front.clone(), loaded.contents.clone(), loaded.host.clone());
+        Waiter::start(parts, self.interface.name(), self.interface.address())
     }
 
     fn set_punts(&self, contents: &Arc<Contents>, running: &Arc<Running>) {
@@ -167,6 +194,10 @@ impl Agent {
             return Ok(());
         };
         self.current = Some(next.clone());
+        // It would speak for the image of before.
+        self.attached
+            .iter_mut()
+            .for_each(|attached| attached.waiter = None);
         let Some(attached) = &self.attached else {
             return Ok(());
         };
@@ -176,7 +207,12 @@ impl Agent {
         }
         self.set_punts(&next.contents, &attached.running);
         attached.counters.set_contents(next.contents.clone());
-        self.front.install(&next.contents, &next.host)
+        self.front.install(&next.contents, &next.host)?;
+        let waiter = self.waiter(&next)?;
+        if let Some(attached) = &mut self.attached {
+            attached.waiter = waiter;
+        }
+        Ok(())
     }
 
     /// Forgets the image that was loaded last and shall not take over.

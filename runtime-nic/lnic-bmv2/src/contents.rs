@@ -3,16 +3,19 @@
 //! The entries of its tables follow from the image and from what the tables hold: the image is lowered anew with the
 //! contents of now, which gives the same program and other entries. So does where state lies, when somebody asks.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lambdac_backend_p4::ast::Program;
-use lambdac_backend_p4::{self as p4, Listen, Options, Reach, p4info};
+use lambdac_backend_p4::{self as p4, Listen, Options, Output, Reach, ServicePlace, p4info};
 use lambdac_driver::nic::Places;
 use lambdac_driver::{Image, bmv2};
-use lambdac_mir::{Module, ObjectId, ObjectKind, Service};
+use lambdac_mir::{Module, ObjectId, ObjectKind, Service, ServiceId};
 use lnic_engine::Table;
 use lnic_host::LoadedImage;
 use p4runtime_proto::config::P4Info;
@@ -20,7 +23,14 @@ use p4runtime_proto::text;
 use p4runtime_proto::v1::{Update, WriteRequest};
 
 use crate::error::{Error, Result};
+use crate::session::Mac;
 use crate::tools;
+
+/// Next hop and the switch's port on the way to an address.
+pub type Hops = BTreeMap<Ipv4Addr, (Mac, u16)>;
+
+/// Finds a service; else says why the switch can't reach it, as a clause that can follow "which".
+pub type Find<'a> = dyn Fn(&Module, &Service) -> std::result::Result<SocketAddrV4, String> + 'a;
 
 /// A workload of an image.
 #[derive(Clone, Debug)]
@@ -50,20 +60,44 @@ pub struct Contents {
     pub cookie: u64,
     /// In the order of the image.
     pub workloads: Vec<Resident>,
+    /// Services that the program asks.
+    pub asked: Vec<Asked>,
     image: lambdac_image::Image,
     options: Options,
     program: Program,
 }
 
+/// A service that a program asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    id: ServiceId,
+    /// Where it is.
+    pub address: SocketAddrV4,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+/// Services by their number in an image.
+fn asked(image: &lambdac_image::Image, output: &Output, addresses: &[Option<SocketAddrV4>]) -> Vec<Asked> {
+    let asked = output.asked.iter().filter_map(|id| {
+        Some(Asked {
+            id: *id,
+            address: addresses.get(id.index()).copied().flatten()?,
+            timeout: Duration::from_nanos(image.module.services[id.index()].timeout),
+        })
+    });
+    asked.collect()
+}
+
 impl Contents {
-    /// Compiles a linked image, which `host` holds too. p4c works in a folder of its own.
+    /// Compiles a linked image, which `host` holds too. p4c works in a folder of its own. `reach` finds services, or says
+    /// why the switch can't reach one.
     ///
     /// # Errors
     /// If p4c is not here, or there is no program.
-    pub fn compile(image: &Image, host: &LoadedImage) -> Result<Self> {
+    pub fn compile(image: &Image, host: &LoadedImage, reach: &Find<'_>) -> Result<Self> {
         let p4c = tools::p4c().map_err(Error::Missing)?;
-        let reach = |_: &Module, _: &Service| Err("is asked from the host".to_owned());
-        let mut contents = Self::lower(image, host, &reach)?;
+        let mut contents = Self::lower(image, host, reach)?;
         let folder = tempfile::TempDir::new().map_err(|source| Error::System {
             what: "make a folder for p4c",
             source,
@@ -76,12 +110,18 @@ impl Contents {
     ///
     /// # Errors
     /// If there is none.
-    pub fn lower(
-        image: &Image,
-        host: &LoadedImage,
-        reach: &dyn Fn(&Module, &Service) -> Reach,
-    ) -> Result<Self> {
-        let placed = bmv2::place(image, reach)?;
+    pub fn lower(image: &Image, host: &LoadedImage, find: &Find<'_>) -> Result<Self> {
+        // By which way is told to the switch when it runs.
+        let known = |module: &Module, service: &Service| -> Reach {
+            find(module, service).map(|_| ServicePlace::default())
+        };
+        let placed = bmv2::place(image, &known)?;
+        let modules = image.workloads.iter().map(|linked| &linked.compiled.module);
+        let addresses = modules.flat_map(|module| {
+            let services = module.services.iter();
+            services.map(|service| find(module, service).ok())
+        });
+        let addresses: Vec<Option<SocketAddrV4>> = addresses.collect();
         let workloads = image.workloads.iter().zip(placed.places);
         let workloads = workloads.map(|(linked, places)| Resident {
             id: linked.id,
@@ -97,6 +137,7 @@ impl Contents {
         };
         let output = p4::program(&whole, &options).map_err(bmv2::Error::from)?;
         Ok(Self {
+            asked: asked(&whole, &output, &addresses),
             json: Vec::new(),
             info: text::parse(&p4info::p4info(&output.program))?,
             cookie: 0,
@@ -129,7 +170,7 @@ impl Contents {
     }
 
     /// The entries that the control plane adds, as inserts: where the switch is, whom it trusts, and what the tables of
-    /// `host` hold now.
+    /// `host` hold now. `hops` lead to services.
     ///
     /// # Errors
     /// A bug: if they would need another program.
@@ -138,6 +179,7 @@ impl Contents {
         host: &LoadedImage,
         listen: &Listen,
         trusted: &[(u32, u32)],
+        hops: &Hops,
     ) -> Result<Vec<Update>> {
         let mut image = self.image.clone();
         for object in &mut image.module.objects {
@@ -157,8 +199,21 @@ impl Contents {
         let mut entries = p4::places(listen, trusted);
         let lookups = output.entries.into_iter();
         entries.extend(lookups.filter(|(table, _)| *table != p4::TRUSTED));
+        entries.extend(p4::services_entry(&output.asked, &|id| self.place(id, hops)));
         let text = p4info::entries(&output.program, &entries);
         Ok(text::parse::<WriteRequest>(&text)?.updates)
+    }
+
+    /// Where a service is, as far as it is known.
+    fn place(&self, id: ServiceId, hops: &Hops) -> ServicePlace {
+        let asked = self.asked.iter().find(|asked| asked.id == id);
+        let known = asked.and_then(|asked| Some((asked.address, *hops.get(asked.address.ip())?)));
+        known.map_or_else(ServicePlace::default, |(address, (mac, egress))| ServicePlace {
+            mac,
+            address: address.ip().to_bits(),
+            port: address.port(),
+            egress,
+        })
     }
 
     /// Where the program's state lies.
@@ -190,11 +245,11 @@ impl Contents {
         Some((entry.workload, &entry.name))
     }
 
-    /// The number of the counter of outcomes in the description.
-    pub fn counter(&self) -> Option<u32> {
+    /// The number of a counter in the description.
+    pub fn counter(&self, name: &str) -> Option<u32> {
         let counters = self.info.counters.iter();
         let mut preambles = counters.filter_map(|counter| counter.preamble.as_ref());
-        let found = preambles.find(|preamble| preamble.alias == p4::outcome::COUNTER);
+        let found = preambles.find(|preamble| preamble.alias == name);
         found.map(|preamble| preamble.id)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Entries are the same if their tables, patterns and priorities are. New ones and changed ones are written first and
 //! old ones removed after, so that a key that stays is never missing; in a table that is too full for that, the old ones
-//! go first.
+//! go first. Default actions are written each time.
 
 use std::collections::BTreeMap;
 
@@ -80,18 +80,22 @@ pub fn wishes(tables: &BTreeMap<u32, i64>) -> Vec<Entity> {
     tables.keys().map(wish).collect()
 }
 
-/// The updates that make `tables` hold `wanted` (inserts) where they hold `held`.
+/// The updates that make `tables` hold `wanted` (inserts, and default actions) where they hold `held`.
 pub fn difference(tables: &BTreeMap<u32, i64>, wanted: &[Update], held: &[Entity]) -> Vec<Update> {
     let wanted = wanted
         .iter()
         .filter_map(|update| table_entry(update.entity.as_ref()?));
-    let wanted: Vec<(Key, &TableEntry)> = wanted.map(|entry| (key(entry), entry)).collect();
+    let (defaults, wanted): (Vec<_>, Vec<_>) = wanted.partition(|entry| entry.is_default_action);
+    let wanted: Vec<(Key, &TableEntry)> = wanted.into_iter().map(|entry| (key(entry), entry)).collect();
     let held = held.iter().filter_map(table_entry);
     let held: BTreeMap<Key, &TableEntry> = held
         .filter(|entry| tables.contains_key(&entry.table_id) && !entry.is_const)
         .map(|entry| (key(entry), entry))
         .collect();
-    let mut updates = Vec::new();
+    let defaults = defaults.into_iter();
+    let mut updates: Vec<Update> = defaults
+        .map(|entry| update(update::Type::Modify, entry))
+        .collect();
     for (table, size) in tables {
         let of_table = |key: &Key| key.0 == *table;
         let writes = wanted.iter().filter(|(key, _)| of_table(key));
@@ -179,6 +183,17 @@ mod tests {
         assert_eq!(kinds(8, &wanted, &there), changes);
         assert_eq!(kinds(3, &wanted, &there), [(Delete, 1), (Modify, 3), (Insert, 4)]);
         assert_eq!(kinds(8, &there, &there), []);
+    }
+
+    #[test]
+    fn a_default_action_is_changed_whatever_there_was() {
+        let default = TableEntry {
+            r#match: Vec::new(),
+            is_default_action: true,
+            ..entry(9, &[], 3)
+        };
+        let wanted = [update(update::Type::Modify, &default)];
+        assert_eq!(difference(&[(1, 8)].into(), &wanted, &[]), wanted);
     }
 
     #[test]

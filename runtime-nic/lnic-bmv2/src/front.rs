@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lambdac_backend_p4::{INGRESS, Listen};
@@ -10,7 +10,7 @@ use lnic_engine::control::StateDump;
 use lnic_host::LoadedImage;
 use lnic_wire::Header;
 
-use crate::contents::Contents;
+use crate::contents::{Contents, Hops};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::frame::{self, Endpoint};
@@ -31,6 +31,9 @@ pub(crate) struct Front {
     /// Sources that may be sent long replies.
     pub(crate) trusted: Vec<(u32, u32)>,
     pub(crate) marks: AtomicU64,
+    /// Ways to services, as far as they are known. Held while the switch gets entries: the last to write them has seen all
+    /// that others changed.
+    pub(crate) hops: Mutex<Hops>,
 }
 
 impl Front {
@@ -41,19 +44,39 @@ impl Front {
 
     /// Has the switch run an image, with the tables that the host has.
     pub(crate) fn install(&self, contents: &Contents, host: &LoadedImage) -> Result<()> {
+        let hops = self.hops();
         let plan = Plan {
             info: contents.info.clone(),
             json: contents.json.clone(),
             cookie: contents.cookie,
-            entries: contents.entries(host, self.listen()?, &self.trusted)?,
+            entries: contents.entries(host, self.listen()?, &self.trusted, &hops)?,
         };
         self.session.install(plan)
     }
 
     /// Has the switch's tables hold what the host's do.
     pub(crate) fn mirror(&self, contents: &Contents, host: &LoadedImage) -> Result<()> {
-        let entries = contents.entries(host, self.listen()?, &self.trusted)?;
+        self.mirror_with(&self.hops(), contents, host)
+    }
+
+    /// As [`Front::mirror`], if ways to services have changed.
+    pub(crate) fn set_hops(&self, hops: Hops, contents: &Contents, host: &LoadedImage) -> Result<()> {
+        let mut known = self.hops();
+        if *known == hops {
+            return Ok(());
+        }
+        self.mirror_with(&hops, contents, host)?;
+        *known = hops;
+        Ok(())
+    }
+
+    fn mirror_with(&self, hops: &Hops, contents: &Contents, host: &LoadedImage) -> Result<()> {
+        let entries = contents.entries(host, self.listen()?, &self.trusted, hops)?;
         self.session.set_entries(entries)
+    }
+
+    fn hops(&self) -> MutexGuard<'_, Hops> {
+        self.hops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a request through the switch, of one packet.

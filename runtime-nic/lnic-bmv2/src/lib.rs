@@ -32,6 +32,7 @@ pub mod tap;
 pub mod testing;
 pub mod thrift;
 pub mod tools;
+mod waiter;
 
 pub use agent::Agent;
 pub use contents::Contents;

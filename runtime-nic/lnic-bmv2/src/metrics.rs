@@ -129,7 +129,7 @@ impl Counters {
     }
 
     fn read(&self, contents: &Contents) -> Result<Totals> {
-        let Some(counter) = contents.counter() else {
+        let Some(counter) = contents.counter(outcome::COUNTER) else {
             return Ok(Totals::default());
         };
         let wish = Entity {

@@ -40,6 +40,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const QUEUE: usize = 1024;
 /// Ethernet addresses whose ports are remembered.
 const ADDRESSES: usize = 4096;
+/// Ports from 0 on that may be there before anything came by them: P4Runtime does not tell which a switch has.
+const USUAL: u16 = 16;
 /// Requests that wait for what the switch makes of them.
 const INJECTED: usize = 4096;
 /// The longest frame from the interface.
@@ -120,6 +122,7 @@ struct Shared {
     lost: AtomicU64,
     injected: Mutex<BTreeMap<Mac, SyncSender<Handed>>>,
     punts: Mutex<Option<Arc<dyn Punts>>>,
+    ports: Mutex<Ports>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -208,6 +211,19 @@ impl Session {
         self.ask(|reply| Command::Read(wishes, reply))
     }
 
+    /// Tells the program something: a packet-out that is all header. A switch that is away is not told.
+    pub fn tell(&self, what: u16) {
+        let packet = Command::Send(packet_out(what, Vec::new()));
+        if self.is_up() && self.commands.try_send(packet).is_err() {
+            self.shared.lost.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// The port that leads to an Ethernet address, if packets have shown it.
+    pub fn port_of(&self, address: Mac) -> Option<u16> {
+        lock(&self.shared.ports).by_address.get(&address).copied()
+    }
+
     /// Has somebody deal with packets from now on, or nobody.
     pub fn set_punts(&self, punts: Option<Arc<dyn Punts>>) {
         *lock(&self.shared.punts) = punts;
@@ -289,11 +305,14 @@ impl Ports {
         self.known.insert(port);
     }
 
-    /// Where a frame to an address goes: its port, or all that are known.
+    /// Where a frame to an address goes: its port, else all that may be there.
     fn of(&self, address: Mac) -> Vec<u16> {
         match self.by_address.get(&address) {
             Some(port) => vec![*port],
-            None => self.known.iter().copied().collect(),
+            None => {
+                let all: BTreeSet<u16> = self.known.iter().copied().chain(0..USUAL).collect();
+                all.into_iter().collect()
+            }
         }
     }
 }
@@ -313,7 +332,6 @@ struct Thread {
     interface: AsyncFd<File>,
     commands: mpsc::Receiver<Command>,
     plan: Option<Plan>,
-    ports: Ports,
 }
 
 async fn connect(device: &Device) -> Result<Link> {
@@ -351,7 +369,6 @@ impl Thread {
             interface,
             commands,
             plan: None,
-            ports: Ports::default(),
         };
         Ok((runtime, thread, link))
     }
@@ -525,7 +542,8 @@ impl Thread {
     /// A frame that the kernel sends.
     async fn frame(&self, controller: &Controller, frame: Vec<u8>) {
         let Some(to) = frame.first_chunk() else { return };
-        for port in self.ports.of(*to) {
+        let ports = lock(&self.shared.ports).of(*to);
+        for port in ports {
             self.send(controller, packet_out(port, frame.clone())).await;
         }
     }
@@ -542,7 +560,7 @@ impl Thread {
         }
         // The source is behind the destination.
         if let Some(source) = handed.address(6) {
-            self.ports.learn(source, handed.port);
+            lock(&self.shared.ports).learn(source, handed.port);
         }
         let punts = lock(&self.shared.punts).clone();
         if punts.is_some_and(|punts| punts.take(&handed)) {
@@ -593,11 +611,13 @@ mod tests {
     #[test]
     fn a_frame_goes_where_its_address_was_seen_else_everywhere() {
         let mut ports = Ports::default();
-        assert_eq!(ports.of([1; 6]), Vec::<u16>::new());
+        let usual: Vec<u16> = (0..USUAL).collect();
+        assert_eq!(ports.of([1; 6]), usual);
         ports.learn([1; 6], 3);
+        ports.learn([9; 6], 99);
         ports.learn([2; 6], 1);
         assert_eq!(ports.of([1; 6]), [3]);
-        assert_eq!(ports.of([0xff; 6]), [1, 3]);
+        assert_eq!(ports.of([0xff; 6]), [usual, vec![99]].concat());
         for number in 0..2 * ADDRESSES as u64 {
             let [_, _, mac @ ..] = number.to_be_bytes();
             ports.learn(mac, 2);

@@ -32,7 +32,6 @@ mod netlink;
 pub mod probe;
 mod program;
 mod ring;
-mod route;
 pub mod state;
 mod sys;
 pub mod testing;

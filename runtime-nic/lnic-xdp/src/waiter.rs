@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lambdac_backend_ebpf::abi::wait::{self, Service};
+use lnic_host::route;
 
 use crate::error::{Error, Result};
 use crate::events::{Wire, now_ns};
@@ -23,7 +24,6 @@ use crate::generation::Generation;
 use crate::map::Map;
 use crate::program::{Action, Program};
 use crate::ring::Mapping;
-use crate::route;
 
 /// Ports in a row: with 16 bits of id, 2^22 guesses for an answer. A power of two.
 const PORTS: u16 = 64;

@@ -8,6 +8,7 @@ mod support {
     pub mod inside;
     pub mod nic;
     pub mod scenarios;
+    mod service;
 }
 
 use std::io::Write;

@@ -26,6 +26,6 @@ pub use lambda::reason;
 pub use program::{BY_MATCH, CPU_PORT, Facts, INGRESS, INJECT, Options, Output, PEEK, program};
 pub use state::State;
 pub use unit::ParamDatum;
-pub use wait::{ASKED, EXPIRE, FIRST_PORT, Reach, SLOTS, ServicePlace};
+pub use wait::{ASKED, EXPIRE, FIRST_PORT, Reach, SLOTS, ServicePlace, services_entry};
 pub(crate) use wire::MARTIANS;
 pub use wire::{Listen, TRUSTED, TRUSTED_ENTRIES, places};

@@ -3,7 +3,7 @@
 //! What is not answered leaves as it came, since all that was parsed is put together again.
 
 use lambdac_image::Image;
-use lambdac_mir::{Data, ParamId};
+use lambdac_mir::{Data, ParamId, ServiceId};
 
 use super::headers::{bit, head, metadata, padded};
 use super::lambda::{self, MAX_PAYLOAD, REPLY, REQUEST, reason, set, verdict};
@@ -63,6 +63,8 @@ pub struct Output {
     values: Params,
     /// Entries of tables that the control plane adds, with the table's name.
     pub entries: Vec<(String, Entry)>,
+    /// Services that the program asks.
+    pub asked: Vec<ServiceId>,
     /// Where state lies.
     pub state: State,
     /// In a test's program: registers with elements of 64 bits.
@@ -219,6 +221,7 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
         program: Program { items },
         refused,
         wide: wide(&unit),
+        asked: unit.asked(),
         state: unit.state(),
         values: unit.param_places(),
         params: unit.params,

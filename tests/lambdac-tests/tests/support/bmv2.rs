@@ -7,10 +7,12 @@
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
+use std::sync::atomic::Ordering::SeqCst;
 
 use super::inside::inside;
 use super::nic::World;
 use super::scenarios::{self, BOTH, write_all};
+use super::service::{self, Service};
 use lambdac_tests::peers::netns::{Net, Side};
 use lambdac_tests::peers::until;
 use lambdac_tests::random::lacks_ebpf;
@@ -126,4 +128,37 @@ fn a_switch_that_starts_again_answers_again() {
         "what it had counted before is kept"
     );
     assert_eq!(world.requests("native", "host"), 0);
+}
+
+#[test]
+fn a_lambda_waits_on_the_switch() {
+    let Some((net, program)) = net() else { return };
+    let service = Service::start(&net);
+    let switch = Switch::start(&net, &program);
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("waits.lnic");
+    std::fs::write(&source, service::source("200ms", "failed")).unwrap();
+    let (nic, source) = (format!("bmv2:{GRPC}"), source.display().to_string());
+    let world = World::with_front(net, &nic, Box::new(switch), (&[&source], &[]));
+    until("the switch knows the way to the service", || {
+        world.ask("waits", b"abc") == b"abc/cba"
+    });
+    let http = world.fetch("POST", "/function/waits", b"over");
+    assert_eq!((http.status, &*http.text()), (200, "over/revo"));
+    assert_eq!(http.header("x-lambda-target"), Some("bmv2"));
+
+    // An answer that does not come is a failure, which the control plane says; one that comes too late ends nothing.
+    service.silent.store(true, SeqCst);
+    assert_eq!(world.ask("waits", b"key"), b"key/failed");
+    let http = world.fetch("POST", "/function/waits", b"over");
+    assert_eq!((http.status, &*http.text()), (200, "over/failed"));
+    service.silent.store(false, SeqCst);
+    assert_eq!(world.ask("waits", b"key"), b"key/yek");
+    let asked = service.asked.load(SeqCst);
+    assert_eq!(world.ask("waits", b"a b"), b"a b/failed");
+    assert_eq!(service.asked.load(SeqCst), asked, "such a key is never sent");
+    assert_eq!(world.requests("waits", "host"), 0);
+    let counted = world.fetch("GET", "/system/state/waits/asked", b"").text();
+    let all = world.requests("waits", "bmv2");
+    assert!(counted.contains(&all.to_string()), "{counted}: not {all}");
 }

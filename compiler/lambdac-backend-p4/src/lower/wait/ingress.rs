@@ -2,13 +2,15 @@
 
 use std::rc::Rc;
 
+use lambdac_mir::ServiceId;
+
 use super::answer::find;
 use super::ask::ask;
 use super::{
-    ANSWER, ASKED, CALLER, CALLER_BITS, CALLERS, EXPIRE, REQUEST_WORDS, REQUESTS, ServicePlace, long, path,
-    slot, slot_times,
+    ANSWER, ASKED, CALLER, CALLER_BITS, CALLERS, EXPIRE, REQUEST_WORDS, REQUESTS, ServicePlace, WIDTHS, long,
+    path, slot, slot_times,
 };
-use crate::ast::{Action, Binary, Direction, Expr, Local, Param, Stmt, Table, Type};
+use crate::ast::{Action, Binary, Direction, Entry, Expr, Local, Param, Stmt, Table, Type};
 use crate::legal::Refusal;
 use crate::lower::code::Code;
 use crate::lower::headers::bit;
@@ -20,7 +22,9 @@ use crate::lower::unit::{self, Unit};
 use crate::lower::{outcome, program, wire};
 
 /// The name of the table that knows where services are.
-pub const SERVICES: &str = "services";
+const SERVICES: &str = "services";
+/// The action that says so.
+const SET_SERVICES: &str = "set_services";
 
 /// What waits add to the ingress control.
 pub(in crate::lower) struct Parts {
@@ -84,6 +88,23 @@ pub(in crate::lower) fn parts(unit: &mut Unit<'_>) -> Result<Option<Parts>, Refu
     }))
 }
 
+/// The entry by which the control plane says where services are: `asked` are those that the program asks.
+pub fn services_entry(
+    asked: &[ServiceId],
+    place: &dyn Fn(ServiceId) -> ServicePlace,
+) -> Option<(String, Entry)> {
+    let values = asked.iter().flat_map(|id| {
+        let data = data(&place(*id)).into_iter().zip(WIDTHS);
+        data.map(|(value, (_, width))| Expr::bits(width, value))
+    });
+    let entry = Entry {
+        keys: Vec::new(),
+        action: SET_SERVICES.to_owned(),
+        args: values.collect(),
+    };
+    (!asked.is_empty()).then(|| (SERVICES.to_owned(), entry))
+}
+
 /// What an action's data say of a place.
 fn data(place: &ServicePlace) -> [u64; 4] {
     let mac = place.mac.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
@@ -105,7 +126,7 @@ fn services(unit: &Unit<'_>) -> (Local, Table) {
         }
     }
     let action = Action {
-        name: "set_services".to_owned(),
+        name: SET_SERVICES.to_owned(),
         params,
         body,
     };

@@ -33,6 +33,7 @@ use super::unit::{self, Unit};
 use crate::ast::{Action, Binary, Expr, Stmt};
 use crate::legal::{AWAIT, Refusal};
 
+pub use ingress::services_entry;
 pub(super) use ingress::{Parts, is_expiry, is_for_a_wait, parts};
 
 /// Requests that wait at a time: the slot is the low byte of memcached's request id.
@@ -92,6 +93,9 @@ pub struct ServicePlace {
     /// The port of the switch that leads to it.
     pub egress: u16,
 }
+
+/// The parts of a place, with their bits.
+const WIDTHS: [(&str, u32); 4] = [("mac", 48), ("address", 32), ("port", 16), ("egress", 16)];
 
 /// Where a service is; else why the switch can't reach it: a clause that can follow "which".
 pub type Reach = Result<ServicePlace, String>;
@@ -176,6 +180,11 @@ pub(super) fn declare(unit: &mut Unit<'_>) {
 }
 
 impl Unit<'_> {
+    /// Services that some lambda asks.
+    pub(super) fn asked(&self) -> Vec<ServiceId> {
+        self.waits.endpoints.keys().copied().collect()
+    }
+
     /// Whether some lambda waits.
     pub(super) fn waits(&self) -> bool {
         !self.waits.actions.is_empty()
@@ -196,12 +205,7 @@ impl Unit<'_> {
             return Err(Refusal::new(AWAIT, reason));
         }
         let mut field = |what: &str, width: u32| (self.meta(&format!("{name}_{what}"), bit(width)), width);
-        let fields = [
-            field("mac", 48),
-            field("address", 32),
-            field("port", 16),
-            field("egress", 16),
-        ];
+        let fields = WIDTHS.map(|(what, width)| field(what, width));
         let endpoint = Endpoint { fields };
         self.waits.endpoints.insert(id, endpoint.clone());
         Ok(endpoint)
@@ -260,7 +264,7 @@ impl<'m> Code<'_, 'm> {
         let sent = self.apart(|code| {
             code.keep(&site, &values)?;
             code.ask(call, &key, value.as_ref());
-            for (name, (from, _)) in ["mac", "address", "port", "egress"].iter().zip(&endpoint.fields) {
+            for ((name, _), (from, _)) in WIDTHS.iter().zip(&endpoint.fields) {
                 code.push(set(&format!("peer_{name}"), from.clone()));
             }
             code.push(set("verdict", Expr::name(verdict::ASK)));

@@ -133,7 +133,7 @@ impl Agent {
                     .map_err(|error| Exit::Failed(settings::with_sources(&error)))?;
                 agent.load(&contents, host).map_err(environment)
             }
-            Self::Bmv2(agent) => agent.load(image, host).map_err(|error| match error {
+            Self::Bmv2(agent) => agent.load(image, host, services).map_err(|error| match error {
                 lnic_bmv2::Error::Image(_) => Exit::Failed(settings::with_sources(&error)),
                 error => environment(error),
             }),

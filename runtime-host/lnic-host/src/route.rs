@@ -1,6 +1,9 @@
-//! Ways to services, from the kernel's tables as text: `/proc/net/route` and `/proc/net/arp` (proc(5)).
+//! Ways to services for a NIC that asks them itself: whether what it sends gets there ([`reached`]), and whom it sends
+//! that to ([`hop`]).
+//!
+//! Next hops are read from the kernel's tables as text: `/proc/net/route` and `/proc/net/arp` (proc(5)).
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, ToSocketAddrs, UdpSocket};
 
 /// A way to an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +19,45 @@ fn to(address: Ipv4Addr) -> Option<Route> {
     best(&std::fs::read_to_string("/proc/net/route").ok()?, address)
 }
 
+/// The address of a service, if packets that leave by the interface with the address `own` get there; else why not: a
+/// clause that can follow "which".
+///
+/// # Errors
+/// That clause.
+pub fn reached(own: Ipv4Addr, service: &str) -> Result<SocketAddrV4, String> {
+    let address = resolve(service)?;
+    leaves_from(own, address).map(|()| address)
+}
+
+/// The address that a text means, if packets from the NIC get there; else why not. What they leave by is the wire, so
+/// this machine's own addresses are out of their reach.
+fn resolve(text: &str) -> Result<SocketAddrV4, String> {
+    let found = text.to_socket_addrs().map(|mut found| found.next());
+    let Ok(Some(SocketAddr::V4(address))) = found else {
+        return Err(format!("has no IPv4 address ({text})"));
+    };
+    // Only own addresses can be bound.
+    let is_own = address.ip().is_unspecified() || UdpSocket::bind((*address.ip(), 0)).is_ok();
+    match is_own {
+        true => Err(format!("is on this host ({text}), where the NIC can't reach it")),
+        false => Ok(address),
+    }
+}
+
+/// Whether packets to a service leave by the interface that the NIC answers at: its programs send by no other.
+fn leaves_from(own: Ipv4Addr, service: SocketAddrV4) -> Result<(), String> {
+    // Connecting sends nothing; the kernel looks for a route and takes the address of its interface.
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
+    let local = socket.and_then(|socket| socket.connect(service).and_then(|()| socket.local_addr()));
+    match local {
+        Ok(local) if local.ip() == own => Ok(()),
+        Ok(_) => Err(format!("is reached by another interface ({service})")),
+        Err(error) => Err(format!("cannot be reached ({service}: {error})")),
+    }
+}
+
 /// The Ethernet address of the next hop to an address, if the way leads out of an interface and the kernel knows it.
-pub(crate) fn hop(interface: &str, address: Ipv4Addr) -> Option<[u8; 6]> {
+pub fn hop(interface: &str, address: Ipv4Addr) -> Option<[u8; 6]> {
     let route = to(address).filter(|route| route.interface == interface)?;
     let neighbours = std::fs::read_to_string("/proc/net/arp").ok()?;
     neighbour(&neighbours, interface, route.gateway.unwrap_or(address))
@@ -104,5 +144,23 @@ IP address       HW type     Flags       HW address            Mask     Device
         assert_eq!(of("eth0", 1), Some([2, 0, 0, 0, 0, 1]));
         assert_eq!(of("eth0", 2), None);
         assert_eq!(of("eth1", 1), None);
+    }
+
+    #[test]
+    fn the_address_that_packets_leave_from_decides() {
+        let loopback = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 11211);
+        assert_eq!(leaves_from(Ipv4Addr::LOCALHOST, loopback), Ok(()));
+        let other = leaves_from(Ipv4Addr::new(192, 0, 2, 1), loopback).unwrap_err();
+        assert_eq!(other, "is reached by another interface (127.0.0.1:11211)");
+    }
+
+    #[test]
+    fn own_addresses_are_out_of_reach() {
+        assert!(resolve("127.0.0.1:11211").is_err());
+        assert!(resolve("0.0.0.0:11211").is_err());
+        assert!(resolve("[::1]:11211").is_err());
+        // Of TEST-NET-1 (RFC 5737): nobody's.
+        let far = "192.0.2.77:11211";
+        assert_eq!(resolve(far), Ok(far.parse().unwrap()));
     }
 }
