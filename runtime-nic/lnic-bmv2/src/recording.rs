@@ -1,7 +1,7 @@
 //! Recordings: what a switch answered once, as captures that tests hold against the other targets wherever they run.
 //!
 //! `LAMBDAC_RECORD=DIR lambdac test … --target bmv2` writes `DIR/WORKLOAD.pcap` for each workload of which the switch
-//! got a packet, with all requests of its tests in order, a test's header behind the λ header, and behind each request
+//! ended a request, with all requests of its tests in order, a test's header behind the λ header, and behind each request
 //! what came out: the reply, or the packet to the host with the header in front of it. `DIR/versions.txt` says which
 //! p4c and simple_switch it was.
 
@@ -26,6 +26,8 @@ pub(crate) struct Recorder {
     name: String,
     versions: String,
     file: Option<File>,
+    /// What is not in the file yet.
+    kept: Vec<u8>,
     clock: u64,
 }
 
@@ -38,18 +40,24 @@ impl Recorder {
             name: format!("{workload}.pcap"),
             versions: tools.versions(),
             file: None,
+            kept: Vec::new(),
             clock: 0,
         })
     }
 
-    /// Adds a frame.
-    pub fn add(&mut self, frame: &[u8]) -> io::Result<()> {
+    /// Adds the frames of a packet that went in, and of what came out. A recording begins with what the switch ends
+    /// itself: of packets that it only hands to the host there is nothing to say.
+    pub fn add<'f>(&mut self, frames: impl Iterator<Item = &'f [u8]>, handed_up: bool) -> io::Result<()> {
+        for frame in frames {
+            self.clock += 1;
+            self.kept.extend(pcap::frame(self.clock, frame));
+        }
         let mut file = match self.file.take() {
             Some(file) => file,
+            None if handed_up => return Ok(()),
             None => self.start()?,
         };
-        self.clock += 1;
-        file.write_all(&pcap::frame(self.clock, frame))?;
+        file.write_all(&std::mem::take(&mut self.kept))?;
         self.file = Some(file);
         Ok(())
     }

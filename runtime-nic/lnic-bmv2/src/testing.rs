@@ -270,8 +270,12 @@ impl OnSwitch {
         let Some(recorder) = &mut self.recorder else {
             return Ok(());
         };
-        let mut frames = sent.iter().chain(came);
-        frames.try_for_each(|(_, frame)| recorder.add(frame))
+        let handed_up = match came {
+            [(CPU_PORT, frame)] => !matches!(to_host(frame), Answer::ToHost(PUNTED, _)),
+            _ => false,
+        };
+        let frames = sent.iter().chain(came).map(|(_, frame)| &**frame);
+        recorder.add(frames, handed_up)
     }
 
     /// A whole message through the switch.

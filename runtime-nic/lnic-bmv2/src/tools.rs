@@ -55,22 +55,17 @@ impl Tools {
         })
     }
 
-    /// What the tools say of themselves, a line each.
+    /// The versions that the tools say they have, a line each.
     pub fn versions(&self) -> String {
         let said = |(tool, path): (&str, &Path)| {
             let output = Command::new(path).arg("--version").stdin(Stdio::null()).output();
-            let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-            let text = text.unwrap_or_default();
-            let words = text.split_whitespace();
-            let version = words
-                .rev()
-                .find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
-            format!(
-                "{tool} {}\n",
-                version.unwrap_or("of a version that it does not tell")
-            )
+            // p4c says it where errors go.
+            let text = output.map(|output| [output.stdout, output.stderr].concat());
+            let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
+            let version = version(&text).unwrap_or("of a version that it does not tell");
+            format!("{tool} {version}\n")
         };
-        [("p4c-bm2-ss", &*self.p4c), ("simple_switch", &*self.switch)]
+        [(P4C.0, &*self.p4c), (SWITCH.0, &*self.switch)]
             .map(said)
             .concat()
     }
@@ -117,6 +112,12 @@ pub fn compile(p4c: &Path, program: &str, folder: &Path) -> Result<PathBuf, Comp
     Ok(json)
 }
 
+/// The first word of a text that is a version: numbers and points.
+fn version(text: &str) -> Option<&str> {
+    let is_version = |word: &&str| word.contains('.') && word.chars().all(|c| c == '.' || c.is_ascii_digit());
+    text.split_whitespace().find(is_version)
+}
+
 /// How a process ends; none: it did not in time, and is gone.
 fn ended(mut process: Child, within: Duration) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + within;
@@ -149,6 +150,16 @@ fn found((name, variable): (&str, &str)) -> Result<PathBuf, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_tools_say() {
+        let p4c = "/usr/bin/p4c-bm2-ss\nVersion 1.2.5.16 (SHA: 34b86e9bac BUILD: Release)\n";
+        assert_eq!(
+            (version(p4c), version("1.15.5\n")),
+            (Some("1.2.5.16"), Some("1.15.5"))
+        );
+        assert_eq!(version("no such option"), None);
+    }
 
     #[test]
     fn a_process_that_is_not_done_in_time_is_ended() {

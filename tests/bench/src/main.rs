@@ -2,7 +2,8 @@
 //!
 //! `host` sets compiled lambdas against `gcc -O2`, `udp` the packet threads against a bare echo in C, `http` the
 //! functions' route against a bare axum route, `baseline` the worker against a Python socket server that answers from
-//! a thread, `xdp` lambdas in the network driver against a bare XDP reflector in C; `check` measures the compiler
+//! a thread, `xdp` lambdas in the network driver against a bare XDP reflector in C; `p4` sets the way to P4
+//! against p4c's way from there; `check` measures the compiler
 //! against fixed limits. Each number is the median of 5 runs, in which ours and theirs take turns, so that whatever
 //! else the machine does hits both. Without names all benches run. What can't run here is shown as skipped, never
 //! left out.
@@ -19,6 +20,7 @@ mod http;
 mod http_load;
 mod jit;
 mod load;
+mod p4;
 mod process;
 mod programs;
 mod relink;
@@ -80,6 +82,8 @@ enum Bench {
     Xdp,
     /// Instruction words of images after all passes against the same as linked.
     Size,
+    /// lambdac's time for P4 against p4c's on it, and the size of λ-NIC's own workloads.
+    P4,
 }
 
 /// What all benches share.
@@ -132,6 +136,7 @@ fn run(bench: Bench, setup: &Setup, report: &mut Report) -> Result<()> {
         Bench::Check => check::run(setup, report),
         Bench::Baseline => baseline::run(setup, report),
         Bench::Xdp => xdp::run(setup, report),
+        Bench::P4 => p4::run(setup, report),
         Bench::Size => {
             size_c::run(report)?;
             size::run(setup, report)
