@@ -124,13 +124,14 @@ pub(crate) fn action<'m>(
     }
     let part = &lambda.parts[0];
     let mut code = Code::new(unit, name, request(), Rc::new(Message));
-    code.lookups = lookups;
     if lambda.parts.len() > 1 {
         code.waiting = Some(Waiting {
             lambda,
             name: name.to_owned(),
+            lookups: lookups.clone(),
         });
     }
+    code.lookups = lookups;
     code.enter(&lambda.body, &part.region, Vec::new());
     let size = lambda.request;
     let len = || Expr::path("meta.length");

@@ -3,7 +3,8 @@
 //! Actions apply no tables, so a lambda's tables are applied before it, each with a key that an action has computed: all
 //! lookups are done, whether the lambda comes to use them or not. Nothing is changed by that, as lookups read and keys
 //! are made of the request, facts about the packet and constants alone; any other key is refused. Each place in the
-//! lambda has a table of its own, since p4c refuses one that is applied twice.
+//! lambda has a table of its own, since p4c refuses one that is applied twice. A lambda that waits has all its lookups done
+//! again before it goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -109,13 +110,12 @@ pub(super) fn lower<'m>(
     name: &str,
     entries: bool,
 ) -> Result<(Lookups, Before), Refusal> {
-    let region = &lambda.parts[0].region;
     let mut sites = Sites {
         defined: BTreeMap::new(),
         order: Vec::new(),
         found: Vec::new(),
     };
-    sites.collect(region);
+    lambda.parts.iter().for_each(|part| sites.collect(&part.region));
     let (mut lookups, mut before) = (Lookups::new(), Before::default());
     if sites.found.is_empty() {
         return Ok((lookups, before));

@@ -574,16 +574,16 @@ fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
             locals.push(Local::Table(by_entry("bindings", &bound)));
             run.push(Stmt::Call(Expr::path("bindings.apply").call(Vec::new())));
         }
-        let mut first = look_up(lookups, &mut locals);
-        first.push(Stmt::Call(Expr::path("lambdas.apply").call(Vec::new())));
-        match &waits {
+        run.extend(look_up(lookups, &mut locals));
+        let first = Stmt::Call(Expr::path("lambdas.apply").call(Vec::new()));
+        run.push(match &waits {
             Some(waits) => {
                 resumed.push(Stmt::If(runs.clone(), vec![waits.restore.clone()], Vec::new()));
                 let fresh = Expr::path("meta.site").binary(Binary::Eq, Expr::bits(16, 0));
-                run.push(Stmt::If(fresh, first, vec![waits.go_on.clone()]));
+                Stmt::If(fresh, vec![first], vec![waits.go_on.clone()])
             }
-            None => run.extend(first),
-        }
+            None => first,
+        });
         let runs = Stmt::If(runs, run, Vec::new());
         match waits {
             Some(_) => run_any.push(runs),

@@ -27,6 +27,7 @@ use super::code::{Code, Spot};
 use super::control::Goal;
 use super::headers::bit;
 use super::lambda::{self, MAX_PAYLOAD, REQUEST, set, verdict};
+use super::lookup::Lookups;
 use super::memory::{Cell, Tree, WORD, WORD_BYTES};
 use super::op::sum;
 use super::unit::{self, Unit};
@@ -44,6 +45,9 @@ pub const FIRST_PORT: u16 = 0xfc00;
 pub const EXPIRE: u16 = 0xfe00;
 /// The counter of slots that were taken.
 pub const ASKED: &str = "asked";
+
+/// Nanoseconds after its time when a wait that nobody has ended is one that nobody will: the control plane is away.
+const FORGOTTEN: u64 = 1_000_000_000;
 
 /// Words of a key, and of a request.
 const KEY_WORDS: u32 = MAX_KEY.div_ceil(WORD_BYTES);
@@ -124,11 +128,12 @@ pub(crate) struct Waits {
     actions: Vec<Option<Action>>,
 }
 
-/// A lambda whose parts are being written, and the name of its action.
+/// A lambda whose parts are being written, the name of its action, and what tables have found for it.
 #[derive(Clone)]
 pub(super) struct Waiting<'m> {
     pub lambda: &'m Lambda,
     pub name: String,
+    pub lookups: Lookups,
 }
 
 fn path(path: &str) -> Expr {
@@ -256,7 +261,8 @@ impl<'m> Code<'_, 'm> {
         self.push(Stmt::Call(path(ASKED).method("count", vec![long(0)])));
         self.push(unit::read(WAITING, held.clone(), slot()));
         self.push(unit::read(UNTIL, until.clone(), slot()));
-        let over = until.binary(Binary::Le, path("meta.now"));
+        let forgotten = until.binary(Binary::Add, Expr::bits(64, FORGOTTEN));
+        let over = forgotten.binary(Binary::Le, path("meta.now"));
         let free = held
             .binary(Binary::Eq, Expr::bits(16, 0))
             .binary(Binary::OrOr, over);
@@ -388,6 +394,7 @@ fn resume<'m>(
     let name = unit.names.fresh(&format!("{}_goes_on", waiting.name));
     let mut code = Code::new(unit, &name, lambda::request(), lambda::message());
     code.waiting = Some(waiting.clone());
+    code.lookups = waiting.lookups.clone();
     code.enter(
         &waiting.lambda.body,
         &waiting.lambda.parts[part.index()].region,
