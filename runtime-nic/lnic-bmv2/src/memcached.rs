@@ -119,3 +119,67 @@ fn command(text: &[u8]) -> Option<(ServiceOp, &[u8], &[u8])> {
     let expected = format!(" 0 0 {}", value.len());
     (is_key(key) && numbers == expected.as_bytes()).then_some((ServiceOp::Set, key, value))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SWITCH: Endpoint = Endpoint {
+        mac: [2, 0, 0, 0, 0, 2],
+        address: 0x0a00_0002,
+        port: 0xfc07,
+    };
+    const SERVICE: Endpoint = Endpoint {
+        mac: [2, 0, 0, 0, 0, 9],
+        address: 0x0a00_0009,
+        port: 11_212,
+    };
+
+    fn asked(text: &[u8]) -> Result<Asked, String> {
+        let datagram = [&[0x5a, 7, 0, 0, 0, 1, 0, 0], text].concat();
+        Asked::read(SWITCH, SERVICE, &frame::udp(SWITCH, SERVICE, &datagram))
+    }
+
+    #[test]
+    fn commands_are_read_and_anything_else_is_wrong() {
+        let get = asked(b"get k\r\n").unwrap();
+        assert_eq!(
+            (get.op, &*get.key, get.port(), get.slot()),
+            (ServiceOp::Get, &b"k"[..], 11_212, 7)
+        );
+        let set = asked(b"set k 0 0 3\r\na\r\n\r\n").unwrap();
+        assert_eq!(
+            (set.op, &*set.key, &*set.value),
+            (ServiceOp::Set, &b"k"[..], &b"a\r\n"[..])
+        );
+        assert_eq!(asked(b"delete k\r\n").unwrap().op, ServiceOp::Delete);
+        for wrong in [
+            &b"get k"[..],
+            b"get \r\n",
+            b"get a b\r\n",
+            b"set k 0 0 4\r\nabc\r\n",
+            b"set k 1 0 3\r\nabc\r\n",
+            b"touch k\r\n",
+        ] {
+            assert!(asked(wrong).is_err(), "{}", wrong.escape_ascii());
+        }
+        let elsewhere = Endpoint {
+            address: 1,
+            ..SERVICE
+        };
+        let strange = frame::udp(SWITCH, elsewhere, b"\0\0\0\0\0\x01\0\0get k\r\n");
+        assert!(Asked::read(SWITCH, SERVICE, &strange).is_err());
+    }
+
+    #[test]
+    fn an_answer_goes_back_to_the_port_that_asked_with_the_same_id() {
+        let get = asked(b"get k\r\n").unwrap();
+        let text = get.text(&ServiceAnswer::Value(b"v".to_vec())).unwrap();
+        assert_eq!(text, b"VALUE k 0 1\r\nv\r\nEND\r\n");
+        let datagram = [&[0x5a, 7, 0, 0, 0, 1, 0, 0][..], &text].concat();
+        assert_eq!(get.answer(&[], &text), frame::udp(SERVICE, SWITCH, &datagram));
+        let tested = get.answer(b"##", &text);
+        assert_eq!(&tested[HEADERS + FRAME..][..4], b"##VA");
+        assert_eq!(get.text(&ServiceAnswer::Failed), None);
+    }
+}
