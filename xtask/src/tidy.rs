@@ -58,6 +58,7 @@ const LAYERS: &[&str] = &[
     "lambdac-driver",
     "lnic-host",
     "lnic-client",
+    "lnic-ether",
     "p4runtime-proto",
     "lnic-bmv2",
     "lnic-xdp",

@@ -19,19 +19,20 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lambdac_backend_ebpf::abi;
+use lnic_ether::{Interface, Peer, PortRow, Wire};
 use lnic_host::{Engine, EventLog, LoadedImage, Prefix, Running};
 
 use crate::contents::{Contents, is_table};
 use crate::engine::InKernel;
 use crate::error::{Error, Missing, Result};
-use crate::events::{Events, Wire, Worker};
+use crate::events::{Events, Worker};
 use crate::generation::Generation;
-use crate::interface::{Device, Interface, Peer};
+use crate::interface::Device;
 use crate::link::Link;
 use crate::metrics::Counters;
 use crate::probe;
 use crate::ring::RingBuffer;
-use crate::waiter::{PortRow, Waiter};
+use crate::waiter::{self, Waiter};
 
 /// Longest wait of a listener; what it checks besides its ring may be this late.
 const TICK: Duration = Duration::from_millis(100);
@@ -129,7 +130,7 @@ impl Agent {
         if contents.waits && self.row.is_none() {
             self.row = Some(Arc::new(PortRow::bind(self.address)?));
         }
-        let ports = self.row.as_ref().map_or_else(Default::default, |row| row.ports());
+        let ports = self.row.as_deref().map_or_else(Default::default, waiter::ports);
         let generation = Arc::new(Generation::load(contents, host.image(), ports, old)?);
         let ring = generation.image().map(abi::EVENTS)?;
         let events = match previous.filter(|loaded| Arc::ptr_eq(loaded.events.ring(), ring)) {

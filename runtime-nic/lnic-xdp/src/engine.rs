@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use lambdac_backend_ebpf::packet;
 use lambdac_driver::testing::ServiceAnswer;
 use lnic_engine::control::StateDump;
+use lnic_ether::frame::{self, Endpoint};
 use lnic_host::{
     Answer, Engine, Io, LoadedImage, Nic, NicEngine, Outcome, Packet, Ran, ServiceOp, Side, replied,
 };
@@ -15,7 +16,6 @@ use lnic_wire::{Header, MAX_FRAGMENT, Status};
 use crate::contents::Resident;
 use crate::error::Result;
 use crate::events::{Events, Mark, now_ns};
-use crate::frame::{self, Endpoint};
 use crate::generation::Generation;
 use crate::program::{Action, TestRun};
 use crate::state;

@@ -99,6 +99,9 @@ pub enum Error {
         /// What to do about it, or the kernel's reason.
         reason: String,
     },
+    /// The interface, or what is around it.
+    #[error(transparent)]
+    Ether(#[from] lnic_ether::Error),
     /// A system call about memory or waiting.
     #[error("{what}: {source}")]
     System {

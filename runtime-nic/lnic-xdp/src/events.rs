@@ -7,20 +7,19 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lambdac_backend_ebpf::abi::event::{CAUSE_UNREACHABLE, Event, LogItem, What};
 use lambdac_backend_ebpf::packet;
 use lambdac_mir::TrapCause as MirCause;
+use lnic_ether::Wire;
 use lnic_host::{EventLog, Running, TrapCause};
 
-use crate::error::{Error, Missing, Result};
+use crate::error::Result;
 use crate::generation::Generation;
 use crate::map::Map;
 use crate::ring::RingBuffer;
-use crate::sys;
 
 /// Records taken at a time, so that others get at the ring in between.
 const BATCH: usize = 256;
@@ -62,34 +61,10 @@ pub(crate) struct Worker {
     pub(crate) wire: Arc<Wire>,
 }
 
-/// The interface, for sending whole frames.
-pub(crate) struct Wire {
-    socket: OwnedFd,
-    index: u32,
-}
-
-impl Wire {
-    /// The interface of this name.
-    pub(crate) fn open(interface: &str) -> Result<Self> {
-        let socket = sys::packet_socket().map_err(|source| match source.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => {
-                let what = "sending frames needs a privilege that is missing here: CAP_NET_RAW, or root";
-                Error::from(Missing(what.to_owned()))
-            }
-            _ => Error::System {
-                what: "cannot open a socket to send frames",
-                source,
-            },
-        })?;
-        let index = crate::link::interface_index(interface)?;
-        Ok(Self { socket, index })
-    }
-
-    /// Sends a frame as if a program had. One that can't be sent is lost, as on any wire.
-    pub(crate) fn send(&self, frame: &[u8]) {
-        if let Err(error) = sys::send_frame(&self.socket, self.index, frame) {
-            tracing::warn!(%error, "what a lambda sends could not be sent");
-        }
+/// Sends a frame as if a program had. One that can't be sent is lost, as on any wire.
+pub(crate) fn send(wire: &Wire, frame: &[u8]) {
+    if let Err(error) = wire.send(frame) {
+        tracing::warn!(%error, "what a lambda sends could not be sent");
     }
 }
 
@@ -212,7 +187,7 @@ impl Reader<'_> {
                 return self.punt(resident.name(), to.map(|to| (to, lambda(to))), frame);
             }
             What::Frame(frame) => match self.worker {
-                Some(worker) => worker.wire.send(frame),
+                Some(worker) => send(&worker.wire, frame),
                 None => tracing::error!("a NIC program sends a packet, and there is no interface"),
             },
             What::Log(items) => self.log.log(now_ns(), resident.name(), || line(items)),

@@ -23,12 +23,12 @@ use lnic_engine::{Call, MessageFacts, Meta};
 use lnic_wire::{DEFAULT_PORT, Header, MAX_FRAGMENT, Status};
 
 use crate::error::Result;
-use crate::frame::{self, Endpoint};
 use crate::image::{Image, LoadOptions};
 use crate::program::{Action, Program, TestRun};
 use crate::ring::RingBuffer;
 use crate::state;
 use crate::wait::{self as waits, Asked};
+use lnic_ether::frame::{self, Endpoint};
 
 /// The only workload of the image has the first dense index.
 const INDEX: u16 = 1;

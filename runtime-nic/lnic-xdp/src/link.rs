@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use aya_obj::generated::{bpf_attach_type, bpf_cmd};
 
+use lnic_ether::interface_index;
+
 use crate::error::{Error, Result};
 use crate::program::Program;
 use crate::sys;
@@ -101,26 +103,6 @@ impl Link {
     pub fn mode(&self) -> Mode {
         self.mode
     }
-}
-
-/// The number of an interface.
-///
-/// # Errors
-/// If there is none of this name.
-pub fn interface_index(interface: &str) -> Result<u32> {
-    let unknown = || {
-        crate::Missing(format!(
-            "there is no network interface `{}`",
-            interface.escape_debug()
-        ))
-    };
-    let name = std::ffi::CString::new(interface).map_err(|_| unknown())?;
-    // SAFETY: a string that ends in zero.
-    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-    if index == 0 {
-        return Err(unknown().into());
-    }
-    Ok(index)
 }
 
 fn refused(interface: &str, mode: Mode, error: &std::io::Error) -> Error {

@@ -4,7 +4,7 @@
 
 use std::ffi::c_char;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 
 use aya_obj::generated::{bpf_attr, bpf_cmd};
 
@@ -89,47 +89,6 @@ fn count_cpus(list: &str) -> Option<usize> {
     let last = list.trim().rsplit(',').next()?;
     let highest = last.rsplit('-').next()?;
     highest.parse::<usize>().ok()?.checked_add(1)
-}
-
-/// A socket that sends whole frames and receives none (packet(7)).
-///
-/// # Errors
-/// If the kernel refuses.
-pub(crate) fn packet_socket() -> io::Result<OwnedFd> {
-    // SAFETY: no pointers.
-    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel just made the descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Sends a frame out of an interface.
-///
-/// # Errors
-/// If the kernel refuses.
-pub(crate) fn send_frame(socket: &OwnedFd, interface: u32, frame: &[u8]) -> io::Result<()> {
-    // SAFETY: a struct of integers, for which zero bytes are a value.
-    let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    to.sll_family = libc::AF_PACKET as u16;
-    to.sll_protocol = (libc::ETH_P_IP as u16).to_be();
-    to.sll_ifindex = interface.cast_signed();
-    // SAFETY: frame and address have the lengths that are given.
-    let sent = unsafe {
-        libc::sendto(
-            socket.as_raw_fd(),
-            frame.as_ptr().cast(),
-            frame.len(),
-            libc::MSG_DONTWAIT,
-            std::ptr::from_ref(&to).cast(),
-            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-        )
-    };
-    match sent {
-        0.. => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use lambdac_backend_ebpf::abi::wait;
 use lambdac_backend_ebpf::packet;
 use lambdac_driver::testing::ServiceAnswer;
 use lambdac_mir::ServiceOp;
+use lnic_ether::frame::{self, Endpoint};
 
 use crate::error::{Error, Result};
-use crate::frame::{self, Endpoint};
 use crate::image::Image;
 use crate::program::TestRun;
 

@@ -9,29 +9,22 @@
 //! address before a program needs it. Where the kernel forwards nothing it looks up no routes for programs; then the
 //! thread reads the next hop from the kernel's tables and leaves it in the services' section.
 
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lambdac_backend_ebpf::abi::wait::{self, Service};
+use lnic_ether::{PortRow, Wire};
 use lnic_host::route;
 
 use crate::error::{Error, Result};
-use crate::events::{Wire, now_ns};
+use crate::events::{self, now_ns};
 use crate::generation::Generation;
 use crate::map::Map;
 use crate::program::{Action, Program};
 use crate::ring::Mapping;
 
-/// Ports in a row: with 16 bits of id, 2^22 guesses for an answer. A power of two.
-const PORTS: u16 = 64;
-/// Where rows start: above the well-known ports, below the ports that Linux gives out (ip_local_port_range).
-const FIRST: u16 = 16_384;
-const LAST: u16 = 32_768 - PORTS;
-/// Rows that are tried before we give up.
-const TRIES: u16 = 128;
 /// Longest pause of a thread, which then sees that it shall stop.
 const LONGEST: Duration = Duration::from_millis(50);
 /// Shortest pause: timeouts are no more exact.
@@ -41,52 +34,11 @@ const FORGOTTEN: Duration = Duration::from_secs(10);
 /// How often next hops are asked after.
 const HOPS: Duration = Duration::from_secs(1);
 
-/// A row of ports on the listen address that are ours.
-#[derive(Debug)]
-pub(crate) struct PortRow {
-    first: u16,
-    /// What comes to them the programs take; the sockets only keep others away.
-    sockets: Vec<UdpSocket>,
-}
-
-impl PortRow {
-    /// Takes a row that is free.
-    pub(crate) fn bind(address: Ipv4Addr) -> Result<Self> {
-        let mut start = FIRST + (now_ns() / 1000 % u64::from(LAST - FIRST)) as u16;
-        let mut last = None;
-        for _ in 0..TRIES {
-            let row = (start..start + PORTS).map(|port| UdpSocket::bind((address, port)));
-            match row.collect::<std::io::Result<Vec<_>>>() {
-                Ok(sockets) => {
-                    return Ok(Self {
-                        first: start,
-                        sockets,
-                    });
-                }
-                Err(error) => last = Some(error),
-            }
-            start = FIRST + (start - FIRST + PORTS) % (LAST - FIRST);
-        }
-        Err(Error::System {
-            what: "cannot get a row of UDP ports for services' answers",
-            source: last.unwrap_or_else(|| std::io::Error::other("none was tried")),
-        })
-    }
-
-    /// As programs read it.
-    pub(crate) fn ports(&self) -> wait::Ports {
-        wait::Ports {
-            first: self.first,
-            count: PORTS,
-        }
-    }
-
-    /// Has the kernel find out how to reach a service.
-    fn nudge(&self, service: SocketAddrV4) {
-        if let Some(socket) = self.sockets.first() {
-            // Whether anyone hears it does not matter.
-            let _ = socket.send_to(&[], service);
-        }
+/// The row of ports that services answer to, as programs read it.
+pub(crate) fn ports(row: &PortRow) -> wait::Ports {
+    wait::Ports {
+        first: row.first(),
+        count: PortRow::PORTS,
     }
 }
 
@@ -281,7 +233,7 @@ impl Watch {
     fn end(&self, waiting: &Waiting) {
         let frame = wait::expire_frame(waiting.slot, waiting.word);
         match self.expire.run(&frame, 1) {
-            Ok(run) if run.action == Action::Tx && waiting.by_wire => self.wire.send(&run.packet),
+            Ok(run) if run.action == Action::Tx && waiting.by_wire => events::send(&self.wire, &run.packet),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "a wait on the NIC could not be ended"),
         }
@@ -319,20 +271,5 @@ impl Watch {
     fn forwards(&self) -> bool {
         let path = format!("/proc/sys/net/ipv4/conf/{}/forwarding", self.interface);
         std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_row_is_ours_alone() {
-        let row = PortRow::bind(Ipv4Addr::LOCALHOST).unwrap();
-        let ports = row.ports();
-        assert!(ports.count.is_power_of_two());
-        assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, ports.first + 1)).is_err());
-        let other = PortRow::bind(Ipv4Addr::LOCALHOST).unwrap();
-        assert!(other.first.abs_diff(row.first) >= PORTS);
     }
 }

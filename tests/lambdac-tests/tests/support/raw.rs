@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use lnic_xdp::interface_index;
+use lnic_ether::interface_index;
 
 /// `ETH_P_ALL` of `include/uapi/linux/if_ether.h`, as the kernel takes it.
 const ALL: u16 = 0x0003u16.to_be();

@@ -69,35 +69,20 @@ fn open_card(
         ));
     };
     let tools = card::Tools::find(device).map_err(environment)?;
-    let (mac, broadcast) = interface_of(address)?;
+    let interface = lnic_ether::Interface::with_address(address).map_err(environment)?;
     let listen = nfp::Listen {
-        mac,
+        mac: interface.mac,
         address: address.to_bits(),
         port: args
             .listen
             .map_or(lnic_wire::DEFAULT_PORT, |listen| listen.port()),
-        broadcast: broadcast.unwrap_or(Ipv4Addr::BROADCAST).to_bits(),
+        broadcast: interface
+            .broadcast_of(address)
+            .flatten()
+            .unwrap_or(Ipv4Addr::BROADCAST)
+            .to_bits(),
     };
     card::Agent::open(device, Arc::new(tools), listen, &config.trusted).map_err(environment)
-}
-
-/// Ethernet and broadcast address of the interface that has an address.
-fn interface_of(address: Ipv4Addr) -> Result<([u8; 6], Option<Ipv4Addr>)> {
-    let names = std::fs::read_dir("/sys/class/net").map_err(Exit::environment("cannot list interfaces"))?;
-    for name in names
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-    {
-        // One without addresses is none of ours.
-        if let Ok(interface) = lnic_xdp::Interface::find(&name)
-            && let Some(broadcast) = interface.broadcast_of(address)
-        {
-            return Ok((interface.mac, broadcast));
-        }
-    }
-    Err(Exit::Environment(format!(
-        "no interface has the address {address}"
-    )))
 }
 
 impl Agent {

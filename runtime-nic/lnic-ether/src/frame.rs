@@ -1,4 +1,4 @@
-//! Requests and replies as whole Ethernet frames, for test-run calls.
+//! Requests and replies as whole Ethernet frames, for programs that are asked without a caller's network stack.
 //!
 //! [`request`] writes what a caller's stack would send. [`reply`] believes nothing: addresses and ports swapped,
 //! lengths, the IPv4 header checksum, time to live and the λ header are all compared with what they must be, so that
@@ -6,11 +6,6 @@
 
 use std::net::Ipv4Addr;
 
-use lambdac_backend_ebpf::packet::{
-    ETH_DESTINATION, ETH_LEN, ETH_SOURCE, ETH_TYPE, ETHERTYPE_IPV4, IP, IP_DESTINATION, IP_FRAGMENT, IP_LEN,
-    IP_LENGTH, IP_PROTOCOL, IP_SOURCE, IP_TTL, LAMBDA, PAYLOAD, PROTOCOL_UDP, UDP, UDP_DESTINATION,
-    UDP_LENGTH,
-};
 use lnic_wire::{Header, Kind, Status};
 
 /// One end of a datagram.
@@ -24,19 +19,38 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+/// Where things stand: Ethernet (IEEE 802.3), IPv4 without options (RFC 791), UDP (RFC 768).
+const ETH_DESTINATION: usize = 0;
+const ETH_SOURCE: usize = 6;
+const ETH_TYPE: usize = 12;
+const IP: usize = 14;
+const IP_LENGTH: usize = 16;
+const IP_FRAGMENT: usize = 20;
+const IP_TTL: usize = 22;
+const IP_PROTOCOL: usize = 23;
+/// Offset of the header checksum.
+const IP_CHECKSUM: usize = 24;
+const IP_SOURCE: usize = 26;
+const IP_DESTINATION: usize = 30;
+const UDP: usize = 34;
+const UDP_DESTINATION: usize = 36;
+const UDP_LENGTH: usize = 38;
+/// Offset of the UDP checksum.
+const UDP_CHECKSUM: usize = 40;
+/// The λ header, and what is behind it.
+const LAMBDA: usize = 42;
+const PAYLOAD: usize = LAMBDA + lnic_wire::HEADER_LEN;
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const PROTOCOL_UDP: u8 = 17;
 /// Version 4, five words of header.
 const VERSION_AND_LEN: u8 = 0x45;
 /// Time to live of what is sent (RFC 1700).
 const TTL: u8 = 64;
 /// Flag `don't fragment`.
 const DONT_FRAGMENT: u16 = 0x4000;
-/// Offset of the header checksum.
-const IP_CHECKSUM: usize = IP_TTL as usize + 2;
-/// Offset of the UDP checksum.
-const UDP_CHECKSUM: usize = UDP_LENGTH as usize + 2;
 
-fn put16(frame: &mut [u8], at: i16, value: u16) {
-    let at = at as usize;
+fn put16(frame: &mut [u8], at: usize, value: u16) {
     frame[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
 
@@ -57,24 +71,24 @@ pub fn request(from: Endpoint, to: Endpoint, header: &Header, payload: &[u8], da
 
 /// The frame of a datagram.
 pub fn udp(from: Endpoint, to: Endpoint, datagram: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0; LAMBDA as usize];
+    let mut frame = vec![0; LAMBDA];
     frame.extend_from_slice(datagram);
     let len = frame.len() as u16;
-    frame[ETH_DESTINATION as usize..][..6].copy_from_slice(&to.mac);
-    frame[ETH_SOURCE as usize..][..6].copy_from_slice(&from.mac);
+    frame[ETH_DESTINATION..][..6].copy_from_slice(&to.mac);
+    frame[ETH_SOURCE..][..6].copy_from_slice(&from.mac);
     put16(&mut frame, ETH_TYPE, ETHERTYPE_IPV4);
-    frame[IP as usize] = VERSION_AND_LEN;
-    put16(&mut frame, IP_LENGTH, len - ETH_LEN as u16);
+    frame[IP] = VERSION_AND_LEN;
+    put16(&mut frame, IP_LENGTH, len - IP as u16);
     put16(&mut frame, IP_FRAGMENT, DONT_FRAGMENT);
-    frame[IP_TTL as usize] = TTL;
-    frame[IP_PROTOCOL as usize] = PROTOCOL_UDP as u8;
-    frame[IP_SOURCE as usize..][..4].copy_from_slice(&from.address.octets());
-    frame[IP_DESTINATION as usize..][..4].copy_from_slice(&to.address.octets());
-    let checksum = !sum(&frame[IP as usize..UDP as usize]);
-    put16(&mut frame, IP_CHECKSUM as i16, checksum);
+    frame[IP_TTL] = TTL;
+    frame[IP_PROTOCOL] = PROTOCOL_UDP;
+    frame[IP_SOURCE..][..4].copy_from_slice(&from.address.octets());
+    frame[IP_DESTINATION..][..4].copy_from_slice(&to.address.octets());
+    let checksum = !sum(&frame[IP..UDP]);
+    put16(&mut frame, IP_CHECKSUM, checksum);
     put16(&mut frame, UDP, from.port);
     put16(&mut frame, UDP_DESTINATION, to.port);
-    put16(&mut frame, UDP_LENGTH, len - (ETH_LEN + IP_LEN) as u16);
+    put16(&mut frame, UDP_LENGTH, len - UDP as u16);
     frame
 }
 
@@ -83,26 +97,26 @@ pub fn udp(from: Endpoint, to: Endpoint, datagram: &[u8]) -> Vec<u8> {
 /// # Errors
 /// The first thing in it that is not as it must be in what a program sends.
 pub fn read_udp(frame: &[u8]) -> Result<(Endpoint, Endpoint, &[u8]), BadReply> {
-    if frame.len() < LAMBDA as usize {
+    if frame.len() < LAMBDA {
         return Err(BadReply(format!("frame has {} bytes", frame.len())));
     }
     check_lengths(frame)?;
     check_udp_checksum(frame)?;
-    let end = |mac: i16, address: i16, port: i16| {
+    let end = |mac: usize, address: usize, port: usize| {
         let mut end = Endpoint {
             mac: [0; 6],
             address: Ipv4Addr::UNSPECIFIED,
-            port: get16(frame, port as usize),
+            port: get16(frame, port),
         };
-        end.mac.copy_from_slice(&frame[mac as usize..][..6]);
+        end.mac.copy_from_slice(&frame[mac..][..6]);
         let mut octets = [0; 4];
-        octets.copy_from_slice(&frame[address as usize..][..4]);
+        octets.copy_from_slice(&frame[address..][..4]);
         end.address = octets.into();
         end
     };
     let from = end(ETH_SOURCE, IP_SOURCE, UDP);
     let to = end(ETH_DESTINATION, IP_DESTINATION, UDP_DESTINATION);
-    Ok((from, to, &frame[LAMBDA as usize..]))
+    Ok((from, to, &frame[LAMBDA..]))
 }
 
 /// The one's complement sum of RFC 1071.
@@ -127,7 +141,7 @@ pub struct BadReply(String);
 /// # Errors
 /// The first thing in it that is not as it must be.
 pub fn reply<'f>(request: &[u8], frame: &'f [u8]) -> Result<(Header, &'f [u8]), BadReply> {
-    if frame.len() < PAYLOAD as usize {
+    if frame.len() < PAYLOAD {
         return Err(BadReply(format!("frame has {} bytes", frame.len())));
     }
     let swapped = [
@@ -136,7 +150,6 @@ pub fn reply<'f>(request: &[u8], frame: &'f [u8]) -> Result<(Header, &'f [u8]), 
         ("ports", UDP, UDP_DESTINATION, 2),
     ];
     for (what, one, other, len) in swapped {
-        let (one, other) = (one as usize, other as usize);
         let right =
             frame[one..][..len] == request[other..][..len] && frame[other..][..len] == request[one..][..len];
         if !right {
@@ -145,11 +158,11 @@ pub fn reply<'f>(request: &[u8], frame: &'f [u8]) -> Result<(Header, &'f [u8]), 
     }
     check_lengths(frame)?;
     check_udp_checksum(frame)?;
-    let (asked, _) = Header::decode(&request[LAMBDA as usize..], Kind::Request)
+    let (asked, _) = Header::decode(&request[LAMBDA..], Kind::Request)
         .map_err(|rule| BadReply(format!("request is malformed: {}", rule.name())))?;
-    let (header, payload) = Header::decode(&frame[LAMBDA as usize..], Kind::Reply)
+    let (header, payload) = Header::decode(&frame[LAMBDA..], Kind::Reply)
         .map_err(|rule| BadReply(format!("λ header is malformed: {}", rule.name())))?;
-    if payload.len() != frame.len() - PAYLOAD as usize {
+    if payload.len() != frame.len() - PAYLOAD {
         return Err(BadReply("payload is shorter than its datagram".to_owned()));
     }
     let place = match header.status {
@@ -165,23 +178,15 @@ pub fn reply<'f>(request: &[u8], frame: &'f [u8]) -> Result<(Header, &'f [u8]), 
 
 /// Lengths and constant fields up to UDP's header, and the IPv4 header's checksum.
 fn check_lengths(frame: &[u8]) -> Result<(), BadReply> {
-    let ip = frame.len() - ETH_LEN as usize;
-    let udp = ip - IP_LEN as usize;
+    let ip = frame.len() - IP;
+    let udp = frame.len() - UDP;
     let expected: [(&str, u64, u64); 6] = [
-        (
-            "EtherType",
-            get16(frame, ETH_TYPE as usize).into(),
-            ETHERTYPE_IPV4.into(),
-        ),
-        ("IPv4 version", frame[IP as usize].into(), VERSION_AND_LEN.into()),
-        ("IPv4 length", get16(frame, IP_LENGTH as usize).into(), ip as u64),
-        ("time to live", frame[IP_TTL as usize].into(), TTL.into()),
-        ("UDP length", get16(frame, UDP_LENGTH as usize).into(), udp as u64),
-        (
-            "IPv4 header's sum",
-            sum(&frame[IP as usize..UDP as usize]).into(),
-            0xffff,
-        ),
+        ("EtherType", get16(frame, ETH_TYPE).into(), ETHERTYPE_IPV4.into()),
+        ("IPv4 version", frame[IP].into(), VERSION_AND_LEN.into()),
+        ("IPv4 length", get16(frame, IP_LENGTH).into(), ip as u64),
+        ("time to live", frame[IP_TTL].into(), TTL.into()),
+        ("UDP length", get16(frame, UDP_LENGTH).into(), udp as u64),
+        ("IPv4 header's sum", sum(&frame[IP..UDP]).into(), 0xffff),
     ];
     if let Some((what, is, should)) = expected.iter().find(|(_, is, should)| is != should) {
         return Err(BadReply(format!("{what} is {is:#x}, not {should:#x}")));
@@ -194,10 +199,10 @@ fn check_udp_checksum(frame: &[u8]) -> Result<(), BadReply> {
     if get16(frame, UDP_CHECKSUM) == 0 {
         return Ok(());
     }
-    let mut covered = frame[IP_SOURCE as usize..UDP as usize].to_vec();
-    covered.extend_from_slice(&[0, PROTOCOL_UDP as u8]);
-    covered.extend_from_slice(&frame[UDP_LENGTH as usize..][..2]);
-    covered.extend_from_slice(&frame[UDP as usize..]);
+    let mut covered = frame[IP_SOURCE..UDP].to_vec();
+    covered.extend_from_slice(&[0, PROTOCOL_UDP]);
+    covered.extend_from_slice(&frame[UDP_LENGTH..][..2]);
+    covered.extend_from_slice(&frame[UDP..]);
     match sum(&covered) {
         0xffff => Ok(()),
         _ => Err(BadReply("UDP checksum is wrong".to_owned())),
@@ -246,7 +251,7 @@ mod tests {
     fn every_wrong_byte_of_the_headers_is_seen() {
         // The type of service, the identification, and the flags are in the checksum; so is everything else of IPv4.
         let request = asked();
-        for at in 0..PAYLOAD as usize {
+        for at in 0..PAYLOAD {
             let mut frame = answered();
             frame[at] ^= 0x10;
             assert!(reply(&request, &frame).is_err(), "byte {at}");
@@ -256,8 +261,8 @@ mod tests {
     #[test]
     fn padding_counts_as_datagram_and_not_as_payload() {
         let frame = request(CALLER, WORKER, &Header::request(1, 7, 0, 1, 3), b"abc", 100);
-        assert_eq!(frame.len(), LAMBDA as usize + 100);
-        let decoded = Header::decode(&frame[LAMBDA as usize..], Kind::Request);
+        assert_eq!(frame.len(), LAMBDA + 100);
+        let decoded = Header::decode(&frame[LAMBDA..], Kind::Request);
         assert_eq!(decoded.unwrap().1, b"abc");
     }
 }
