@@ -25,8 +25,9 @@ const LAMBDA: u64 = 24;
 const FRAGMENT: u64 = 0x3fff;
 /// Entries that a table has room for.
 const SMALL_TABLE: u32 = 16;
-/// Ports that services answer to, as `lnic_plugin.h` has them.
-const FIRST_PORT: u64 = 0x7fc0;
+/// The first of the ports that services answer to, and what of a port is the same for all of them, as `lnic_plugin.h` has
+/// it.
+pub const SERVICE_PORTS: u16 = 0x7fc0;
 const PORT_MASK: u64 = 0xffc0;
 
 fn path(path: &str) -> Expr {
@@ -209,7 +210,10 @@ fn rules(waits: bool) -> Vec<Stmt> {
     let whole = fragment.binary(Binary::Eq, Expr::bits(16, 0));
     let request = || is("hdr.udp.dst", Binary::Eq, Expr::name("LAMBDA_PORT"));
     let row = is("hdr.udp.dst", Binary::And, Expr::bits(16, PORT_MASK));
-    let answer = || row.clone().binary(Binary::Eq, Expr::bits(16, FIRST_PORT));
+    let answer = || {
+        row.clone()
+            .binary(Binary::Eq, Expr::bits(16, SERVICE_PORTS.into()))
+    };
     let ports = if waits {
         any([request(), answer()])
     } else {

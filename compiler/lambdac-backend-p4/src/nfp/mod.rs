@@ -24,4 +24,5 @@ mod program;
 mod sums;
 
 pub use config::{Match, Rule, config};
+pub use control::SERVICE_PORTS;
 pub use program::{EXTERN, GROWTH, HOST_PORT, Options, Output, Resident, WIRE_PORT, program};

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use lambdac_backend_c::{Dialect, Refusal, Source, legal};
 use lambdac_backend_p4::{nfp, print};
 use lambdac_image::{Image as Linked, LinkError, Report};
-use lambdac_mir::{Lambda, LambdaId, Module, Term};
+use lambdac_mir::{Dispatch, Lambda, LambdaId, Module, Target, Term};
 use lambdac_target::Device;
 
 pub use behind::behind_card;
 pub use files::files;
 pub use lambdac_backend_p4::Listen;
-pub use lambdac_backend_p4::nfp::{HOST_PORT, Resident, Rule};
+pub use lambdac_backend_p4::nfp::{HOST_PORT, Resident, Rule, SERVICE_PORTS};
 
 use crate::Image;
 use crate::nic::{Place, Places, Unreached, as_written};
@@ -24,6 +24,8 @@ use crate::session::CheckedWorkload;
 pub const NAME: &str = "nfp";
 /// The code of a lambda that waits for a service out of the card's reach.
 const AWAIT: &str = "E0700";
+/// The code of a stream lambda whose packets are not the card's alone.
+const WHOLE: &str = "E0712";
 /// The code of a lambda that runs longer than the device lets one.
 const CYCLES: &str = "E0704";
 /// The pass that moves lambdas to the host where an image does not fit. Two stores can be pooled instead.
@@ -151,7 +153,35 @@ pub fn places(
         let reason = image.entries.get(id.index())?.on_host.as_deref()?;
         Some((CYCLES, reason.to_owned(), None))
     };
+    let places = Places::judged(checked, module, NAME, &judge);
+    // A packet's chunks go one by one, each to what the match picks for it; where that is the host's, all of them do, and
+    // what came before it would run twice.
+    let Some(first) = picked(module).into_iter().find(|id| !places.native()[id.index()]) else {
+        return Ok(places);
+    };
+    let name = &module.lambdas[first.index()].name;
+    let judge = |id: LambdaId| {
+        let whole = || {
+            let reason = format!(
+                "it answers chunks of packets of which `{name}`, which runs on the host, may answer others"
+            );
+            Some((WHOLE, reason, None))
+        };
+        judge(id).or_else(|| (places.native()[id.index()] && picked(module).contains(&id)).then(whole)?)
+    };
     Ok(Places::judged(checked, module, NAME, &judge))
+}
+
+/// The stream lambdas that a match picks from, chunk by chunk.
+fn picked(module: &Module) -> Vec<LambdaId> {
+    let Dispatch::Match(stage) = &module.dispatch else {
+        return Vec::new();
+    };
+    let targets = stage.rules.iter().filter_map(|rule| match rule.target {
+        Target::Lambda(id) if module.lambdas[id.index()].stream => Some(id),
+        _ => None,
+    });
+    targets.collect()
 }
 
 /// Why a service that a lambda waits for can't be asked, if there is one.
@@ -236,5 +266,38 @@ impl Emitted {
     /// If they are no JSON.
     pub fn config(&self) -> Result<String, Error> {
         Ok(nfp::config(&self.p4)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Input, NoSources, Session};
+
+    /// By lambda: the code of why it is the host's.
+    fn codes(source: &str) -> Vec<Option<String>> {
+        let mut session = Session::new(Box::new(NoSources));
+        let input = Input {
+            name: "w.lnic".into(),
+            bytes: source.into(),
+        };
+        let checked = session.check(&input);
+        let workload = checked
+            .workload
+            .unwrap_or_else(|| panic!("{:?}", checked.diagnostics));
+        let compiled = session
+            .compile(&workload, &crate::Options::default())
+            .expect("all passes exist");
+        let places = places(&workload, &compiled.module, &as_written).expect("it can be linked");
+        let code = |index| places.host_code(index).map(str::to_owned);
+        (0..places.lambdas().len()).map(code).collect()
+    }
+
+    #[test]
+    fn a_lambda_that_no_match_picks_keeps_no_stream_off_the_card() {
+        let source = "workload w; stream lambda a(c: [u8; 4]) -> [u8; 1] { reply [c[0]]; }
+            @on(host) lambda other(req: [u8; 1]) -> [u8; 1] { reply req; }
+            match (c: [u8; 4]) { _ => a }";
+        assert_eq!(codes(source)[0], None);
     }
 }
