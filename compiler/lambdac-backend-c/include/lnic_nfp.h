@@ -104,6 +104,8 @@ struct lnic_packet {
   uint32_t ingress;
   uint32_t egress;
   uint32_t asked_len; /* the request's UDP length */
+  uint32_t own;       /* whether the worker itself asks */
+  uint32_t client;    /* then: for whom */
 };
 static __lmem struct lnic_packet lnic_packet;
 

@@ -21,6 +21,10 @@
  * the reply; its headers and its payload stay as they are, and padding is behind them. What is not the core's to answer
  * goes to the host's port as it came, but for such padding.
  *
+ * The worker itself asks for who comes over HTTP: by packets that come in by the host's port from LNIC_NOBODY, and have
+ * room for any reply; the client's IPv4 address is behind LNIC_MAX_REPLY bytes of payload. The lambda knows of its packet what it would on the host: the client, and
+ * else 0. What is not answered goes back as it came; where a lambda dropped it, with the status LNIC_DROPPED.
+ *
  * Assumed, not documented in the open: that a recirculated packet's p_len counts what was added; that metadata is kept
  * where P4 says so. Not run on hardware. */
 #ifndef LNIC_PLUGIN_H
@@ -40,6 +44,10 @@
 #define LNIC_FIRST_PORT 0x7fc0u
 #define LNIC_PORT_MASK 0xffc0u
 #define LNIC_TOO_LARGE 7u
+/* Who asks for the worker: the dummy address of RFC 7600, which no packet on a wire is from; and what such a packet says
+ * that a lambda dropped. */
+#define LNIC_NOBODY 0xc0000008u
+#define LNIC_DROPPED 255u
 /* First words of the lambda header: magic, version 1. */
 #define LNIC_MAGIC 0xcebbu
 #define LNIC_VERSION 1u
@@ -103,6 +111,7 @@ LNIC_SUPPORT void lnic_take_headers(EXTRACTED_HEADERS_T *headers)
   lnic_packet.asked_len = udp->len;
   lnic_packet.ingress = pif_plugin_meta_get__scalars__metadata__lnic_ingress(headers);
   lnic_packet.egress = LNIC_HOST_PORT;
+  lnic_packet.own = lnic_packet.ingress == LNIC_HOST_PORT && ipv4->src == LNIC_NOBODY;
   lnic_packet.length = 0u;
   if (pif_plugin_hdr_lambda_present(headers)) {
     PIF_PLUGIN_lambda_T *lambda = pif_plugin_hdr_readonly_get_lambda(headers);
@@ -121,12 +130,20 @@ LNIC_SUPPORT void lnic_facts(void)
 {
   lnic_call.workload = lnic_packet.workload;
   lnic_call.request_len = lnic_packet.length;
+  lnic_call.reply_len = 0u;
+  if (lnic_packet.own != 0u) {
+    lnic_call.src_ip = lnic_packet.client;
+    lnic_call.src_port = 0u;
+    lnic_call.dst_port = 0u;
+    lnic_call.port = 0u;
+    lnic_call.request_id = 0u;
+    return;
+  }
   lnic_call.src_ip = lnic_packet.ip_src;
   lnic_call.src_port = lnic_packet.udp_src;
   lnic_call.dst_port = lnic_packet.udp_dst;
   lnic_call.port = lnic_packet.ingress;
   lnic_call.request_id = (uint64_t)lnic_packet.request_hi << 32 | lnic_packet.request_lo;
-  lnic_call.reply_len = 0u;
 }
 
 /* A one's complement sum in 16 bits. */
@@ -375,11 +392,15 @@ LNIC_SUPPORT uint32_t lnic_chunks(EXTRACTED_HEADERS_T *headers)
 
 LNIC_SUPPORT uint32_t lnic_request(EXTRACTED_HEADERS_T *headers)
 {
-  if (lnic_packet.length > lnic_call.room || lnic_packet.length > LNIC_MAX_REPLY) {
+  if (lnic_packet.length > lnic_call.room || lnic_packet.length > LNIC_MAX_REPLY ||
+      (lnic_packet.own != 0u && lnic_call.room < LNIC_MAX_REPLY + 4u)) {
     return LNIC_DROP;
   }
-  lnic_facts();
   lnic_read_from(0u);
+  if (lnic_packet.own != 0u) {
+    lnic_packet.client = lnic_pkt_be32(LNIC_MAX_REPLY);
+  }
+  lnic_facts();
 #ifdef LNIC_STREAMS
   LNIC_STREAM();
   if (lnic_call.chunk != 0u) {
@@ -431,6 +452,17 @@ LNIC_SUPPORT int lnic_answer(EXTRACTED_HEADERS_T *headers)
   return PIF_PLUGIN_RETURN_FORWARD;
 }
 
+/* Nobody gets an answer; but the worker is told. */
+LNIC_SUPPORT int lnic_drop(EXTRACTED_HEADERS_T *headers)
+{
+  if (lnic_packet.own == 0u || !pif_plugin_hdr_lambda_present(headers)) {
+    return PIF_PLUGIN_RETURN_DROP;
+  }
+  pif_plugin_hdr_get_lambda(headers)->status = LNIC_DROPPED;
+  pif_plugin_meta_set__standard_metadata__egress_spec(headers, LNIC_HOST_PORT);
+  return PIF_PLUGIN_RETURN_FORWARD;
+}
+
 /* ---- What P4 and the tools call. */
 
 int pif_plugin_lnic_lambdas(EXTRACTED_HEADERS_T *headers, MATCH_DATA_T *data)
@@ -453,7 +485,7 @@ int pif_plugin_lnic_lambdas(EXTRACTED_HEADERS_T *headers, MATCH_DATA_T *data)
 #endif
   }
   if (lnic_ended == LNIC_DROP) {
-    return PIF_PLUGIN_RETURN_DROP;
+    return lnic_drop(headers);
   }
   if (lnic_ended == LNIC_AGAIN) {
     return lnic_come_again(headers, used);

@@ -25,6 +25,7 @@ mod lower;
 mod names;
 mod needed;
 mod print;
+pub mod services;
 pub mod stream;
 mod unread;
 

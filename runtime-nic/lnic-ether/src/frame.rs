@@ -37,8 +37,10 @@ const UDP_DESTINATION: usize = 36;
 const UDP_LENGTH: usize = 38;
 /// Offset of the UDP checksum.
 const UDP_CHECKSUM: usize = 40;
+/// Where a datagram starts in its frame.
+pub const DATAGRAM: usize = 42;
 /// The λ header, and what is behind it.
-const LAMBDA: usize = 42;
+const LAMBDA: usize = DATAGRAM;
 const PAYLOAD: usize = LAMBDA + lnic_wire::HEADER_LEN;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -90,6 +92,15 @@ pub fn udp(from: Endpoint, to: Endpoint, datagram: &[u8]) -> Vec<u8> {
     put16(&mut frame, UDP_DESTINATION, to.port);
     put16(&mut frame, UDP_LENGTH, len - UDP as u16);
     frame
+}
+
+/// A frame without what follows its IPv4 packet: hardware pads short frames, and a NIC may leave bytes behind a packet
+/// that became shorter.
+pub fn whole(frame: &[u8]) -> &[u8] {
+    let Some(len) = frame.get(IP_LENGTH..IP_FRAGMENT).map(|_| get16(frame, IP_LENGTH)) else {
+        return frame;
+    };
+    frame.get(..IP + usize::from(len)).unwrap_or(frame)
 }
 
 /// Both ends and the payload of a datagram's frame.

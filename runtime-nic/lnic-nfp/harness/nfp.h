@@ -93,7 +93,7 @@ static uint32_t through(struct packet *packet, EXTRACTED_HEADERS_T *h)
     memset(&lnic_call, 0xa5, sizeof lnic_call);
     memset(&lnic_packet, 0xa5, sizeof lnic_packet);
     ended = pif_plugin_lnic_lambdas(h, &data);
-    if ((ended == PIF_PLUGIN_RETURN_DROP) != (lnic_ended == LNIC_DROP)) {
+    if ((ended == PIF_PLUGIN_RETURN_DROP) != (lnic_ended == LNIC_DROP && lnic_packet.own == 0u)) {
       wrong("a packet that is dropped and should not be, or the other way round");
     }
     deparse(packet, parsed, h);
@@ -388,7 +388,7 @@ static void call(void)
   request.lambda.fragments = take32();
   pad = take32();
   bytes = take_bytes(&len);
-  if (len + pad > LNIC_MAX_REPLY) {
+  if (len + pad > LNIC_MAX_REPLY + 4u) {
     wrong("a request that is more than a packet");
   }
   request.lambda.length = len;
@@ -412,6 +412,9 @@ static void call(void)
     len = reply.lambda.length;
   } else if (status != LNIC_DROP) {
     check_handed_up(&packet, &first);
+  } else if (lnic_packet.own != 0u &&
+             (packet.port != LNIC_HOST_PORT || packet.bytes[LAMBDA_STATUS] != LNIC_DROPPED)) {
+    wrong("a worker that is not told that its request was dropped");
   }
   give8('e');
   give32(status);

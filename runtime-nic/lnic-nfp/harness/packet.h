@@ -7,6 +7,8 @@
 /* Bytes of Ethernet, IPv4 and UDP headers, and with the lambda header. */
 #define OUTER 42u
 #define HEADERS 66u
+/* Where the lambda header has its status. */
+#define LAMBDA_STATUS 64u
 
 /* A packet, and the port that it comes in or leaves by. */
 struct packet {

@@ -1,6 +1,7 @@
 //! An image as emitted C in a process of its own.
 
-use std::path::{Path, PathBuf};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lambdac_backend_c::layout::{self, Order};
@@ -45,7 +46,10 @@ pub const HOST: &str = "the host's to run";
 /// What a machine says of a request whose reply its caller does not get (`lang-spec/wire.md`, "No reflector").
 pub const TOO_LARGE: &str = "a reply that is too large for its caller";
 /// Bytes of a packet's payload (`lang-spec/wire.md`).
-const MAX_PAYLOAD: usize = 1344;
+pub(crate) const MAX_PAYLOAD: usize = lnic_wire::MAX_FRAGMENT;
+/// Who asks for the worker itself, and bytes behind the longest message that say for whom (`lnic_plugin.h`).
+pub(crate) const NOBODY: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
+const CLIENT: usize = 4;
 /// Padding of some requests.
 const PADDING: usize = 40;
 /// Punts from lambda to lambda that are followed; they form no cycle.
@@ -135,21 +139,20 @@ impl Code {
     }
 
     /// The program that runs the unit.
-    fn program(&self, toolchain: &Toolchain) -> Result<PathBuf> {
-        let mut objects = vec![self.compile(toolchain, &Build::Checked)?];
-        let around = match self.dialect {
-            Dialect::Host => "host",
-            Dialect::MicroC => "shim",
+    fn program(&self, toolchain: &Toolchain, build: Build) -> Result<PathBuf> {
+        let around = |name: &str, to: PathBuf| -> Result<PathBuf> {
+            let include = [self.folder.path()];
+            toolchain.object(&self.path(name), &include, &build, true, &to)?;
+            Ok(to)
         };
-        let (from, to) = (
-            self.path(&format!("{around}.c")),
-            self.path(&format!("{around}.o")),
-        );
-        toolchain.object(&from, &[self.folder.path()], &Build::Checked, true, &to)?;
-        objects.push(to);
+        let around = match self.dialect {
+            // It knows the unit's memory.
+            Dialect::Host => around("host.c", self.path("host.o"))?,
+            Dialect::MicroC => toolchain.common(build, |folder| around("shim.c", folder.join("shim.o")))?,
+        };
+        let unit = self.compile(toolchain, &build)?;
         let program = self.path("lambdas");
-        let objects: Vec<&Path> = objects.iter().map(PathBuf::as_path).collect();
-        toolchain.link(&objects, &Build::Checked, &program)?;
+        toolchain.link(&[&unit, &around], &build, &program)?;
         Ok(program)
     }
 
@@ -224,14 +227,15 @@ struct Part<'r> {
 
 impl Part<'_> {
     /// What the harness is told: how the message is cut, which packet it is, and how much padding it has. Some have
-    /// none, so that replies have to grow.
-    fn numbers(&self) -> [u32; 6] {
+    /// none, so that replies have to grow; those of the worker itself have room for all.
+    fn numbers(&self, packet: &Packet) -> [u32; 6] {
         let [chunk, fragment, reply] = match self.stream {
             Some(stream) => [stream.chunk.max, stream.fragment, stream.reply],
             None => [0; 3],
         };
         let room = MAX_PAYLOAD.saturating_sub(self.bytes.len());
         let padding = match self.bytes.len() % 3 {
+            _ if packet.pkt[0] == u64::from(NOBODY.to_bits()) => room + CLIENT,
             1 => PADDING.min(room),
             _ => 0,
         };
@@ -270,9 +274,22 @@ impl Machine {
     /// # Errors
     /// What can't be said, compiled or started.
     pub fn new(image: Arc<Image>, dialect: Dialect, toolchain: &Toolchain, seed: u64) -> Result<Self> {
+        Self::built(image, dialect, (toolchain, Build::Checked), seed)
+    }
+
+    /// As [`Machine::new`], compiled in some way.
+    ///
+    /// # Errors
+    /// What can't be said, compiled or started.
+    pub fn built(
+        image: Arc<Image>,
+        dialect: Dialect,
+        (toolchain, build): (&Toolchain, Build),
+        seed: u64,
+    ) -> Result<Self> {
         let options = options(dialect);
         let code = Code::new(&image, &options)?;
-        let process = Process::start(&code.program(toolchain)?)?;
+        let process = Process::start(&code.program(toolchain, build)?)?;
         Ok(Self {
             dice: vec![seed; image.workloads.len()],
             image,
@@ -495,7 +512,7 @@ impl Machine {
         put32(&mut message, packet.random.unwrap_or(0));
         let dice = workload.map_or(0, |workload| self.dice[workload]);
         message.extend(dice.to_le_bytes());
-        for number in part.numbers() {
+        for number in part.numbers(packet) {
             put32(&mut message, number);
         }
         put32(&mut message, request.len() as u32);

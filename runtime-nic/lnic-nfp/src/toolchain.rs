@@ -1,7 +1,11 @@
 //! Compilers of C on this machine.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tempfile::TempDir;
 
 use crate::{Error, Result, io};
 
@@ -21,14 +25,18 @@ pub const STRICT: [&str; 7] = [
 pub struct Toolchain {
     name: String,
     path: PathBuf,
+    /// What all units have around them, by how it was compiled: the object, and the folder that it is in.
+    common: Arc<Mutex<BTreeMap<Build, (TempDir, PathBuf)>>>,
 }
 
 /// How to compile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Build {
     /// To run under the address and undefined-behaviour sanitizers. Not optimised: a unit runs few requests, and compiling
     /// it takes most of the time.
     Checked,
+    /// To run without sanitizers, which take most of the time in which a unit is compiled.
+    Plain,
     /// For size.
     Small,
     /// For size, without gcc's folding of functions that are alike, which does a linker's part of what coalescing does.
@@ -45,6 +53,7 @@ impl Toolchain {
         Some(Self {
             name: name.to_owned(),
             path: found,
+            common: Arc::default(),
         })
     }
 
@@ -76,6 +85,22 @@ impl Toolchain {
         self.run(command)
     }
 
+    /// An object that all units share, compiled once for all clones of this: `compile` puts it into a folder.
+    pub(crate) fn common(
+        &self,
+        build: Build,
+        compile: impl FnOnce(&Path) -> Result<PathBuf>,
+    ) -> Result<PathBuf> {
+        let mut common = self.common.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, object)) = common.get(&build) {
+            return Ok(object.clone());
+        }
+        let folder = TempDir::new().map_err(io("making a folder"))?;
+        let object = compile(folder.path())?;
+        common.insert(build, (folder, object.clone()));
+        Ok(object)
+    }
+
     /// Links objects to a program.
     ///
     /// # Errors
@@ -95,6 +120,7 @@ impl Toolchain {
                 "-fsanitize=address,undefined",
                 "-fno-sanitize-recover=all",
             ]),
+            Build::Plain => command.arg("-O0"),
             Build::Small => command.arg("-Os"),
             Build::Unfolded => command.args(["-Os", "-fno-ipa-icf"]),
         };

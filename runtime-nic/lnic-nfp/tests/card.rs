@@ -1,16 +1,22 @@
 //! The loader against stand-ins of the card's tools: programs that write down what they are asked and answer as far as the
 //! project's notes on the NFP know (sections 2.7 and 3.7). The tools themselves, and a card, were not at hand.
 
+#[path = "support/port.rs"]
+mod port;
+
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use lambdac_driver::nfp::{self, Listen};
+use lambdac_driver::nfp::Listen;
 use lambdac_driver::{Image, Input, NoSources, Options, Session, link};
 use lnic_engine::ParamOverride;
 use lnic_host::{Config, EventLog, LoadedImage, Running, Server};
-use lnic_nfp::card::{Agent, Card, CardError, Device, Tools, unreached};
+use lnic_nfp::card::{Agent, Card, CardError, Device, Tools};
+use lnic_wire::{Header, Status};
+use port::{OnCard, StandInPort};
 use tempfile::TempDir;
 
 const SOURCE: &str = "workload w;
@@ -24,6 +30,21 @@ lambda look(req: [u8; 4]) -> [u32; 2] {
 }
 lambda count(req: [u8; 4]) -> [u32; 1] { reply [seen.fetch_add(req[3] as u32)]; }
 match (req: [u8; 4]) { req[0] == 0 => look, req[0] == 1 => count, _ => drop }
+";
+/// A lambda that waits, and one that waits for a service of the host's.
+const WAITING: &str = "workload w;
+param bonus: u32 = 1;
+service far = memcached(\"198.51.100.7:11211\", timeout = 50ms);
+service near = memcached(\"127.0.0.1:11211\", timeout = 50ms);
+lambda ask(req: [u8; 4]) -> bytes<1024> {
+    let value = await far.get(b\"key\") else { reply b\"none\"; };
+    reply value;
+}
+lambda own(req: [u8; 4]) -> [u32; 1] {
+    let value = await near.get(b\"key\") else { reply [bonus]; };
+    reply [value.len()];
+}
+match (req: [u8; 4]) { req[0] == 0 => ask, _ => own }
 ";
 const LISTEN: Listen = Listen {
     mac: [2, 0, 0, 0, 0, 1],
@@ -103,11 +124,11 @@ impl StandIn {
     }
 }
 
-fn image() -> Image {
+fn image(source: &str) -> Image {
     let mut session = Session::new(Box::new(NoSources));
     let input = Input {
         name: "w.lnic".into(),
-        bytes: SOURCE.into(),
+        bytes: source.into(),
     };
     let checked = session.check(&input);
     let workload = checked
@@ -120,28 +141,35 @@ fn image() -> Image {
 /// A worker behind a card of stand-ins.
 struct Fixture {
     standin: StandIn,
+    port: Arc<StandInPort>,
     agent: Agent,
     running: Arc<Running>,
 }
 
 impl Fixture {
     fn new() -> Self {
+        Self::of(SOURCE)
+    }
+
+    fn of(source: &str) -> Self {
         let standin = StandIn::new();
-        let image = image();
+        let image = image(source);
         let bonus = ParamOverride {
             workload: "w".to_owned(),
             param: "bonus".to_owned(),
             value: lambdac_mir::Data::Int(9),
         };
         let events = EventLog::new();
-        let behind = nfp::behind_card(&image, &unreached).unwrap();
+        let port = Arc::new(StandInPort::new(LISTEN));
+        let trusted = ["10.0.0.0/8", "127.0.0.0/8"].map(|text| text.parse().unwrap());
+        let card: Arc<dyn Card> = Arc::new(standin.tools());
+        let mut agent = Agent::open("0".parse().unwrap(), card, port.clone(), LISTEN, &trusted).unwrap();
+        let services = BTreeMap::new();
+        let behind = agent.behind(&image, &services).unwrap();
         let loaded = lnic_engine::Image::load(&behind.modules(), &[bonus], None).unwrap();
         let ids: Vec<u32> = image.workloads.iter().map(|linked| linked.id).collect();
         let host = Arc::new(LoadedImage::new(loaded, &ids, events.clone()));
-        let trusted = ["10.0.0.0/8", "127.0.0.0/8"].map(|text| text.parse().unwrap());
-        let card: Arc<dyn Card> = Arc::new(standin.tools());
-        let mut agent = Agent::open("0".parse().unwrap(), card, LISTEN, &trusted).unwrap();
-        let engine = agent.load(&image, &host).unwrap();
+        let engine = agent.load(&image, &host, &services).unwrap();
         let any = "127.0.0.1:0".parse().unwrap();
         let config = Config {
             wire: any,
@@ -152,9 +180,22 @@ impl Fixture {
         agent.attach(&running).unwrap();
         Self {
             standin,
+            port,
             agent,
             running,
         }
+    }
+
+    /// The log of tools, once a line of it is wanted.
+    fn log_with(&self, wanted: &str) -> Vec<String> {
+        let end = Instant::now() + PATIENCE;
+        let mut log = Vec::new();
+        while !log.iter().any(|line: &String| line.starts_with(wanted)) {
+            assert!(Instant::now() < end, "{wanted}: {log:#?}");
+            std::thread::sleep(Duration::from_millis(5));
+            log.extend(self.standin.log());
+        }
+        log
     }
 
     /// Status and body of a request.
@@ -288,12 +329,79 @@ fn state_and_counters_are_read_from_the_card() {
 }
 
 #[test]
-fn a_request_for_state_on_the_card_is_not_answered_from_the_hosts_copy() {
+fn a_request_over_http_for_state_on_the_card_is_answered_there() {
     let fixture = Fixture::new();
+    fixture
+        .port
+        .answer(|asked: &Header, payload: &[u8], client: u32| {
+            assert_eq!((asked.fragment, asked.fragments, client), (0, 1, 0x7f00_0001));
+            match payload[3] {
+                1 => OnCard::Reply(Status::Ok, b"four".to_vec()),
+                2 => OnCard::Reply(Status::Trap, Vec::new()),
+                3 => OnCard::Drop,
+                _ => OnCard::HandUp,
+            }
+        });
+    let count = |last: u8| {
+        fixture.fetch(
+            "POST",
+            "/function/w",
+            &String::from_utf8(vec![1, 0, 0, last]).unwrap(),
+        )
+    };
+    assert_eq!(count(1), (200, "four".to_owned()));
+    assert_eq!(count(2).0, 500);
+    assert_eq!(count(3), (204, String::new()));
+    // The host's copy has none of that state.
+    assert_eq!(count(4).0, 502);
+    // What has no state comes from the same place.
+    let (status, text) = fixture.fetch("POST", "/function/w", "\0\0\0\u{1}");
+    assert_eq!((status, text.as_str()), (200, "four"));
+}
+
+#[test]
+fn a_card_that_says_nothing_is_waited_for_and_no_longer() {
+    let fixture = Fixture::new();
+    fixture.port.answer(|_: &Header, _: &[u8], _: u32| OnCard::Silent);
     let (status, _) = fixture.fetch("POST", "/function/w", "\u{1}\0\0\0");
-    assert_eq!(status, 502);
-    let (status, _) = fixture.fetch("POST", "/function/w", "\0\0\0\u{1}");
-    assert_eq!(status, 200);
+    assert_eq!(status, 504);
+}
+
+#[test]
+fn the_card_is_told_ways_to_services_and_that_time_goes_by() {
+    let fixture = Fixture::of(WAITING);
+    let way = "nfp-rtsym [-vl] [12] [_lnic_services:8] [0x02000000] [0x00000007] [0x00000000]";
+    let known = "nfp-rtsym [-vl] [4] [_lnic_services:20] [0x00000001]";
+    let log = fixture.log_with(known);
+    let at = |line: &str| log.iter().position(|other| other == line);
+    assert!(at(way).is_some() && at(way) < at(known), "{log:#?}");
+    // The service of the host is not asked by the card.
+    assert!(
+        !log.iter().any(|line| line.contains("_lnic_services:40")),
+        "{log:#?}"
+    );
+    fixture.port.ticks(100, PATIENCE);
+    // The next hop becomes another.
+    fixture.port.hop([2, 0, 0, 0, 0, 9]);
+    let log = fixture.log_with(known);
+    let changed = [
+        "nfp-rtsym [-vl] [4] [_lnic_services:20] [0x00000000]",
+        &way.replace("7]", "9]"),
+        known,
+    ];
+    let written: Vec<&String> = log
+        .iter()
+        .filter(|line| line.contains("_lnic_services"))
+        .collect();
+    assert_eq!(written, changed);
+    // Nobody on this host gets a port that services answer to.
+    for number in [32704, 32767] {
+        assert!(
+            std::net::UdpSocket::bind((fixture.port.loopback(), number)).is_err(),
+            "{number}"
+        );
+    }
+    fixture.agent.stop();
 }
 
 #[test]

@@ -20,7 +20,6 @@ mod stream;
 mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddrV4;
 
 use lambdac_image::{Bound, Image};
 use lambdac_mir::{
@@ -34,11 +33,8 @@ use crate::layout::{self, Form, Order};
 use crate::legal;
 use crate::names::Names;
 use crate::unread;
-use crate::{Options, Refusal, Symbol, SymbolKind};
+use crate::{Options, Refusal, Symbol, SymbolKind, services};
 pub(crate) use memory::Addr;
-
-/// The table of services (`lnic_wait.h`).
-const SERVICES: &str = "lnic_services";
 
 /// A unit and its symbols.
 pub(crate) struct Lowered {
@@ -407,18 +403,12 @@ impl<'a> Lowerer<'a> {
         }
         let mut bytes = Vec::new();
         for service in &self.image.module.services {
-            let address: Option<SocketAddrV4> = service.address.parse().ok();
-            let ip = address.map_or(0, |address| address.ip().to_bits());
-            let port = address.map_or(0, |address| address.port());
-            for word in [ip, port.into(), 0, 0, 0, 0] {
-                bytes.extend(word.to_be_bytes());
-            }
-            bytes.extend(service.timeout.to_be_bytes());
+            bytes.extend(services::row(service));
         }
         Some(Item::Data(Data {
             comment: "Services: address, port, Ethernet address, port that leads there, known, time-out."
                 .to_owned(),
-            name: SERVICES.into(),
+            name: services::SYMBOL.into(),
             region: Region {
                 memory: MemoryRegion::Emem,
                 scope: Scope::Shared,

@@ -1,19 +1,23 @@
 //! The agent: a worker's image on a card, from its first load to its end.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use lambdac_driver::Image;
-use lambdac_driver::nfp::{self, Emitted, Listen, Options, Rule};
+use lambdac_driver::nfp::{self, Emitted, Listen, Options, Rule, SERVICE_PORTS};
 use lambdac_driver::nic::Place;
 use lambdac_mir::Service;
+use lnic_ether::PortRow;
 use lnic_host::{Engine, LoadedImage, Prefix, Running};
 use tempfile::TempDir;
 
+use super::ask::Asks;
 use super::engine::OnCard;
 use super::metrics::Counters;
-use super::{Card, CardError, Device, Result};
+use super::services::{self, Services};
+use super::{Card, CardError, Device, Port, Result};
 
 /// What `build.sh` makes, below its folder.
 const FIRMWARE: &str = "out/lambdas.nffw";
@@ -26,13 +30,20 @@ const TRUSTED_ENTRIES: usize = 8;
 pub struct Agent {
     device: Device,
     card: Arc<dyn Card>,
+    port: Arc<dyn Port>,
     listen: Listen,
     trusted: Vec<(Ipv4Addr, u8)>,
+    /// Where services answer to, once a lambda of the card's waits for one.
+    ports: Option<Arc<PortRow>>,
+    /// What asks the card for callers over HTTP.
+    asks: Arc<Asks>,
     /// The image that runs, or will once it is attached.
     current: Option<Loaded>,
     /// The image that takes over with [`Agent::commit`].
     next: Option<Loaded>,
     counters: Option<Arc<Counters>>,
+    /// What looks after the services of the image that runs.
+    services: Option<Services>,
 }
 
 /// An image that was built.
@@ -42,11 +53,17 @@ struct Loaded {
 }
 
 impl Agent {
-    /// An agent for a card that answers at `listen`: the address of its first virtual function.
+    /// An agent for a card that answers at `listen`: the address of its first virtual function, which is `port`.
     ///
     /// # Errors
-    /// If more prefixes are trusted than the card has room for.
-    pub fn open(device: Device, card: Arc<dyn Card>, listen: Listen, trusted: &[Prefix]) -> Result<Self> {
+    /// If more prefixes are trusted than the card has room for, or no thread can be started.
+    pub fn open(
+        device: Device,
+        card: Arc<dyn Card>,
+        port: Arc<dyn Port>,
+        listen: Listen,
+        trusted: &[Prefix],
+    ) -> Result<Self> {
         let trusted: Vec<_> = trusted.iter().filter_map(Prefix::ipv4).collect();
         // From the wire nobody has a loopback address.
         let trusted: Vec<_> = trusted
@@ -61,11 +78,15 @@ impl Agent {
         Ok(Self {
             device,
             card,
+            asks: Arc::new(Asks::start(port.clone(), &listen)?),
+            port,
             listen,
             trusted,
+            ports: None,
             current: None,
             next: None,
             counters: None,
+            services: None,
         })
     }
 
@@ -74,18 +95,35 @@ impl Agent {
         Ipv4Addr::from_bits(self.listen.address)
     }
 
+    /// The image for the worker behind the card. `services` are addresses by `WORKLOAD.SERVICE`, instead of the source's.
+    ///
+    /// # Errors
+    /// If a workload can't be linked.
+    pub fn behind(&self, image: &Image, services: &BTreeMap<String, String>) -> Result<Image> {
+        let image = self.with_services(image, services);
+        Ok(nfp::behind_card(&image, &|service| self.unreached(service))?)
+    }
+
     /// Builds an image with the SDK: the first, or one that takes over from the running one with [`Agent::commit`]. `host`
-    /// is the same image on the host. Gives the engine for the worker.
+    /// is what [`Agent::behind`] gave. Gives the engine for the worker.
     ///
     /// # Errors
     /// If the image has no code for the card, or the SDK refuses or lacks something.
-    pub fn load(&mut self, image: &Image, host: &Arc<LoadedImage>) -> Result<Arc<dyn Engine>> {
-        let image = with_params(image, host);
+    pub fn load(
+        &mut self,
+        image: &Image,
+        host: &Arc<LoadedImage>,
+        services: &BTreeMap<String, String>,
+    ) -> Result<Arc<dyn Engine>> {
+        let image = with_params(&self.with_services(image, services), host);
         let options = Options {
             port: self.listen.port,
-            unreached: &unreached,
+            unreached: &|service| self.unreached(service),
         };
         let mut emitted = nfp::emit(&image, &options)?;
+        if services::waits(&emitted) {
+            self.reserve()?;
+        }
         emitted.p4.rules.push(Rule::listen(&self.listen));
         if let Some(warning) = emitted.store.warning() {
             tracing::warn!("{warning}");
@@ -105,7 +143,12 @@ impl Agent {
             }
         }
         let emitted = Arc::new(emitted);
-        let engine = OnCard::engine(host.clone(), emitted.clone(), self.card.clone());
+        let engine = OnCard::engine(
+            host.clone(),
+            emitted.clone(),
+            self.card.clone(),
+            self.asks.clone(),
+        );
         let loaded = Loaded { folder, emitted };
         match self.current {
             None => self.current = Some(loaded),
@@ -122,7 +165,7 @@ impl Agent {
         let Some(current) = &self.current else {
             return Err(CardError::Missing("an image to load".to_owned()));
         };
-        self.put(current)?;
+        self.services = self.put(current)?;
         let counters = Arc::new(Counters::new(
             self.device,
             self.card.clone(),
@@ -133,14 +176,58 @@ impl Agent {
         Ok(())
     }
 
-    fn put(&self, loaded: &Loaded) -> Result<()> {
+    /// Puts an image on the card; gives what looks after its services.
+    fn put(&self, loaded: &Loaded) -> Result<Option<Services>> {
         let at = |name: &str| -> PathBuf { loaded.folder.path().join(name) };
         tracing::info!(card = %self.device, "the card loads; its ports are down for many seconds");
         self.card.load(&at(FIRMWARE), &at(DESIGN), &at("image.p4cfg"))?;
         self.card.write(TRUSTED, 0, &trusted(&self.trusted))?;
         let wire = std::net::SocketAddrV4::new(self.address(), self.listen.port);
         tracing::info!(card = %self.device, %wire, "the card answers (this loader was not run on hardware)");
+        match &self.ports {
+            Some(ports) if services::waits(&loaded.emitted) => {
+                let emitted = &loaded.emitted;
+                Services::start(emitted, &self.card, &self.port, ports, &self.listen).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Keeps the ports that services answer to from everybody else.
+    fn reserve(&mut self) -> Result<()> {
+        let last = SERVICE_PORTS + (PortRow::PORTS - 1);
+        if (SERVICE_PORTS..=last).contains(&self.listen.port) {
+            let port = self.listen.port;
+            return Err(CardError::Missing(format!(
+                "another port to listen at than {port}: services answer the card at {SERVICE_PORTS} to {last}"
+            )));
+        }
+        if self.ports.is_none() {
+            self.ports = Some(Arc::new(self.port.reserve(SERVICE_PORTS)?));
+        }
         Ok(())
+    }
+
+    /// Why the card can't ask a service, as a clause that can follow its name.
+    fn unreached(&self, service: &Service) -> Option<String> {
+        self.port.reach(&service.address).err()
+    }
+
+    /// An image whose services are where they are looked for: numbers instead of names, as far as the card gets there.
+    fn with_services(&self, image: &Image, services: &BTreeMap<String, String>) -> Image {
+        let mut image = image.clone();
+        for linked in &mut image.workloads {
+            let module = Arc::make_mut(&mut linked.compiled.module);
+            for service in &mut module.services {
+                if let Some(given) = services.get(&format!("{}.{}", module.name, service.name)) {
+                    service.address = given.as_str().into();
+                }
+                if let Ok(address) = self.port.reach(&service.address) {
+                    service.address = address.to_string().into();
+                }
+            }
+        }
+        image
     }
 
     /// Has the image that was loaded last take over. The worker already has its engine. State on the card starts anew: a
@@ -155,7 +242,8 @@ impl Agent {
         if next.emitted.places.iter().any(|places| places.holds_state()) {
             tracing::warn!(card = %self.device, "state on the card starts anew");
         }
-        self.put(&next)?;
+        self.services = None;
+        self.services = self.put(&next)?;
         if let Some(counters) = &self.counters {
             counters.set(next.emitted.clone());
         }
@@ -169,7 +257,8 @@ impl Agent {
     }
 
     /// Has the card answer no more: what comes goes to the host. The design stays, as unloading takes the ports down.
-    pub fn stop(self) {
+    pub fn stop(mut self) {
+        self.services = None;
         if self.counters.is_none() {
             return;
         }
@@ -178,11 +267,6 @@ impl Agent {
             Err(error) => tracing::error!(%error, card = %self.device, "the card still answers"),
         }
     }
-}
-
-/// Why the card asks no service, as a clause that can follow its name: nobody tells it the way there.
-pub fn unreached(_: &Service) -> Option<String> {
-    Some("is asked by the host, as the loader tells the card no way to it".to_owned())
 }
 
 fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> CardError {

@@ -2,35 +2,45 @@
 //!
 //! Requests that the card answers never come here. What it leaves to the host comes as it came to the card, so that the
 //! host can't see which lambda was meant: it runs the match again. Therefore its copy of lambdas whose state is on the
-//! card only punts (`lambdac_driver::nfp::behind_card`): such a request either was punted by the card, or came by a way
-//! that has no part in that state, as HTTP has none here.
+//! card only punts (`lambdac_driver::nfp::behind_card`): such a request was punted by the card. What comes over HTTP for
+//! a workload with state on the card is sent there ([`super::ask`]).
 //!
 //! Tables are on both sides. While one changes, the card leaves its workload to the host, who has the new entries first.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use lambdac_backend_c::SymbolKind;
 use lambdac_backend_c::layout::{self, Order};
 use lambdac_driver::nfp::{Emitted, Rule};
+use lambdac_driver::nic::Places;
 use lambdac_mir::interp;
 use lambdac_mir::{Object, ObjectKind, TableEntry};
 use lnic_engine::control::StateDump;
-use lnic_host::{Answer, Io, LoadedImage, Nic, NicEngine, Outcome, Packet, Ran, Side};
+use lnic_host::{Answer, Io, LoadedImage, Nic, NicEngine, Outcome, Packet, Ran, Side, replied};
+use lnic_wire::Status;
 
+use super::ask::{Answered, Asks};
 use super::{Card, CardError};
+use crate::machine::NOBODY;
 use crate::state;
 
 /// The largest object that is read for who asks.
 const MAX_READ: u64 = 4 << 20;
 /// The clock of entries: the card's own is not the host's, so that none is too old.
 const NO_AGE: u64 = 0;
+/// Longest time of an answer that needs no service.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// An image on a card.
 pub(super) struct OnCard {
     emitted: Arc<Emitted>,
     card: Arc<dyn Card>,
+    asks: Arc<Asks>,
+    /// How long an answer may take.
+    within: Duration,
     /// By symbol: what a table on the card holds, where that is known.
     known: Mutex<BTreeMap<Arc<str>, Vec<u8>>>,
 }
@@ -43,16 +53,30 @@ struct Found<'e> {
 }
 
 impl OnCard {
-    /// The worker's engine, with the same image on the host, whom all requests that reach the worker are for.
+    /// The worker's engine, with the same image on the host.
     pub(super) fn engine(
         host: Arc<LoadedImage>,
         emitted: Arc<Emitted>,
         card: Arc<dyn Card>,
+        asks: Arc<Asks>,
     ) -> NicEngine<Self> {
-        let sides = vec![Side::Host; emitted.places.len()];
+        let side = |places: &Places| {
+            let stateful = places.holds_state();
+            // Without state the host answers as well, and sooner.
+            Side::of(
+                places.is_native() && stateful,
+                stateful,
+                places.takes_any_length(),
+            )
+        };
+        let sides = emitted.places.iter().map(side).collect();
+        let services = emitted.image.module.services.iter();
+        let longest = services.map(|service| service.timeout).max().unwrap_or(0);
         let nic = Self {
             emitted,
             card,
+            asks,
+            within: ANSWER + Duration::from_nanos(longest),
             known: Mutex::default(),
         };
         NicEngine::new(host, nic, sides)
@@ -165,9 +189,24 @@ impl Nic for OnCard {
 
     const NAME: &'static str = lambdac_driver::nfp::NAME;
 
-    /// Never asked: nothing but the wire leads to the card.
-    fn run(&self, _: usize, _: &Packet, _: &[u8], _: &mut Io<'_>) -> Ran {
-        Ran::Passed
+    /// What came by the wire the card had already, but for messages of several packets, which it takes without payload.
+    fn run(&self, workload: usize, packet: &Packet, request: &[u8], io: &mut Io<'_>) -> Ran {
+        if packet.src_ip == NOBODY.to_bits() {
+            // Our own, which the card left to the host: who asked knows.
+            return Ran::Ended(Outcome::Drop);
+        }
+        let over_http = packet.dst_port == 0;
+        let of_several = self.emitted.places[workload].takes_any_length() && request.is_empty();
+        if !(over_http || of_several) {
+            return Ran::Passed;
+        }
+        let id = self.emitted.image.workloads[workload].id;
+        match self.asks.ask(id, packet.src_ip, request, self.within) {
+            Some(Answered::Reply(datagram)) => Ran::Ended(replied(&datagram, io.reply)),
+            Some(Answered::Dropped) => Ran::Ended(Outcome::Drop),
+            Some(Answered::HandedUp) => Ran::Passed,
+            None => Ran::Ended(Outcome::Refused(Status::Timeout)),
+        }
     }
 
     fn resume(waiting: Infallible, _: Answer<'_>, _: &mut Io<'_>) -> Outcome {

@@ -8,6 +8,8 @@
 //! ```
 //!
 //! - [`Card`] is what the tools can do; [`Tools`] calls them: `rtecli`, `nfp-rtsym`, and the SDK's `nfp4build`.
+//! - [`Port`] is what the host does by its end of the card, a [`VirtualFunction`]: frames to it and from it, and what the
+//!   kernel knows of services there.
 //! - [`Agent`] keeps an image on a card in front of a worker; `engine` has the worker's engine behind it.
 //!
 //! The interface of the tools is not public, so that they are driven as users do it in the open. No tool is trusted: each
@@ -15,11 +17,15 @@
 //! built from the project's notes on the NFP (section 3.7); not run on hardware.
 
 mod agent;
+mod ask;
 mod device;
 mod engine;
 mod metrics;
 mod output;
+mod port;
 mod process;
+mod services;
+mod task;
 mod tools;
 
 use std::path::Path;
@@ -27,9 +33,10 @@ use std::time::Duration;
 
 use lambdac_driver::nfp::{self, Rule};
 
-pub use agent::{Agent, unreached};
+pub use agent::Agent;
 pub use device::{Device, DeviceError};
 pub use output::Count;
+pub use port::{Port, VirtualFunction};
 pub use tools::Tools;
 
 /// What goes wrong around a card.
@@ -84,6 +91,9 @@ pub enum CardError {
     /// There is no image.
     #[error("the image has no code for the card")]
     Image(#[from] nfp::Error),
+    /// The host's end of the card is not as it must be.
+    #[error(transparent)]
+    Port(#[from] lnic_ether::Error),
     /// A file can't be written.
     #[error("{what}")]
     Io {
@@ -95,7 +105,7 @@ pub enum CardError {
 }
 
 /// This module's results.
-pub type Result<T> = std::result::Result<T, CardError>;
+pub type Result<T, E = CardError> = std::result::Result<T, E>;
 
 /// What a loader asks of a card.
 pub trait Card: Send + Sync {

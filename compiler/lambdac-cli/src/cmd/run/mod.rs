@@ -124,7 +124,7 @@ impl Loader {
         }
         let overrides = settings::params(&self.args, &image, self.loaded.is_none())?;
         let behind = match &self.nic {
-            Some(nic) => nic.behind(&image)?,
+            Some(nic) => nic.behind(&image, &self.services)?,
             None => None,
         };
         let host = self.host(behind.as_ref().unwrap_or(&image), &overrides)?;

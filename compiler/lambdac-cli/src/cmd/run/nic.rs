@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use lambdac_driver::{Image, nfp};
+use lambdac_driver::Image;
 use lnic_host::{Config, Engine, EventLog, LoadedImage, Running};
 use lnic_nfp::card;
 
@@ -69,29 +69,28 @@ fn open_card(
         ));
     };
     let tools = card::Tools::find(device).map_err(environment)?;
-    let interface = lnic_ether::Interface::with_address(address).map_err(environment)?;
-    let listen = nfp::Listen {
-        mac: interface.mac,
-        address: address.to_bits(),
-        port: args
-            .listen
-            .map_or(lnic_wire::DEFAULT_PORT, |listen| listen.port()),
-        broadcast: interface
-            .broadcast_of(address)
-            .flatten()
-            .unwrap_or(Ipv4Addr::BROADCAST)
-            .to_bits(),
-    };
-    card::Agent::open(device, Arc::new(tools), listen, &config.trusted).map_err(environment)
+    let function = card::VirtualFunction::open(address).map_err(environment)?;
+    let port = args
+        .listen
+        .map_or(lnic_wire::DEFAULT_PORT, |listen| listen.port());
+    let listen = function.listen(port);
+    card::Agent::open(
+        device,
+        Arc::new(tools),
+        Arc::new(function),
+        listen,
+        &config.trusted,
+    )
+    .map_err(environment)
 }
 
 impl Agent {
     /// The image for the worker behind the NIC, where that is another than the NIC's.
-    pub fn behind(&self, image: &Image) -> Result<Option<Image>> {
+    pub fn behind(&self, image: &Image, services: &BTreeMap<String, String>) -> Result<Option<Image>> {
         match self {
             Self::Xdp(_) | Self::Bmv2(_) => Ok(None),
-            Self::Nfp(_) => {
-                let behind = nfp::behind_card(image, &card::unreached);
+            Self::Nfp(agent) => {
+                let behind = agent.behind(image, services);
                 behind.map(Some).map_err(|error| Exit::Failed(error.to_string()))
             }
         }
@@ -122,7 +121,7 @@ impl Agent {
                 lnic_bmv2::Error::Image(_) => Exit::Failed(settings::with_sources(&error)),
                 error => environment(error),
             }),
-            Self::Nfp(agent) => agent.load(image, host).map_err(|error| match error {
+            Self::Nfp(agent) => agent.load(image, host, services).map_err(|error| match error {
                 card::CardError::Image(_) => Exit::Failed(settings::with_sources(&error)),
                 error => environment(error),
             }),
