@@ -21,16 +21,23 @@ pub enum Error {
     /// What stands around lambdas has no P4.
     #[error("bmv2: {0}")]
     Bmv2(#[from] bmv2::Error),
+    /// p4c takes no such P4.
+    #[error("bmv2: {0}")]
+    P4c(String),
     /// The image has no P4 or no Micro-C.
     #[error("nfp: {0}")]
     Nfp(#[from] nfp::Error),
 }
 
-/// All files of a bundle. The same image and targets give the same bytes.
+/// What p4c makes of a program for bmv2; none where it is not here.
+pub type Translate<'t> = dyn Fn(&str) -> Result<Option<Vec<u8>>, String> + 't;
+
+/// All files of a bundle. The same image and targets give the same bytes. `p4c` is a tool of the system, so the caller runs
+/// it.
 ///
 /// # Errors
-/// If a target isn't known, or its code generator refuses the image.
-pub fn build(image: &Image, targets: &[String]) -> Result<Files, Error> {
+/// If a target isn't known, or its code generator or p4c refuses the image.
+pub fn build(image: &Image, targets: &[String], p4c: &Translate<'_>) -> Result<Files, Error> {
     let mut names: Vec<&str> = targets.iter().map(String::as_str).collect();
     names.sort_unstable();
     names.dedup();
@@ -53,7 +60,11 @@ pub fn build(image: &Image, targets: &[String]) -> Result<Files, Error> {
                 files.insert("xdp/image.bpf.o".into(), xdp::elf(&xdp::image(image)?)?);
             }
             bmv2::NAME => {
-                for (name, text) in bmv2::files(image)? {
+                let texts = bmv2::files(image)?;
+                if let Some(json) = p4c(&texts[0].1).map_err(Error::P4c)? {
+                    files.insert("bmv2/image.json".into(), json);
+                }
+                for (name, text) in texts {
                     files.insert(format!("bmv2/{name}"), text.into_bytes());
                 }
             }

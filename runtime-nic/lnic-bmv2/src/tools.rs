@@ -87,17 +87,32 @@ pub fn p4c() -> Result<PathBuf, String> {
     found(P4C)
 }
 
-/// Compiles a program into `folder`; gives the file for the switch.
+/// What p4c makes of a program, for the switch; none where there is no p4c.
+///
+/// # Errors
+/// If p4c is not where `P4C` says, or [`compile`] fails.
+pub fn translate(program: &str) -> Result<Option<Vec<u8>>, String> {
+    let p4c = match p4c() {
+        Ok(p4c) => p4c,
+        Err(missing) if env::var_os(P4C.1).is_some() => return Err(missing),
+        Err(_) => return Ok(None),
+    };
+    let text = |error: io::Error| error.to_string();
+    let folder = tempfile::TempDir::new().map_err(text)?;
+    let json = compile(&p4c, program, folder.path()).map_err(|error| error.to_string())?;
+    fs::read(json).map(Some).map_err(text)
+}
+
+/// Compiles a program into `folder`; gives the file for the switch, which does not name the folder.
 ///
 /// # Errors
 /// If p4c refuses it, or warns.
 pub fn compile(p4c: &Path, program: &str, folder: &Path) -> Result<PathBuf, CompileError> {
     let (source, json) = (folder.join("image.p4"), folder.join("image.json"));
     fs::write(&source, program)?;
-    let mut command = Command::new(p4c);
-    command.args(["--std", "p4-16", "--p4runtime-files"]);
-    command.arg(folder.join("p4c.p4info.txtpb"));
-    command.arg("-o").arg(&json).arg(&source);
+    let mut command = Command::new(std::path::absolute(p4c)?);
+    command.args(["--std", "p4-16", "--p4runtime-files", "p4c.p4info.txtpb"]);
+    command.args(["-o", "image.json", "image.p4"]).current_dir(folder);
     // A file takes all that it says, where a pipe could fill up.
     let said = folder.join("p4c.log");
     command.stdin(Stdio::null()).stderr(File::create(&said)?);

@@ -58,6 +58,8 @@ fn build(lambdac: &Path, sources: &Path, folder: &Path) -> Result<()> {
     let mut command = Command::new(lambdac);
     command.arg("build").arg(sources);
     command.args(["--target", "bmv2", "-o"]).arg(folder);
+    // It would run p4c itself.
+    command.env("PATH", "").env_remove("P4C");
     let output = command.stdin(Stdio::null()).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "lambdac build: {said}");

@@ -213,7 +213,13 @@ fn p4c_takes_the_examples_as_one_image_without_a_warning() {
     let image = link(workloads(&["examples"]).into_values().collect()).expect("they are one image");
     let files = bmv2::files(&image).expect("there is a program");
     let folder = tempfile::tempdir().expect("a folder");
-    tools
+    let json = tools
         .compile(&files[0].1, folder.path())
         .unwrap_or_else(|error| panic!("{error}"));
+    let json = std::fs::read_to_string(json).expect("p4c wrote it");
+    let place = folder.path().display().to_string();
+    assert!(
+        !json.contains(&place),
+        "the same program gives the same file elsewhere"
+    );
 }

@@ -34,7 +34,11 @@ pub fn run(args: &Build, format: Format) -> Result {
 
 fn write_bundle(args: &Build, format: Format, output: &Path) -> Result {
     let image = compile::image(&compile::paths(&args.sources)?, &args.passes, format)?;
-    let files = bundle::build(&image, &args.target).map_err(|e| Exit::Failed(e.to_string()))?;
+    let files = bundle::build(&image, &args.target, &lnic_bmv2::tools::translate);
+    let files = files.map_err(|error| match error {
+        bundle::Error::P4c(_) => Exit::Environment(error.to_string()),
+        error => Exit::Failed(error.to_string()),
+    })?;
     let wrong = |e| Exit::environment(output.display())(e);
     if output.extension().is_some_and(|ext| ext == "tar") {
         let tar = lnic_bundle::to_tar(&files).map_err(wrong)?;
