@@ -20,7 +20,7 @@ use lambdac_mir::{Cond, KeyField, Module, Object, ObjectId, ObjectKind, Rule};
 use lambdac_target::Device;
 
 use crate::hash::Set;
-use crate::image::{Call, Image, Leaf, Node, Role, Stage};
+use crate::image::{Call, Entry, Image, Leaf, Node, Role, Stage};
 use crate::price::Code;
 use crate::touch::Item;
 
@@ -29,6 +29,17 @@ use crate::touch::Item;
 pub const REPLY_WORDS: u64 = 10;
 /// A route's key: the kind of packet and the port that it came in by, 16 bits each.
 const ROUTE_KEY: u64 = 32;
+
+/// Words of an address: 40 bits (NFP notes, 2.2).
+pub(crate) const ADDRESS_WORDS: u64 = 2;
+
+/// Words that are assigned to give shared code a parameter: an integer itself, of everything else the address.
+pub(crate) fn bound_words(shape: &lambdac_mir::Shape) -> u64 {
+    match shape {
+        lambdac_mir::Shape::Scalar(width) => u64::from(*width).div_ceil(32),
+        _ => ADDRESS_WORDS,
+    }
+}
 
 /// What an image takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,7 +77,7 @@ pub struct EntryCost {
     pub memory: Vec<u64>,
 }
 
-/// Calls back with each item that a lambda touches.
+/// Calls back with each item that an entry's code names.
 type EachItem<'a> = dyn Fn(usize, &mut dyn FnMut(Item)) + 'a;
 
 /// What is touched in memory on the NIC.
@@ -93,8 +104,8 @@ impl ImageCost {
         count.stage(&image.stage, image.pool(), &image.module.objects);
         count.plumbing(image);
         let sharers = sharers(image);
-        let (memory, by_lambda) = memory(image, device, &sharers, touches);
-        let entries = image.entries.iter().map(|entry| {
+        let (memory, mut by_entry) = memory(image, device, touches);
+        let entries = image.entries.iter().enumerate().map(|(index, entry)| {
             let at = entry.lambda.index();
             if entry.on_host.is_some() {
                 return EntryCost::default();
@@ -105,7 +116,7 @@ impl ImageCost {
                 sharers: sharers[at],
                 worst: cost.worst,
                 expected: cost.expected,
-                memory: by_lambda[at].clone(),
+                memory: std::mem::take(&mut by_entry[index]),
             }
         });
         Self {
@@ -152,35 +163,35 @@ impl Image {
     }
 }
 
+/// The entries that the NIC calls.
+pub(crate) fn called(image: &Image) -> impl Iterator<Item = &Entry> {
+    let entries = image.entries.iter().zip(&image.plumbing.calls);
+    let called = entries.filter(|(entry, call)| entry.on_host.is_none() && **call != Call::None);
+    called.map(|(entry, _)| entry)
+}
+
 /// How many entries run each lambda's code on the NIC.
 pub(crate) fn sharers(image: &Image) -> Vec<u64> {
     // An image whose code is not there yet has lambdas too.
     let named = image.entries.iter().map(|entry| entry.lambda.index() + 1).max();
     let mut sharers = vec![0; image.module.lambdas.len().max(named.unwrap_or(0))];
-    for (entry, call) in image.entries.iter().zip(&image.plumbing.calls) {
-        if entry.on_host.is_none() && *call != Call::None {
-            sharers[entry.lambda.index()] += 1;
-        }
-    }
+    called(image).for_each(|entry| sharers[entry.lambda.index()] += 1);
     sharers
 }
 
-/// Bytes in each memory of the device, of everything and by lambda; of those that the NIC does not run, none.
-fn memory(
-    image: &Image,
-    device: &Device,
-    sharers: &[u64],
-    touches: &Touches<'_>,
-) -> (Vec<u64>, Vec<Vec<u64>>) {
+/// Bytes in each memory of the device, of everything and by entry; of those that the NIC does not run, none.
+fn memory(image: &Image, device: &Device, touches: &Touches<'_>) -> (Vec<u64>, Vec<Vec<u64>>) {
     let placement = image.placement(device);
     let mut seen: Set<Item> = Set::default();
     let mut all = vec![0u64; device.memory.len()];
-    let by_lambda = sharers.iter().enumerate().map(|(lambda, count)| {
-        if *count == 0 {
+    let entries = image.entries.iter().zip(&image.plumbing.calls);
+    let by_entry = entries.map(|(entry, call)| {
+        if entry.on_host.is_some() || *call == Call::None {
             return Vec::new();
         }
         let mut own = vec![0u64; device.memory.len()];
-        (touches.by_lambda)(lambda, &mut |item| {
+        (touches.by_lambda)(entry.lambda.index(), &mut |item| {
+            let item = item.of(entry);
             add_item(&image.module, &placement, item, &mut own);
             if seen.insert(item) {
                 add_item(&image.module, &placement, item, &mut all);
@@ -188,11 +199,11 @@ fn memory(
         });
         own
     });
-    let by_lambda = by_lambda.collect();
+    let by_entry = by_entry.collect();
     for item in touches.by_stage.iter().filter(|item| !seen.contains(item)) {
         add_item(&image.module, &placement, *item, &mut all);
     }
-    (all, by_lambda)
+    (all, by_entry)
 }
 
 /// Adds an item's bytes where it lies.
@@ -333,14 +344,10 @@ impl Count {
                     self.shape.plugin_calls += u64::from(called.insert(entry.lambda));
                 }
             }
-            let bound = entry.bindings.iter().map(|binding| {
-                let width = match &image.module.params[binding.param.index()].shape {
-                    lambdac_mir::Shape::Scalar(width) => u64::from(*width),
-                    shape => shape.packed_size() * 8,
-                };
-                width.div_ceil(32)
-            });
-            self.shape.assigned_words += if *call == Call::None { 0 } else { bound.sum() };
+            let bound = entry.bindings.iter();
+            let bound = bound.map(|binding| bound_words(&image.module.params[binding.param.index()].shape));
+            let bound = bound.sum::<u64>() + entry.instances.len() as u64 * ADDRESS_WORDS;
+            self.shape.assigned_words += if *call == Call::None { 0 } else { bound };
         }
         let replies: BTreeSet<usize> = used.iter().map(|entry| plumbing.reply_of[*entry]).collect();
         for reply in replies.into_iter().map(|index| &plumbing.replies[index]) {

@@ -139,6 +139,7 @@ fn one<T: PartialEq>(known: &mut HashMap<u64, Vec<Arc<T>>>, mut shaped: Shaped<T
 }
 
 /// A module's code with the ids that it has in the image.
+#[derive(Clone)]
 pub(crate) struct Unit<'m> {
     pub funcs: &'m [Func],
     pub lambdas: &'m [Lambda],

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use lambdac_mir::{
-    Cond, Data, Dispatch, Field, LambdaId, Loc, Match, MessageSize, Module, ParamId, Rule, Target,
+    Cond, Data, Dispatch, Field, LambdaId, Loc, Match, MessageSize, Module, ObjectId, ParamId, Rule, Target,
 };
 
 /// Workloads that share a core.
@@ -58,6 +58,8 @@ pub struct Entry {
     pub lambda: LambdaId,
     /// What the code's own parameters are set to when it is entered here.
     pub bindings: Vec<Binding>,
+    /// What objects that the code names stand for here, by what is named.
+    pub instances: Vec<Instance>,
     /// Why the host runs it, if it does.
     pub on_host: Option<Arc<str>>,
     /// Whether its author wants it on the NIC: it does not leave for want of room.
@@ -80,6 +82,28 @@ pub enum Bound {
     Data(Data),
     /// What a parameter of the workload is set to.
     Param(ParamId),
+}
+
+/// An object that shared code names, and the one of the entry's own workload that it reaches there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instance {
+    /// What the code names.
+    pub named: ObjectId,
+    /// What it reaches.
+    pub own: ObjectId,
+}
+
+impl Entry {
+    /// Whether its code is entered as it is.
+    pub fn is_plain(&self) -> bool {
+        self.bindings.is_empty() && self.instances.is_empty()
+    }
+
+    /// The object that one which its code names stands for.
+    pub fn object(&self, named: ObjectId) -> ObjectId {
+        let found = self.instances.iter().find(|instance| instance.named == named);
+        found.map_or(named, |instance| instance.own)
+    }
 }
 
 /// Index into [`Stage::nodes`].

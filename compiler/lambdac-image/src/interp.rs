@@ -181,6 +181,9 @@ impl ImageInterp {
         if let Some(why) = stuck(image, entry) {
             return invalid(why);
         }
+        let instances = this.instances.iter();
+        self.interp
+            .stand_for(instances.map(|instance| (instance.named, instance.own)).collect());
         self.interp.seed(self.dice[this.workload]);
         let outcome = self
             .interp

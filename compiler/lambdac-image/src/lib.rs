@@ -39,8 +39,8 @@ mod validate;
 
 pub use cost::{EntryCost, ImageCost, REPLY_WORDS};
 pub use image::{
-    Binding, Bound, Call, Entry, Header, Image, Key, Leaf, Node, NodeId, Plumbing, Reply, Role, Route, Stage,
-    Way, Workload,
+    Binding, Bound, Call, Entry, Header, Image, Instance, Key, Leaf, Node, NodeId, Plumbing, Reply, Role,
+    Route, Stage, Way, Workload,
 };
 pub use interp::{Ending, ImageInterp, Packet};
 pub use link::{LinkError, link};

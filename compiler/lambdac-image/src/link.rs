@@ -265,6 +265,7 @@ impl Naive {
             name: lambda.name.clone(),
             lambda: id,
             bindings: Vec::new(),
+            instances: Vec::new(),
             on_host: None,
             asked: false,
         });

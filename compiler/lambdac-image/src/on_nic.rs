@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lambdac_mir::{ConstId, ObjectId};
 
 use crate::canon::for_each_touched;
-use crate::cost::sharers;
+use crate::cost::called;
 use crate::image::{Image, Node};
 use crate::touch::{self, Item};
 
@@ -36,10 +36,13 @@ impl Image {
         // Weights change how often something is touched, not whether.
         let funcs = touch::of_funcs(module, None);
         let mut all = OnNic::default();
-        let lambdas = module.lambdas.iter().zip(sharers(self));
-        for (lambda, _) in lambdas.filter(|(_, count)| *count > 0) {
-            let touched = touch::of_lambda(module, lambda, &funcs, None);
-            touched.into_keys().for_each(|item| all.add(item));
+        let lambdas = module.lambdas.iter();
+        let touched: Vec<_> = lambdas
+            .map(|lambda| touch::of_lambda(module, lambda, &funcs, None))
+            .collect();
+        for entry in called(self) {
+            let items = touched[entry.lambda.index()].keys();
+            items.for_each(|item| all.add(item.of(entry)));
         }
         for node in &self.stage.nodes {
             if let Node::Test { cond, .. } = node {

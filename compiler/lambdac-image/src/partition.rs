@@ -190,8 +190,9 @@ impl<'i, 'c> Trial<'i, 'c> {
 fn components(image: &Image, context: &Context<'_>) -> Vec<Component> {
     let worth = |entry: &usize| context.entry_rates[*entry];
     let touched = |entry: usize| {
-        let items = context.code().touched(image.entries[entry].lambda).keys();
-        items.copied()
+        let entry = &image.entries[entry];
+        let items = context.code().touched(entry.lambda).keys();
+        items.map(|item| item.of(entry))
     };
     let component = |entries: Vec<usize>| Component {
         worth: entries.iter().map(worth).sum(),

@@ -105,6 +105,15 @@ impl Rename {
         }
     }
 
+    /// Objects go by other names.
+    pub fn share_objects(&mut self, named: &[u32]) {
+        if self.objects.is_empty() {
+            self.objects = named.to_vec();
+        } else {
+            self.objects.iter_mut().for_each(|id| *id = of(named, *id));
+        }
+    }
+
     pub fn object(&self, id: ObjectId) -> ObjectId {
         ObjectId(of(&self.objects, id.0))
     }

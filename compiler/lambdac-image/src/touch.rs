@@ -8,6 +8,8 @@ use lambdac_mir::{
     Value,
 };
 
+use crate::image::Entry;
+
 /// Something in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Item {
@@ -17,6 +19,18 @@ pub(crate) enum Item {
     Const(u32),
     /// A field of an object that could be divided, by the object's id: what is waited for it if it is.
     Field(u32, u32),
+}
+
+impl Item {
+    /// What it is where an entry's code touches it.
+    pub fn of(self, entry: &Entry) -> Self {
+        let own = |id| entry.object(ObjectId(id)).0;
+        match self {
+            Self::Object(id) => Self::Object(own(id)),
+            Self::Field(id, field) => Self::Field(own(id), field),
+            Self::Const(_) => self,
+        }
+    }
 }
 
 /// Expected waits for memory by item: reads, and writes that wait.

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use lambdac_mir::ObjectId;
+
+use crate::coalesce::structure;
 use crate::image::{Bound, Image, Leaf, Node, Stage};
 
 impl Image {
@@ -99,6 +102,7 @@ impl Image {
             if entry.lambda.index() >= self.module.lambdas.len() || entry.workload >= self.workloads.len() {
                 wrong.push(format!("entry {index} has no lambda or no workload"));
             }
+            self.check_instances(index, wrong);
             let params = &self.module.params;
             for binding in &entry.bindings {
                 let fits = params
@@ -113,6 +117,27 @@ impl Image {
                     wrong.push(format!("entry {index} binds {} to what it is not", binding.param));
                 }
             }
+        }
+    }
+
+    /// What an entry's code names stands for objects of its own workload, of the same structure.
+    fn check_instances(&self, index: usize, wrong: &mut Vec<String>) {
+        let entry = &self.entries[index];
+        let object = |id: ObjectId| self.module.objects.get(id.index());
+        let sorted = entry
+            .instances
+            .windows(2)
+            .all(|pair| pair[0].named < pair[1].named);
+        let fit = entry.instances.iter().all(|instance| {
+            let pair = object(instance.named).zip(object(instance.own));
+            pair.is_some_and(|(named, own)| {
+                structure(named) == structure(own)
+                    && named.memory == own.memory
+                    && self.owner(&own.name) == Some(entry.workload)
+            })
+        });
+        if !sorted || !fit {
+            wrong.push(format!("entry {index} reaches objects that are not its own"));
         }
     }
 }

@@ -35,6 +35,7 @@ use crate::names::Names;
 use crate::unread;
 use crate::{Options, Refusal, Symbol, SymbolKind, services};
 pub(crate) use memory::Addr;
+use state::LOCK_REGION;
 
 /// A unit and its symbols.
 pub(crate) struct Lowered {
@@ -75,6 +76,8 @@ pub(super) struct Object {
     pub form: Form,
     /// What every access of its value takes first, where the device has no atomic command for some of them.
     pub lock: Option<Addr>,
+    /// Where it and its lock are for the entry that runs, where it is a name that shared code has for several.
+    pub reached: Option<(Name, Option<Name>)>,
     /// What the unit does to it, each a function of its own once it is used: by verb.
     pub verbs: BTreeMap<&'static str, Name>,
 }
@@ -277,19 +280,33 @@ impl<'a> Lowerer<'a> {
             kind: SymbolKind::Object(index),
         });
         let lock = self.lock(ObjectId(index as u32));
+        let reached = self.is_name(ObjectId(index as u32)).then(|| {
+            let pointer = Type::Pointer(self.dialect.space(region), ast::Access::Write);
+            let at = self.thread(&format!("{}_at", object.name), pointer);
+            let pointer = Type::Pointer(self.dialect.space(LOCK_REGION), ast::Access::Write);
+            let lock = lock
+                .as_ref()
+                .map(|_| self.thread(&format!("{}_lock_at", object.name), pointer));
+            (at, lock)
+        });
         Some(Object {
             name,
             region,
             form,
             lock,
+            reached,
             verbs: BTreeMap::new(),
         })
     }
 
-    /// An object and how it is reached.
+    /// An object and how code reaches it.
     pub fn object(&self, id: ObjectId) -> Option<(&Object, Addr)> {
         let object = self.objects[id.index()].as_ref()?;
-        Some((object, self.array(&object.name, object.region)))
+        let addr = match &object.reached {
+            Some((at, _)) => Addr::new(self.dialect.space(object.region), Expr::Var(at.clone())),
+            None => self.array(&object.name, object.region),
+        };
+        Some((object, addr))
     }
 
     /// The start of memory that the unit defines.

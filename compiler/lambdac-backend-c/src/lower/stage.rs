@@ -299,7 +299,7 @@ impl<'a> Lowerer<'a> {
             .filter(|(_, entry)| self.waits(entry.lambda))
             .map(|(index, entry)| {
                 let ends = (plumbing.reply_of[index], plumbing.route_of[index]);
-                (ends, entry.bindings.is_empty())
+                (ends, entry.is_plain())
             });
         let first = ways.next();
         first.is_some_and(|(ends, plain)| !plain || ways.any(|other| other != (ends, true)))
@@ -328,12 +328,11 @@ impl<'a> Lowerer<'a> {
             return Some(name.clone());
         }
         let image = self.image;
-        let bindings = &image.entries[entry].bindings;
-        if bindings.is_empty() {
+        if image.entries[entry].is_plain() {
             return None;
         }
-        let mut body = Vec::new();
-        for binding in bindings {
+        let mut body = self.bound_objects(entry);
+        for binding in &image.entries[entry].bindings {
             let shape = &image.module.params[binding.param.index()].shape;
             let value = match (&binding.value, shape.scalar()) {
                 (lambdac_image::Bound::Data(data), Some(width)) => {
@@ -360,6 +359,25 @@ impl<'a> Lowerer<'a> {
         self.code.push(bind);
         walk.binds.insert(entry, name.clone());
         Some(name)
+    }
+
+    /// Sets where the objects of an entry are that its code has other names for.
+    fn bound_objects(&self, entry: usize) -> Vec<Stmt> {
+        let mut body = Vec::new();
+        for instance in &self.image.entries[entry].instances {
+            let named = self.objects[instance.named.index()].as_ref();
+            let own = self.objects[instance.own.index()].as_ref();
+            let (Some(own), Some((at, lock_at))) = (own, named.and_then(|named| named.reached.as_ref()))
+            else {
+                continue;
+            };
+            let place = self.array(&own.name, own.region).pointer();
+            body.push(Stmt::Assign(Expr::Var(at.clone()), place));
+            if let (Some(lock_at), Some(lock)) = (lock_at, &own.lock) {
+                body.push(Stmt::Assign(Expr::Var(lock_at.clone()), lock.pointer()));
+            }
+        }
+        body
     }
 
     /// Entering lambdas past the stage: by entry, and by lambda for those that others punt to.

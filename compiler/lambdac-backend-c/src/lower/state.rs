@@ -4,14 +4,20 @@ use std::collections::BTreeSet;
 
 use lambdac_mir::{Base, MemoryRegion, ObjectId, Op, Place, RmwOp, Use, Value, mask, scalar_bytes};
 
-use super::Lowerer;
 use super::code::Code;
 use super::memory::{Addr, Spot, scaled};
+use super::{Lowerer, Object};
 use crate::ast::{Binary, Data, Expr, Item, Name, Stmt, Type};
 use crate::dialect::{Dialect, Region, Scope, Space};
 
 /// Bytes that a lock is aligned to (NFP notes, 2.3).
 const LOCK_ALIGN: u32 = 64;
+
+/// Where locks lie.
+pub(super) const LOCK_REGION: Region = Region {
+    memory: MemoryRegion::Imem,
+    scope: Scope::Shared,
+};
 
 /// Whether a device has an atomic command for an operation at a width. Memory units add, subtract and swap 32 bits and
 /// give the old value, and swap 64 (NFP notes, 1.5).
@@ -29,23 +35,34 @@ impl Lowerer<'_> {
             return None;
         }
         let name = &self.image.module.objects[id.index()].name;
-        let region = Region {
-            memory: MemoryRegion::Imem,
-            scope: Scope::Shared,
-        };
         let name = self.names.fresh(&format!("{name}_lock"));
         self.items.push(Item::Data(Data {
             comment: String::new(),
             name: name.clone(),
-            region,
+            region: LOCK_REGION,
             bytes: Vec::new(),
             size: 4,
             align: LOCK_ALIGN,
         }));
-        Some(self.array(&name, region))
+        Some(self.array(&name, LOCK_REGION))
+    }
+
+    /// Whether it is a name that shared code has for several objects.
+    pub fn is_name(&self, id: ObjectId) -> bool {
+        let mut instances = self.image.entries.iter().flat_map(|entry| &entry.instances);
+        instances.any(|instance| instance.named == id)
+    }
+
+    /// What shared code calls an object; itself, where that does not reach it.
+    fn name_of(&self, id: ObjectId) -> ObjectId {
+        let mut instances = self.image.entries.iter().flat_map(|entry| &entry.instances);
+        let found = instances.find(|instance| instance.own == id);
+        found.map_or(id, |instance| instance.named)
     }
 
     fn needs_lock(&self, id: ObjectId) -> bool {
+        let name = self.name_of(id);
+        let is = |base: Base| matches!(base, Base::Object(other) if self.name_of(other) == name);
         let mut needs = false;
         let module = &self.image.module;
         let funcs = module.funcs.iter().map(|func| (&func.body, vec![&func.region]));
@@ -57,10 +74,8 @@ impl Lowerer<'_> {
             for region in regions {
                 region.walk(&mut |stmt| {
                     needs |= match &stmt.op {
-                        Op::AtomicCas { place, .. } => place.base == Base::Object(id),
-                        Op::AtomicRmw(op, place, by) => {
-                            place.base == Base::Object(id) && !has_command(*op, body.width(*by))
-                        }
+                        Op::AtomicCas { place, .. } => is(place.base),
+                        Op::AtomicRmw(op, place, by) => is(place.base) && !has_command(*op, body.width(*by)),
                         _ => false,
                     };
                 });
@@ -85,12 +100,13 @@ impl Lowerer<'_> {
 }
 
 impl Code<'_, '_> {
-    /// Locks of the objects that an operation touches, in the order of their numbers, so that nobody waits in a circle.
+    /// Locks of the objects that an operation touches, in the order of the numbers of what shared code calls them, so that
+    /// nobody waits in a circle.
     pub fn locks(&self, op: &Op) -> Vec<Addr> {
         let mut touched = BTreeSet::new();
         let mut note = |base: Base| {
             if let Base::Object(id) = base {
-                touched.insert(id);
+                touched.insert((self.unit.name_of(id), id));
             }
         };
         op.for_each_use(&mut |used| match used {
@@ -100,8 +116,13 @@ impl Code<'_, '_> {
         });
         let locks = touched
             .into_iter()
-            .filter_map(|id| self.unit.objects[id.index()].as_ref());
-        locks.filter_map(|object| object.lock.clone()).collect()
+            .filter_map(|(_, id)| self.unit.objects[id.index()].as_ref());
+        let space = self.unit.dialect.space(LOCK_REGION);
+        let lock = |object: &Object| match &object.reached {
+            Some((_, lock)) => lock.clone().map(|lock| Addr::new(space, Expr::Var(lock))),
+            None => object.lock.clone(),
+        };
+        locks.filter_map(lock).collect()
     }
 
     /// Replaces an integer and gives the old one.

@@ -21,7 +21,7 @@ use crate::ast::{
     Action, Binary, Control, Direction, Entry, Expr, Item, Key, Local, MatchKind, Param, Program, Stmt,
     Table, Type, names_of,
 };
-use crate::legal::Refusal;
+use crate::legal::{Refusal, STATE};
 
 /// The register of a test's dice.
 pub(super) const DICE: &str = "dice_state";
@@ -288,6 +288,11 @@ fn lambdas(unit: &mut Unit<'_>, entries: bool) -> Lambdas {
 /// What sets parameters of shared code: an action for each entry that has some.
 fn bindings(unit: &mut Unit<'_>, native: &[bool]) -> Result<Vec<(usize, Action)>, Refusal> {
     let image = unit.image;
+    if let Some(entry) = image.entries.iter().position(|entry| !entry.instances.is_empty()) {
+        let name = image.entry_name(entry);
+        let reason = format!("`{name}` shares code that reaches objects by address, and registers have none");
+        return Err(Refusal::new(STATE, reason));
+    }
     let mut actions = Vec::new();
     let bound = image.entries.iter().zip(native).enumerate();
     for (index, (_, _)) in bound.filter(|(_, (entry, native))| **native && !entry.bindings.is_empty()) {

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use lambdac_mir::{Base, Lambda, Loc, Op, ParamId, Part, Place, Value};
+use lambdac_mir::{Base, Lambda, Loc, Op, ParamId, Place, Value};
 
 use super::functions::{Replaced, agree, rewrite, set_locs};
 use super::outline::Code;
+use super::pools::{self, Pooled};
 use super::units::{Soft, Units};
 use crate::hash::Map;
 use crate::rename::{IdMut, op_ids, term_ids};
@@ -22,11 +23,22 @@ pub(super) struct Member {
     pub locs: Vec<Loc>,
     /// Constants and parameters that became parameters of the image, by number.
     pub bound: BTreeMap<usize, ParamId>,
+    /// Constants in memory that became elements of an array, by number.
+    pub pooled: BTreeMap<usize, Pooled>,
+}
+
+impl Member {
+    /// Whether it is the code of several, which differ in what ways in set.
+    pub fn is_bound(&self) -> bool {
+        !self.bound.is_empty() || !self.pooled.is_empty()
+    }
 }
 
 /// Lambdas that have one shape, and mention as many different things at the same places.
 pub(super) struct Class {
     pub members: Vec<Member>,
+    /// Workloads that enter them.
+    pub tenants: BTreeSet<usize>,
     pub on_nic: bool,
 }
 
@@ -45,8 +57,8 @@ impl Class {
             rewrite(&mut lambda.body, &mut part.region, replaced);
         }
         let constants = constants(&lambda);
-        if !first.bound.is_empty() {
-            bind(&mut lambda.parts, &constants, &first.bound);
+        if first.is_bound() {
+            bind(&mut lambda, &constants, first);
         }
         let mut locs = first.locs.clone();
         let mut values = HashSet::new();
@@ -61,6 +73,7 @@ impl Class {
         Code {
             lambda,
             weight: if self.on_nic { self.members.len() as u64 } else { 0 },
+            tenants: self.tenants.clone(),
             values,
             ids,
             locs,
@@ -85,7 +98,7 @@ impl Class {
         let pairs = (code.constants.iter().zip(&first.soft)).zip(&member.soft);
         let constants: Map<Value, u64> = pairs
             .filter(|((_, a), b)| a != b)
-            .filter_map(|((value, _), soft)| Some(((*value)?, soft.content().1)))
+            .filter_map(|((value, _), soft)| Some(((*value)?, soft.content())))
             .collect();
         for part in &mut lambda.parts {
             part.region.walk_regions_mut(&mut |inner| {
@@ -145,42 +158,39 @@ fn exchange(id: IdMut<'_>, ids: &Map<Id, Id>) {
     }
 }
 
-/// By number of what may differ: the value of a constant; none for a parameter.
+/// By number of what may differ: the value of a constant; none for a parameter and for a constant in memory.
 fn constants(lambda: &Lambda) -> Vec<Option<Value>> {
     let pulled = Shaped::of_lambda(lambda).pulled.into_iter();
     let soft = pulled.filter_map(|pulled| match pulled {
         Pulled::Const { value, .. } => Some(Some(value)),
-        Pulled::Id(Id::Param(_)) => Some(None),
+        Pulled::Id(Id::Param(_) | Id::Const(_)) => Some(None),
         Pulled::Id(_) => None,
     });
     soft.collect()
 }
 
-/// Constants and parameters become parameters of the image.
-fn bind(parts: &mut [Part], constants: &[Option<Value>], bound: &BTreeMap<usize, ParamId>) {
-    let by_value: Map<Value, ParamId> = bound
-        .iter()
+/// Constants and parameters become parameters of the image, constants in memory elements of arrays.
+fn bind(lambda: &mut Lambda, constants: &[Option<Value>], member: &Member) {
+    let by_value: Map<Value, ParamId> = (member.bound.iter())
         .filter_map(|(number, param)| Some((constants[*number]?, *param)))
         .collect();
-    let mut params = (0..constants.len()).filter(|number| constants[*number].is_none());
-    let mut refill = |id: IdMut<'_>| {
-        if let IdMut::Param(id) = id
-            && let Some(new) = params.next().and_then(|number| bound.get(&number))
-        {
-            *id = *new;
-        }
-    };
-    for part in parts {
+    let mut others = (0..constants.len()).filter(|number| constants[*number].is_none());
+    for part in &mut lambda.parts {
+        let values = &mut lambda.body.values;
+        pools::bind(
+            values,
+            part,
+            &mut || others.next(),
+            (&member.bound, &member.pooled),
+        );
         part.region.walk_regions_mut(&mut |inner| {
             for stmt in &mut inner.stmts {
-                op_ids(&mut stmt.op, &mut refill);
                 if let (Op::Const(_), Some(result)) = (&stmt.op, stmt.results.first())
                     && let Some(param) = by_value.get(result)
                 {
                     stmt.op = Op::Load(Place::of(Base::Param(*param)));
                 }
             }
-            term_ids(&mut inner.term, &mut refill);
         });
     }
 }

@@ -39,8 +39,8 @@ pub(super) struct Columns {
 }
 
 pub(super) fn columns(members: &[&[Soft]]) -> Columns {
-    /// A width, and what each member has there.
-    type Column = (u8, Vec<(bool, u64)>);
+    /// A kind and width, and what each member has there.
+    type Column = ((u8, u8), Vec<u64>);
     let mut by_content: BTreeMap<Column, Vec<usize>> = BTreeMap::new();
     for number in 0..members[0].len() {
         let first = members[0][number];
@@ -49,7 +49,7 @@ pub(super) fn columns(members: &[&[Soft]]) -> Columns {
             .any(|soft| soft[number].content() != first.content())
         {
             let column = members.iter().map(|soft| soft[number].content());
-            let column = (first.width(), column.collect());
+            let column = (first.kind(), column.collect());
             by_content.entry(column).or_default().push(number);
         }
     }
@@ -141,7 +141,7 @@ impl Plan {
         }
         self.nearly += distinct.len() - 1;
         let constants = |soft: &[Soft]| -> Vec<(u8, u64)> {
-            let of = |numbers: &Vec<usize>| (soft[numbers[0]].width(), soft[numbers[0]].content().1);
+            let of = |numbers: &Vec<usize>| (soft[numbers[0]].kind().1, soft[numbers[0]].content());
             columns.numbers.iter().map(of).collect()
         };
         for member in &group {

@@ -1,13 +1,16 @@
 //! Equal and nearly equal lambdas of all units become one; those that differ in state have one shape and stay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lambdac_mir::{Data, Lambda, LambdaId, Param, ParamId, Shape};
+use lambdac_mir::{ConstId, Data, Lambda, LambdaId, Param, ParamId, Shape};
 
 use super::classes::{Class, Member, drop_dead_constants};
 use super::functions::{Columns, MAX_PARAMS, Replaced, agree, columns};
+use super::instances::Families;
 use super::outline::Code;
+use super::pools::{self, Pooled};
 use super::units::{Soft, Units};
+use crate::cost::{ADDRESS_WORDS, bound_words};
 use crate::hash::Map;
 use crate::image::{Binding, Bound, Call, Image};
 use crate::pass::Context;
@@ -21,7 +24,12 @@ pub(super) struct Plan {
 }
 
 /// Plans which lambdas become one, and makes entries name those.
-pub(super) fn plan(image: &mut Image, units: &Units<'_>, replaced: &Replaced, context: &Context<'_>) -> Plan {
+pub(super) fn plan(
+    image: &mut Image,
+    units: &Units<'_>,
+    replaced: &Replaced,
+    by: (&Context<'_>, &Families),
+) -> Plan {
     let still = unpunted(image, units);
     let by_lambda = by_lambda(image, units);
     let called =
@@ -34,7 +42,8 @@ pub(super) fn plan(image: &mut Image, units: &Units<'_>, replaced: &Replaced, co
         classes: Vec::new(),
         notes: Vec::new(),
     };
-    let mut by_key: Map<(u64, Vec<Id>), Vec<Vec<Member>>> = Map::default();
+    let kinds = pools::kinds(&image.module);
+    let mut by_key: Map<(u64, Vec<Id>, Vec<u32>), Vec<Vec<Member>>> = Map::default();
     let mut order = Vec::new();
     let mut left = Vec::new();
     for (lambda, still) in still.into_iter().enumerate() {
@@ -46,12 +55,17 @@ pub(super) fn plan(image: &mut Image, units: &Units<'_>, replaced: &Replaced, co
             soft,
             locs: units.locs(unit, &shaped.locs),
             bound: BTreeMap::new(),
+            pooled: BTreeMap::new(),
         };
         if !still {
             left.push(member);
             continue;
         }
-        let key = (shaped.hash, hard);
+        let data = member.soft.iter().filter_map(|soft| match soft {
+            Soft::Data(id) => kinds.get(id.index()).copied(),
+            Soft::Const { .. } | Soft::Param(_) => None,
+        });
+        let key = (shaped.hash, hard, data.collect::<Vec<_>>());
         let groups = by_key.entry(key.clone()).or_default();
         match groups
             .iter_mut()
@@ -66,11 +80,25 @@ pub(super) fn plan(image: &mut Image, units: &Units<'_>, replaced: &Replaced, co
     }
     for (key, number) in order {
         let group = std::mem::take(&mut by_key.entry(key).or_default()[number]);
-        left.extend(plan.merge(image, units, context, &by_lambda, group));
+        left.extend(plan.merge(image, units, by, &by_lambda, group));
     }
     left.sort_by_key(|member| member.lambda);
-    plan.classify(units, left, &on_nic);
+    plan.classify(units, left, &on_nic, &tenants(image, &by_lambda));
     plan
+}
+
+/// The workloads that enter each lambda.
+fn tenants(image: &Image, by_lambda: &[Vec<usize>]) -> Vec<BTreeSet<usize>> {
+    let mut tenants = vec![BTreeSet::new(); by_lambda.len()];
+    for (first, entries) in by_lambda.iter().enumerate() {
+        for entry in entries {
+            // What was merged is entered by all of them.
+            let lambda = image.entries[*entry].lambda.index();
+            tenants[lambda].insert(image.entries[*entry].workload);
+            tenants[first].insert(image.entries[*entry].workload);
+        }
+    }
+    tenants
 }
 
 /// The entries of each lambda.
@@ -101,33 +129,32 @@ fn unpunted(image: &Image, units: &Units<'_>) -> Vec<bool> {
 }
 
 impl Plan {
-    /// Merges a group where that pays; what is left of it.
+    /// Merges a group where that pays, or those of it that have more in common; what is left of it.
     fn merge(
         &mut self,
         image: &mut Image,
         units: &Units<'_>,
-        context: &Context<'_>,
+        by: (&Context<'_>, &Families),
         by_lambda: &[Vec<usize>],
         mut group: Vec<Member>,
     ) -> Vec<Member> {
-        let softs: Vec<&[Soft]> = group.iter().map(|member| &member.soft[..]).collect();
         if group.len() < 2 {
             return group;
         }
+        let softs: Vec<&[Soft]> = group.iter().map(|member| &member.soft[..]).collect();
         let columns = columns(&softs);
-        let Some(shapes) = column_shapes(image, &softs, &columns) else {
-            return group;
+        let shapes = column_shapes(image, &softs, &columns)
+            .filter(|shapes| pays(image, units, by, by_lambda, &group, (&columns, shapes)));
+        let Some(shapes) = shapes else {
+            let parts = parts(group);
+            if parts.len() == 1 {
+                return parts.into_iter().flatten().collect();
+            }
+            let parts = parts.into_iter();
+            return parts
+                .flat_map(|part| self.merge(image, units, by, by_lambda, part))
+                .collect();
         };
-        let Some(items) = context.device.items else {
-            return group;
-        };
-        let count = group.len() as u64;
-        let bound_words: u64 = shapes.iter().map(|shape| shape.packed_size().div_ceil(4)).sum();
-        let saved = (units.lambda_words(group[0].lambda) + items.plugin_call) * (count - 1);
-        let paid = count * bound_words * items.assigned_word + columns.numbers.len() as u64;
-        if columns.numbers.len() > MAX_PARAMS || saved <= paid {
-            return group;
-        }
         let base = image.module.params.len() as u32;
         for (number, shape) in (0u32..).zip(&shapes) {
             image.module.params.push(Param {
@@ -137,19 +164,47 @@ impl Plan {
                 default: Some(shape.zero()),
             });
         }
-        let first = LambdaId(group[0].lambda as u32);
-        let mut names = Vec::new();
-        for member in &group {
-            let bindings: Vec<Binding> = (base..)
-                .zip(&columns.numbers)
-                .map(|(param, numbers)| Binding {
-                    param: ParamId(param),
-                    value: match member.soft[numbers[0]] {
-                        Soft::Const { content, .. } => Bound::Data(Data::Int(content)),
-                        Soft::Param(param) => Bound::Param(param),
-                    },
+        let mut values: Vec<Vec<Bound>> = Vec::new();
+        let (mut bound, mut pooled) = (BTreeMap::new(), BTreeMap::new());
+        for (param, numbers) in (base..).map(ParamId).zip(&columns.numbers) {
+            let soft = group.iter().map(|member| member.soft[numbers[0]]);
+            let data: Option<Vec<ConstId>> = soft
+                .clone()
+                .map(|soft| match soft {
+                    Soft::Data(id) => Some(id),
+                    Soft::Const { .. } | Soft::Param(_) => None,
                 })
                 .collect();
+            match data {
+                Some(data) => {
+                    let (pool, which) = pools::pool(&mut image.module, &data);
+                    let one = Pooled { pool, number: param };
+                    pooled.extend(numbers.iter().map(|number| (*number, one)));
+                    values.push(
+                        which
+                            .into_iter()
+                            .map(|which| Bound::Data(Data::Int(which)))
+                            .collect(),
+                    );
+                }
+                None => {
+                    bound.extend(numbers.iter().map(|number| (*number, param)));
+                    let value = |soft: Soft| match soft {
+                        Soft::Param(param) => Bound::Param(param),
+                        soft => Bound::Data(Data::Int(soft.content())),
+                    };
+                    values.push(soft.map(value).collect());
+                }
+            }
+        }
+        let first = LambdaId(group[0].lambda as u32);
+        let mut names = Vec::new();
+        for (index, member) in group.iter().enumerate() {
+            let bindings = (base..).zip(&values).map(|(param, values)| Binding {
+                param: ParamId(param),
+                value: values[index].clone(),
+            });
+            let bindings: Vec<Binding> = bindings.collect();
             for entry in &by_lambda[member.lambda] {
                 names.push(*entry);
                 image.entries[*entry].lambda = first;
@@ -165,26 +220,26 @@ impl Plan {
         let (stays, went) = group.split_at_mut(1);
         went.iter()
             .for_each(|other| agree(&mut stays[0].locs, &other.locs));
-        let numbered = (base..).zip(&columns.numbers);
-        stays[0].bound = numbered
-            .flat_map(|(param, numbers)| numbers.iter().map(move |number| (*number, ParamId(param))))
-            .collect();
+        (stays[0].bound, stays[0].pooled) = (bound, pooled);
         group.truncate(1);
         group
     }
 
     /// Puts what is left into classes.
-    fn classify(&mut self, units: &Units<'_>, left: Vec<Member>, on_nic: &[bool]) {
+    fn classify(
+        &mut self,
+        units: &Units<'_>,
+        left: Vec<Member>,
+        on_nic: &[bool],
+        tenants: &[BTreeSet<usize>],
+    ) {
         type Key = (u64, Vec<Option<Id>>, Vec<usize>, bool);
         let mut by_key: Map<Key, Vec<usize>> = Map::default();
         for mut member in left {
             let (_, shaped) = units.lambda(member.lambda);
             let on_nic = on_nic[member.lambda];
-            let params = member.soft.iter().filter_map(|soft| match soft {
-                Soft::Param(param) => Some(Id::Param(*param)),
-                Soft::Const { .. } => None,
-            });
-            member.ids.extend(params);
+            let tenants = &tenants[member.lambda];
+            member.ids.extend(member.soft.iter().filter_map(|soft| soft.id()));
             // Functions must be the same ones.
             let funcs = member
                 .ids
@@ -195,16 +250,18 @@ impl Plan {
             // Code that was merged is like no other.
             let alike = |class: &&usize| {
                 let first = &self.classes[**class].members[0];
-                first.bound.is_empty()
-                    && member.bound.is_empty()
-                    && units.lambda(first.lambda).1.alike(shaped)
+                !first.is_bound() && !member.is_bound() && units.lambda(first.lambda).1.alike(shaped)
             };
             match candidates.iter().find(alike) {
-                Some(class) => self.classes[*class].members.push(member),
+                Some(class) => {
+                    self.classes[*class].tenants.extend(tenants);
+                    self.classes[*class].members.push(member);
+                }
                 None => {
                     candidates.push(self.classes.len());
                     self.classes.push(Class {
                         members: vec![member],
+                        tenants: tenants.clone(),
                         on_nic,
                     });
                 }
@@ -252,6 +309,65 @@ impl Plan {
     }
 }
 
+/// Whether one lambda takes fewer words than a group of them.
+fn pays(
+    image: &Image,
+    units: &Units<'_>,
+    (context, families): (&Context<'_>, &Families),
+    by_lambda: &[Vec<usize>],
+    group: &[Member],
+    (columns, shapes): (&Columns, &[Shape]),
+) -> bool {
+    let (Some(items), Some(ops)) = (&context.device.items, &context.device.ops) else {
+        return false;
+    };
+    let tenants: BTreeSet<usize> = group
+        .iter()
+        .flat_map(|member| &by_lambda[member.lambda])
+        .map(|entry| image.entries[*entry].workload)
+        .collect();
+    let addresses = match tenants.len() {
+        1 => 0,
+        _ => families.names(units.objects(group[0].lambda)) * ADDRESS_WORDS,
+    };
+    let count = group.len() as u64;
+    let bound: u64 = shapes.iter().map(bound_words).sum();
+    // What stands in the code in place of constants.
+    let read = columns
+        .numbers
+        .iter()
+        .map(|numbers| match group[0].soft[numbers[0]] {
+            Soft::Data(_) => pools::words(ops) * numbers.len() as u64,
+            Soft::Const { .. } | Soft::Param(_) => 1,
+        });
+    let saved = (units.lambda_words(group[0].lambda) + items.plugin_call) * (count - 1);
+    let paid = count * (bound + addresses) * items.assigned_word + read.sum::<u64>();
+    columns.numbers.len() <= MAX_PARAMS && saved > paid
+}
+
+/// Those of a group that have their constants in memory in common; where all have, those that are equal.
+fn parts(group: Vec<Member>) -> Vec<Vec<Member>> {
+    let data = |soft: &&Soft| matches!(soft, Soft::Data(_));
+    let in_memory = |member: &Member| member.soft.iter().filter(data).copied().collect::<Vec<_>>();
+    let first = in_memory(&group[0]);
+    let same = group.iter().all(|member| in_memory(member) == first);
+    let mut by_key: Map<Vec<Soft>, usize> = Map::default();
+    let mut parts: Vec<Vec<Member>> = Vec::new();
+    for member in group {
+        let key = if same {
+            member.soft.clone()
+        } else {
+            in_memory(&member)
+        };
+        let at = *by_key.entry(key).or_insert_with(|| {
+            parts.push(Vec::new());
+            parts.len() - 1
+        });
+        parts[at].push(member);
+    }
+    parts
+}
+
 /// By place: where the same thing was mentioned first.
 fn pattern(ids: &[Id]) -> Vec<usize> {
     let mut first: Map<Id, usize> = Map::default();
@@ -266,6 +382,8 @@ fn column_shapes(image: &Image, softs: &[&[Soft]], columns: &Columns) -> Option<
     let shape = |soft: Soft| match soft {
         Soft::Const { width, .. } => Shape::Scalar(width),
         Soft::Param(param) => params[param.index()].shape.clone(),
+        // Which of an array.
+        Soft::Data(_) => Shape::Scalar(32),
     };
     let one = |numbers: &Vec<usize>| {
         let first = shape(softs[0][numbers[0]]);

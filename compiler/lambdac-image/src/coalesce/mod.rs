@@ -5,7 +5,8 @@
 //!    form a group. Equal ones become one. For the rest, the constants that differ become parameters where the model says
 //!    that it pays ([`functions`]).
 //! 3. **Lambdas** likewise; there the differing constants, and deploy-time parameters, become parameters of the image,
-//!    which the way into the lambda sets ([`crate::Binding`]). Those that differ in state stay, but are looked at once.
+//!    which the way into the lambda sets ([`crate::Binding`]); constants in memory become elements of an array, whose number
+//!    is such a parameter ([`pools`]). Those that differ in state stay, but are looked at once.
 //! 4. **Sequences** of statements that lambdas have in common (what stands at their start, checks, reply building) become
 //!    functions where calls take fewer words ([`outline`]).
 //! 5. **Requests to services** are built by one piece of code that all lambdas call, where that takes fewer words.
@@ -13,9 +14,9 @@
 //! A device whose store the image fills by less than a sixteenth declines: there is nothing to win. So does one on which
 //! workloads are programs of their own.
 //!
-//! **Never across tenancy.** Code that names an object, a table or a service is equal only to code that names the same
-//! one, so it is shared only inside its workload. What is shared across workloads reads the packet, constants,
-//! parameters and its own slots.
+//! **Never across tenancy.** Each workload keeps its own objects, tables and services. Code that names one is equal only
+//! to code that names the same one, or, where the device reaches objects by addresses, one of its family ([`instances`]):
+//! then the way into the code says whose object it works on. Services are not shared, nor is code that names them.
 //!
 //! **Why nothing changes.** (1) Constants are read-only. (2) Two functions that differ in a constant's value compute what
 //! one function does to which that value is passed: operations are total and do not ask where an operand comes from,
@@ -28,8 +29,10 @@
 mod classes;
 mod form;
 mod functions;
+mod instances;
 mod lambdas;
 mod outline;
+mod pools;
 mod units;
 mod windows;
 
@@ -39,6 +42,8 @@ use std::sync::Arc;
 use lambdac_mir::{Data, Dispatch, Lambda, MemoryRegion, Module, Shape, Term};
 use lambdac_opt::{FUNC_DCE, run_pass};
 
+use self::instances::Families;
+pub(crate) use self::instances::structure;
 use self::units::Units;
 use crate::canon::for_each_func_mut;
 use crate::cost::sharers;
@@ -93,7 +98,29 @@ pub(crate) fn declined(context: &Context<'_>) -> Option<Vec<String>> {
 
 /// Fills an image, which holds everything but functions and lambdas, with those of its units, each as few times as it
 /// takes.
-pub(crate) fn coalesce(image: &mut Image, context: &Context<'_>, mut units: Vec<Unit<'_>>) -> Vec<String> {
+pub(crate) fn coalesce(image: &mut Image, context: &Context<'_>, units: Vec<Unit<'_>>) -> Vec<String> {
+    let families = Families::of(image, &units, context);
+    let before = families.any().then(|| (image.clone(), units.clone()));
+    let (notes, addresses) = with(image, context, units, &families);
+    let Some((bare, units)) = before.filter(|_| addresses > 0) else {
+        return notes;
+    };
+    let code = Code::of(image, context.device, &context.model);
+    if code.priced.words(image, &context.model) <= context.words {
+        return notes;
+    }
+    // Few that share little: what their ways in assign is more than they save.
+    *image = bare;
+    with(image, context, units, &Families::default()).0
+}
+
+/// With objects of families under one name; also how many names stand for several objects then.
+fn with(
+    image: &mut Image,
+    context: &Context<'_>,
+    mut units: Vec<Unit<'_>>,
+    families: &Families,
+) -> (Vec<String>, usize) {
     let mut notes = Vec::new();
     let (consts, shared) = share_consts(&image.module);
     if shared > 0 {
@@ -103,6 +130,7 @@ pub(crate) fn coalesce(image: &mut Image, context: &Context<'_>, mut units: Vec<
     }
     for unit in &mut units {
         unit.rename.share_consts(&consts);
+        unit.rename.share_objects(families.named());
     }
     let units = Units::new(&units);
     let functions = functions::plan(&units);
@@ -120,15 +148,21 @@ pub(crate) fn coalesce(image: &mut Image, context: &Context<'_>, mut units: Vec<
             });
         }
     }
-    let mut lambdas = lambdas::plan(image, &units, &functions.replaced, context);
+    let mut lambdas = lambdas::plan(image, &units, &functions.replaced, (context, families));
     notes.append(&mut lambdas.notes);
     let mut codes = lambdas.codes(&units, &functions.replaced);
-    notes.extend(outline::run(&mut image.module, &mut codes, context));
+    notes.extend(outline::run(&mut image.module, &mut codes, (context, families)));
     lambdas.build(image, &units, &mut codes);
     run_pass(&FUNC_DCE, &mut image.module);
+    let addresses = families.settle(image);
+    if addresses > 0 {
+        notes.push(format!(
+            "objects that shared code reaches by an address, which each way in sets to its workload's own: {addresses}"
+        ));
+    }
     crate::reduce::share_pool(image);
     notes.extend(share_requests(image, context));
-    notes
+    (notes, addresses)
 }
 
 /// One piece of code builds all requests to services, where calls of it take fewer words than the copies.

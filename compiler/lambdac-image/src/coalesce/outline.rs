@@ -22,7 +22,9 @@ use lambdac_mir::{
 };
 
 use super::form::{Form, Group, Site, Values, normal, wrap};
+use super::instances::Families;
 use super::windows::{Flat, Taken, flatten_code};
+use crate::cost::ADDRESS_WORDS;
 use crate::pass::Context;
 use crate::rename::{IdMut, op_ids};
 use crate::shape::{Id, for_each_loc, hash};
@@ -38,6 +40,8 @@ pub(super) struct Code {
     pub lambda: Lambda,
     /// How many of them the NIC runs.
     pub weight: u64,
+    /// Workloads that enter them.
+    pub tenants: BTreeSet<usize>,
     /// Values whose constants differ between them.
     pub values: HashSet<Value>,
     /// Those values by number of what may differ; none for a parameter.
@@ -49,9 +53,9 @@ pub(super) struct Code {
 }
 
 /// Runs all lengths. `module` holds everything but the lambdas; it gets functions.
-pub(super) fn run(module: &mut Module, codes: &mut [Code], context: &Context<'_>) -> Vec<String> {
-    let placement = Placement::far(module, context.device);
-    let mut outliner = Outliner::new(module, codes, context, &placement);
+pub(super) fn run(module: &mut Module, codes: &mut [Code], by: (&Context<'_>, &Families)) -> Vec<String> {
+    let placement = Placement::far(module, by.0.device);
+    let mut outliner = Outliner::new(module, codes, by, &placement);
     let (mut made, mut places) = (0, 0);
     let before = outliner.words;
     for length in LENGTHS {
@@ -82,6 +86,7 @@ struct Outliner<'a, 'd> {
     module: &'a mut Module,
     codes: &'a mut [Code],
     context: &'a Context<'d>,
+    families: &'a Families,
     placement: &'a Placement,
     effects: Vec<Effects>,
     /// Costs of functions.
@@ -98,7 +103,7 @@ impl<'a, 'd> Outliner<'a, 'd> {
     fn new(
         module: &'a mut Module,
         codes: &'a mut [Code],
-        context: &'a Context<'d>,
+        (context, families): (&'a Context<'d>, &'a Families),
         placement: &'a Placement,
     ) -> Self {
         let mut known = Vec::with_capacity(module.funcs.len());
@@ -113,6 +118,7 @@ impl<'a, 'd> Outliner<'a, 'd> {
             module,
             codes,
             context,
+            families,
             placement,
             known,
             words: 0,
@@ -383,9 +389,30 @@ impl<'a, 'd> Outliner<'a, 'd> {
             .sum();
         // A constant that is passed is loaded first.
         let constants = group.constants as i64 * ops.load_const16.words as i64;
-        let call = ops.call.words as i64 + passed + constants;
+        let call = ops.call.words as i64 + passed + constants + self.addresses(group) as i64;
         let places: u64 = group.sites.iter().map(|site| self.codes[site.code].weight).sum();
         places as i64 * (inline - call) - words as i64
+    }
+
+    /// Words of setting, for a place, the objects of a function that several workloads share.
+    fn addresses(&self, group: &Group) -> u64 {
+        let sites = group.sites.iter();
+        let tenants: BTreeSet<usize> = sites
+            .flat_map(|site| &self.codes[site.code].tenants)
+            .copied()
+            .collect();
+        let Some(items) = self.context.device.items.as_ref().filter(|_| tenants.len() > 1) else {
+            return 0;
+        };
+        let mut named = Vec::new();
+        group.func.region.clone().walk_mut(&mut |stmt| {
+            op_ids(&mut stmt.op, &mut |id| {
+                if let IdMut::Object(id) = id {
+                    named.push(*id);
+                }
+            });
+        });
+        self.families.names(named) * ADDRESS_WORDS * items.assigned_word
     }
 
     /// Puts functions and calls in.

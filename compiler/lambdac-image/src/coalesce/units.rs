@@ -1,10 +1,11 @@
 //! All units' code under the ids of the image.
 
-use lambdac_mir::{Func, FuncId, Lambda, LambdaId, Loc, ParamId};
+use lambdac_mir::{ConstId, Func, FuncId, Lambda, LambdaId, Loc, ObjectId, ParamId};
 
 use super::functions::Replaced;
 use crate::facts::Unit;
 use crate::shape::{Id, Pulled, Shaped};
+use crate::touch::Item;
 
 /// What may differ between pieces of code that become one, in the order of the walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,22 +14,35 @@ pub(super) enum Soft {
     Const { width: u8, content: u64 },
     /// A deploy-time parameter.
     Param(ParamId),
+    /// A constant in memory.
+    Data(ConstId),
 }
 
 impl Soft {
-    /// Whether it is a parameter, and which, or which constant.
-    pub fn content(self) -> (bool, u64) {
+    /// What it is: that by which two of one place differ.
+    pub fn content(self) -> u64 {
         match self {
-            Self::Const { content, .. } => (false, content),
-            Self::Param(param) => (true, param.0.into()),
+            Self::Const { content, .. } => content,
+            Self::Param(param) => param.0.into(),
+            Self::Data(constant) => constant.0.into(),
         }
     }
 
-    /// The width of a constant.
-    pub fn width(self) -> u8 {
+    /// What kind of thing it is, and the width of a constant.
+    pub fn kind(self) -> (u8, u8) {
         match self {
-            Self::Const { width, .. } => width,
-            Self::Param(_) => 64,
+            Self::Const { width, .. } => (0, width),
+            Self::Param(_) => (1, 64),
+            Self::Data(_) => (2, 32),
+        }
+    }
+
+    /// The id that it is, where it is none of a constant in the code.
+    pub fn id(self) -> Option<Id> {
+        match self {
+            Self::Const { .. } => None,
+            Self::Param(param) => Some(Id::Param(param)),
+            Self::Data(constant) => Some(Id::Const(constant)),
         }
     }
 }
@@ -79,6 +93,17 @@ impl<'m> Units<'m> {
         self.units[unit].facts.priced.lambda_words(number)
     }
 
+    /// The objects that a lambda reaches, by the names that code has for them.
+    pub fn objects(&self, lambda: usize) -> impl Iterator<Item = ObjectId> {
+        let (unit, number) = self.lambdas[lambda];
+        let unit = &self.units[unit];
+        let items = unit.facts.touched[number].iter();
+        items.filter_map(|item| match item {
+            Item::Object(id) => Some(unit.rename.object(ObjectId(*id))),
+            Item::Field(..) | Item::Const(_) => None,
+        })
+    }
+
     /// A function as the image has it.
     pub fn func_code(&self, func: usize) -> Func {
         let (unit, number) = self.funcs[func];
@@ -123,20 +148,21 @@ impl<'m> Units<'m> {
     }
 
     /// What must be the same for code to be one, and what may differ. A call of a function that was merged passes its
-    /// constants, which may differ too. `params`: whether deploy-time parameters may.
+    /// constants, which may differ too. `all`: whether deploy-time parameters and constants in memory may.
     pub fn resolve(
         &self,
         unit: &Unit<'_>,
         pulled: &[Pulled],
         replaced: &Replaced,
-        params: bool,
+        all: bool,
     ) -> (Vec<Id>, Vec<Soft>) {
         let rename = &unit.rename;
         let (mut hard, mut soft) = (Vec::new(), Vec::new());
         for pulled in pulled {
             match *pulled {
                 Pulled::Const { width, content, .. } => soft.push(Soft::Const { width, content }),
-                Pulled::Id(Id::Param(id)) if params => soft.push(Soft::Param(rename.param(id))),
+                Pulled::Id(Id::Const(id)) if all => soft.push(Soft::Data(rename.constant(id))),
+                Pulled::Id(Id::Param(id)) if all => soft.push(Soft::Param(rename.param(id))),
                 Pulled::Id(Id::Param(id)) => hard.push(Id::Param(rename.param(id))),
                 Pulled::Id(Id::Const(id)) => hard.push(Id::Const(rename.constant(id))),
                 Pulled::Id(Id::Object(id)) => hard.push(Id::Object(rename.object(id))),

@@ -8,6 +8,8 @@
 //!   the whole device shares;
 //! - constants may lie anywhere: a memory of a core or island then holds a copy for each, which takes its bytes once in
 //!   each memory's own capacity;
+//! - objects for which one name stands in shared code ([`crate::Instance`]) lie in one memory, so that what the code takes
+//!   does not depend on who runs it;
 //! - what `@memory` says is placed first and holds, or is refused with the reason, and then the item is placed like the
 //!   others. What finds no room at all lies in the largest memory, whose bytes are then told to be over.
 //!
@@ -25,13 +27,14 @@
 
 mod solve;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lambdac_cost::{Placement, fields, object_bytes};
 use lambdac_mir::{MemoryRegion, ObjectId};
 use lambdac_target::{Device, Sharing};
 
 use self::solve::{Placed, Solved, bound, sum};
+use crate::cost::called;
 use crate::image::{Call, Image, Key, Node};
 use crate::pass::{Context, Pass};
 use crate::touch::{Item, Touched};
@@ -51,12 +54,15 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
 /// Places everything that the NIC's lambdas touch; what it did.
 pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     let device = context.device;
-    let waits = expected(image, context);
+    let together = Together::of(image);
+    let waits = together.joined(expected(image, context));
     let mut notes = Vec::new();
     let mut items: Vec<Placed> = Vec::new();
     for (item, waits) in &waits {
         if !matches!(item, Item::Field(..)) {
-            items.push(candidate(image, device, *item, *waits, &mut notes));
+            let mut item = candidate(image, device, *item, *waits, &mut notes);
+            item.bytes = item.bytes.saturating_mul(together.count(item.item));
+            items.push(item);
         }
     }
     let mut placement = Placement::far(&image.module, device);
@@ -66,7 +72,7 @@ pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     });
     let count = items.len();
     let mut solved = Solved::of(items, device);
-    if let Some(better) = divided(image, device, &solved, &waits) {
+    if let Some(better) = divided(image, device, &solved, (&waits, &together)) {
         notes.extend(better.told(image, device, solved.sum(device) - better.sum(device)));
         solved = better;
     }
@@ -79,7 +85,10 @@ pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
             continue;
         };
         match item.item {
-            Item::Object(id) => placement.objects[id as usize] = memory,
+            Item::Object(id) => {
+                let all = together.with(id);
+                all.for_each(|id| placement.objects[id as usize] = memory);
+            }
             Item::Const(id) => placement.consts[id as usize] = memory,
             Item::Field(..) => {}
         }
@@ -90,9 +99,12 @@ pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
             .iter()
             .copied()
             .max_by_key(|memory| device.memory[*memory].latency);
-        placement.objects[id as usize] = cold.unwrap_or_default();
-        if memories.iter().any(|memory| *memory != memories[0]) {
-            placement.fields.insert(ObjectId(id), memories);
+        let divided = memories.iter().any(|memory| *memory != memories[0]);
+        for id in together.with(id) {
+            placement.objects[id as usize] = cold.unwrap_or_default();
+            if divided {
+                placement.fields.insert(ObjectId(id), memories.clone());
+            }
         }
     }
     if count > 0 {
@@ -117,6 +129,58 @@ pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     }
     image.placed = Some(placement);
     notes
+}
+
+/// Objects for which one name stands: they are one item.
+struct Together {
+    /// By object of which there are several under one name: the name.
+    names: BTreeMap<u32, u32>,
+    /// By name: the objects that lambdas on the NIC reach by it.
+    objects: BTreeMap<u32, BTreeSet<u32>>,
+}
+
+impl Together {
+    fn of(image: &Image) -> Self {
+        let mut objects: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+        for instance in called(image).flat_map(|entry| &entry.instances) {
+            let own = objects.entry(instance.named.0).or_default();
+            own.insert(instance.own.0);
+        }
+        let names = objects
+            .iter()
+            .flat_map(|(name, own)| own.iter().map(|own| (*own, *name)))
+            .collect();
+        Self { names, objects }
+    }
+
+    /// Waits, those of objects under one name together.
+    fn joined(&self, waits: Touched) -> Touched {
+        let name = |id: u32| self.names.get(&id).copied().unwrap_or(id);
+        let mut all = Touched::new();
+        for (item, waits) in waits {
+            let item = match item {
+                Item::Object(id) => Item::Object(name(id)),
+                Item::Field(id, field) => Item::Field(name(id), field),
+                Item::Const(_) => item,
+            };
+            *all.entry(item).or_default() += waits;
+        }
+        all
+    }
+
+    /// How many objects an item is.
+    fn count(&self, item: Item) -> u64 {
+        match item {
+            Item::Object(id) | Item::Field(id, _) => self.objects.get(&id).map_or(1, |own| own.len() as u64),
+            Item::Const(_) => 1,
+        }
+    }
+
+    /// An item's object, and those that lie where it does.
+    fn with(&self, id: u32) -> impl Iterator<Item = u32> {
+        let own = self.objects.get(&id).into_iter().flatten().copied();
+        own.chain([id])
+    }
 }
 
 impl Solved {
@@ -159,7 +223,12 @@ impl Solved {
 }
 
 /// The items with objects divided that did not get their nearest memory, if that makes the waiting shorter.
-fn divided(image: &Image, device: &Device, whole: &Solved, waits: &Touched) -> Option<Solved> {
+fn divided(
+    image: &Image,
+    device: &Device,
+    whole: &Solved,
+    (waits, together): (&Touched, &Together),
+) -> Option<Solved> {
     let mut items = Vec::new();
     let mut any = false;
     for (item, chosen) in whole.items.iter().zip(&whole.chosen) {
@@ -178,7 +247,7 @@ fn divided(image: &Image, device: &Device, whole: &Solved, waits: &Touched) -> O
             let part = Item::Field(id, field);
             Placed {
                 item: part,
-                bytes: shape.packed_size().saturating_mul(count),
+                bytes: (shape.packed_size().saturating_mul(count)).saturating_mul(together.count(part)),
                 waits: waits.get(&part).copied().unwrap_or(0.0),
                 allowed: item.allowed.clone(),
                 asked: false,

@@ -64,7 +64,8 @@ impl<'m> Run<'m, '_> {
 
     fn counter(&mut self, object: ObjectId, index: Option<Value>) -> Result<&mut u64, Stop> {
         let index = index.map_or(0, |index| self.get(index));
-        let Object::Counters(counters) = &mut self.state.objects[object.index()] else {
+        let own = self.object(object);
+        let Object::Counters(counters) = &mut self.state.objects[own.index()] else {
             return invalid(format!("{object} is no counter"));
         };
         match counters.get_mut(index as usize) {
@@ -74,7 +75,8 @@ impl<'m> Run<'m, '_> {
     }
 
     fn keyed(&mut self, object: ObjectId) -> Result<&mut Keyed, Stop> {
-        match &mut self.state.objects[object.index()] {
+        let own = self.object(object);
+        match &mut self.state.objects[own.index()] {
             Object::Keyed(keyed) => Ok(keyed),
             _ => invalid(format!("{object} is no lru or map")),
         }
@@ -158,7 +160,7 @@ impl<'m> Run<'m, '_> {
             key: parts,
             entries,
             ..
-        } = &self.module.objects[object.index()].kind
+        } = &self.module.objects[self.object(object).index()].kind
         else {
             return None;
         };

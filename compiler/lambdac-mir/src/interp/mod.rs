@@ -23,7 +23,9 @@ pub use counts::{Counts, Line};
 pub use dispatch::StageView;
 pub use state::StateDump;
 
-use crate::{Data, LambdaId, Loc, Module, PktField, Service, ServiceOp, TrapCause, ValidateError, validate};
+use crate::{
+    Data, LambdaId, Loc, Module, ObjectId, PktField, Service, ServiceOp, TrapCause, ValidateError, validate,
+};
 use memory::Memory;
 use run::Run;
 use state::State;
@@ -100,6 +102,8 @@ pub struct MirInterp {
     module: Arc<Module>,
     consts: Arc<[Memory]>,
     state: State,
+    /// Objects that code names, and what they stand for; all others for themselves.
+    stand_for: Vec<(ObjectId, ObjectId)>,
     dice: u64,
     max_steps: u64,
     logs: Vec<String>,
@@ -121,6 +125,7 @@ impl MirInterp {
             consts: consts.collect(),
             module,
             state,
+            stand_for: Vec::new(),
             dice: 0,
             max_steps: u64::MAX,
             logs: Vec::new(),
@@ -131,6 +136,12 @@ impl MirInterp {
     /// Starts the stream of `random` with a seed.
     pub fn seed(&mut self, seed: u64) {
         self.dice = seed;
+    }
+
+    /// Lets objects that lambdas name stand for others of the same structure in the calls that follow; all others stand
+    /// for themselves.
+    pub fn stand_for(&mut self, objects: Vec<(ObjectId, ObjectId)>) {
+        self.stand_for = objects;
     }
 
     /// Where the stream of `random` stands: a seed that goes on from here.
@@ -182,6 +193,7 @@ impl MirInterp {
         );
         run.dice = self.dice;
         run.steps_left = self.max_steps;
+        run.stand_for = &self.stand_for;
         run.counts = self.counts.as_mut();
         let outcome = run.message(callee, request);
         self.dice = run.dice;

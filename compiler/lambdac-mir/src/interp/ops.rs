@@ -185,7 +185,7 @@ impl<'m> Run<'m, '_> {
                     return None;
                 };
                 shape = of;
-                (Owner::Object(object.index()), 0)
+                (Owner::Object(self.object(object).index()), 0)
             }
             Base::Const(id) => {
                 shape = &self.module.consts[id.index()].shape;

@@ -7,8 +7,8 @@ use super::memory::Memory;
 use super::state::State;
 use super::{Answer, Env, Services};
 use crate::{
-    Body, Func, FuncParam, Label, Lambda, LambdaId, Loc, Loop, LoopKind, Module, Op, Operand, PartId, Region,
-    ServiceCall, Shape, Stmt, Term, TrapCause, Value, sign_extend,
+    Body, Func, FuncParam, Label, Lambda, LambdaId, Loc, Loop, LoopKind, Module, ObjectId, Op, Operand,
+    PartId, Region, ServiceCall, Shape, Stmt, Term, TrapCause, Value, sign_extend,
 };
 
 /// Why control left the body.
@@ -79,6 +79,8 @@ pub(super) struct Run<'m, 'r> {
     pub(super) services: Services<'r>,
     pub(super) state: &'r mut State,
     pub(super) logs: &'r mut Vec<String>,
+    /// What objects stand for that code names.
+    pub(super) stand_for: &'r [(ObjectId, ObjectId)],
     pub(super) dice: u64,
     pub(super) steps_left: u64,
     pub(super) frames: Vec<Frame<'m>>,
@@ -111,6 +113,7 @@ impl<'m, 'r> Run<'m, 'r> {
             services,
             state,
             logs,
+            stand_for: &[],
             dice: 0,
             steps_left: u64::MAX,
             frames: Vec::new(),
@@ -121,6 +124,12 @@ impl<'m, 'r> Run<'m, 'r> {
             counts: None,
             answered: None,
         }
+    }
+
+    /// The object that one which code names stands for.
+    pub(super) fn object(&self, named: ObjectId) -> ObjectId {
+        let found = self.stand_for.iter().find(|(name, _)| *name == named);
+        found.map_or(named, |(_, object)| *object)
     }
 
     pub(super) fn frame(&self) -> &Frame<'m> {
