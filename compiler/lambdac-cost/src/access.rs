@@ -3,6 +3,7 @@
 use lambdac_mir::{ObjectKind, Shape};
 use lambdac_target::Memory;
 
+use crate::locals::local_share;
 use crate::ops::Price;
 use crate::placement::key_bytes;
 use crate::{BURST, Model};
@@ -18,16 +19,17 @@ pub(crate) enum Home<'d> {
     Packet,
 }
 
-/// Bytes of a thread's share of local memory that slots may take each.
-const LOCAL_SLOT: u64 = 256;
-
 impl<'d> Model<'d> {
-    /// Where a slot of a shape lies.
-    pub(crate) fn slot_home(&self, shape: &Shape) -> Home<'d> {
-        if shape.packed_size() <= LOCAL_SLOT {
+    /// Where what is passed by reference lies: where a slot of its own would.
+    pub(crate) fn passed_home(&self, shape: &Shape) -> Home<'d> {
+        if shape.packed_size() <= local_share(self.device) {
             return Home::Local;
         }
-        // Beyond the local share: the nearest memory that more than a core sees.
+        self.spilled_home(shape)
+    }
+
+    /// Where a slot lies that has no room in local memory: the nearest memory that more than a core sees.
+    pub(crate) fn spilled_home(&self, shape: &Shape) -> Home<'d> {
         let near = self.device.memory.iter().find(|memory| {
             memory.shared != lambdac_target::Sharing::Core && memory.bytes >= shape.packed_size()
         });

@@ -10,8 +10,8 @@
 //!   it does not know is taken evenly, and a loop whose bounds are not constant makes half its trips;
 //! - **lines**: words of each source line, and its cycles on the dearest path.
 //!
-//! How it prices: scalars live in registers, slots in the core's local memory where they fit a thread's share and in
-//! the device's memory where not, objects where a [`Placement`] puts them. A read waits for the memory's latency, a
+//! How it prices: scalars live in registers, slots in the core's local memory as long as a thread's share
+//! lasts and in the device's memory beyond, objects where a [`Placement`] puts them. A read waits for the memory's latency, a
 //! write is posted. The first [`BURST`] bytes of a request are read once at a lambda's start. Numbers of an image
 //! are estimates for comparing and budgeting; what is guessed is marked in the device's description.
 //!
@@ -21,6 +21,7 @@
 
 mod access;
 mod image;
+mod locals;
 mod model;
 mod ops;
 mod placement;
@@ -28,6 +29,7 @@ mod profile;
 mod walk;
 
 pub use image::Shape;
+pub use locals::local_memory;
 pub use model::{CodeCost, LineCost, Model, ModuleCost};
 pub use placement::{Placement, field_of, fields, object_bytes};
 pub use profile::{LineProfile, Profile, SCHEMA as PROFILE_SCHEMA, WorkloadProfile};

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lambdac_mir::{Cond, Dispatch, Field, Func, Lambda, Loc, Module, PartId};
+use lambdac_mir::{Cond, Dispatch, Field, Func, Lambda, Loc, Module, PartId, Region};
 use lambdac_target::{Device, Items, Ops};
 
+use crate::locals::Locals;
 use crate::ops::Price;
 use crate::walk::{Scope, Walk};
 use crate::{Placement, Profile, Shape};
@@ -43,6 +44,8 @@ pub struct CodeCost {
     pub expected: u64,
     /// Cycles of the dearest path between two waits for services, the longest that it runs at a stretch. Saturates.
     pub stretch: u64,
+    /// Bytes of a thread's local memory that its slots take, with those of what it calls, the deepest chain.
+    pub local: u64,
     /// By source line.
     pub lines: BTreeMap<(u16, u32), LineCost>,
     /// Words of the routines that it needs and that the device has once an image, by their name.
@@ -169,6 +172,7 @@ impl<'d> Model<'d> {
         code.worst = price.worst;
         code.expected = price.expected;
         code.stretch = price.worst;
+        code.local = local_of(self.device, known, cond);
         code
     }
 
@@ -188,10 +192,14 @@ impl<'d> Model<'d> {
         // A part goes on with later ones only, as no loop holds an await: the last is known first. What follows a part is in
         // its path and not in its words.
         let mut after: BTreeMap<PartId, Price> = BTreeMap::new();
+        let regions: Vec<&Region> = lambda.parts.iter().map(|part| &part.region).collect();
+        let locals = Locals::of(self.device, &lambda.body, &regions, known);
+        whole.local = locals.bytes;
+        let body = (&lambda.body, &locals);
         for (index, part) in lambda.parts.iter().enumerate().rev() {
-            let mut alone = Walk::new(scope, &[], &lambda.body, &part.region, known);
+            let mut alone = Walk::new(scope, &[], body, &part.region, known);
             let stretch = alone.region(&part.region);
-            let mut walk = Walk::new(scope, &[], &lambda.body, &part.region, known).followed_by(&after);
+            let mut walk = Walk::new(scope, &[], body, &part.region, known).followed_by(&after);
             let path = walk.region(&part.region);
             let burst = match index {
                 0 => self.request_burst(lambda.request.max.into()),
@@ -314,8 +322,22 @@ impl<'d> Model<'d> {
     }
 }
 
+/// Bytes of local memory that the deepest condition in code takes.
+fn local_of(device: &Device, known: &[CodeCost], cond: &Cond) -> u64 {
+    match cond {
+        Cond::Not(inner) => local_of(device, known, inner),
+        Cond::All(list) | Cond::Any(list) => {
+            let all = list.iter().map(|cond| local_of(device, known, cond));
+            all.max().unwrap_or(0)
+        }
+        Cond::Eval(func) => Locals::of(device, &func.body, &[&func.region], known).bytes,
+        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } | Cond::Has { .. } => 0,
+    }
+}
+
 fn func_cost(scope: Scope<'_, '_>, known: &[CodeCost], func: &Func) -> CodeCost {
-    let mut walk = Walk::new(scope, &func.params, &func.body, &func.region, known);
+    let locals = Locals::of(scope.model.device, &func.body, &[&func.region], known);
+    let mut walk = Walk::new(scope, &func.params, (&func.body, &locals), &func.region, known);
     let price = walk.region(&func.region);
     walk.finish(&func.name, &func.region, price)
 }

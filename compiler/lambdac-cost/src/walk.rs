@@ -9,6 +9,7 @@ use lambdac_mir::{
 };
 
 use crate::access::Home;
+use crate::locals::Locals;
 use crate::model::line_of;
 use crate::ops::{Known, Price};
 use crate::profile::average;
@@ -29,6 +30,7 @@ pub(crate) struct Walk<'a, 'd> {
     placement: &'a Placement,
     params: &'a [FuncParam],
     body: &'a Body,
+    locals: &'a Locals,
     /// What is known of each value.
     consts: Vec<Known>,
     /// Comparisons that are only asked by one branch and cost just that.
@@ -47,7 +49,7 @@ impl<'a, 'd> Walk<'a, 'd> {
     pub fn new(
         scope: Scope<'a, 'd>,
         params: &'a [FuncParam],
-        body: &'a Body,
+        (body, locals): (&'a Body, &'a Locals),
         region: &Region,
         known: &'a [CodeCost],
     ) -> Self {
@@ -58,6 +60,7 @@ impl<'a, 'd> Walk<'a, 'd> {
             placement: scope.placement,
             params,
             body,
+            locals,
             consts,
             fused,
             known,
@@ -94,6 +97,7 @@ impl<'a, 'd> Walk<'a, 'd> {
             worst: price.worst,
             expected: price.expected,
             stretch: price.worst,
+            local: self.locals.bytes,
             lines,
             once: self.once,
         }
@@ -456,9 +460,10 @@ impl<'a, 'd> Walk<'a, 'd> {
 
     fn home(&self, place: &Place) -> Home<'d> {
         match place.base {
-            Base::Slot(slot) => self.model.slot_home(&self.body.slots[slot.index()].shape),
+            Base::Slot(slot) if self.locals.is_local(slot) => Home::Local,
+            Base::Slot(slot) => self.model.spilled_home(&self.body.slots[slot.index()].shape),
             Base::Arg(arg) => match self.params.get(arg as usize) {
-                Some(FuncParam::Ref { shape, .. }) => self.model.slot_home(shape),
+                Some(FuncParam::Ref { shape, .. }) => self.model.passed_home(shape),
                 _ => Home::Packet,
             },
             Base::Object(object) => (self.placement)

@@ -162,3 +162,49 @@ dispatch only l0
     assert_eq!(both.words, before.words + behind.words - bare.words);
     assert!(both.stretch < both.worst && both.stretch >= before.stretch.max(behind.stretch));
 }
+
+/// Functions with slots of so many bytes, each but the first calling the one before it.
+fn chain(slots: &[&[u32]]) -> ModuleCost {
+    let mut text = "module \"m\"\n".to_owned();
+    for (id, sizes) in slots.iter().enumerate() {
+        text += &format!("\nfunc f{id} \"f\"() {{\n");
+        for (slot, size) in sizes.iter().enumerate() {
+            text += &format!("  slot s{slot} \"s\": [i8 x {size}]\n");
+        }
+        for slot in 0..sizes.len() {
+            text += &format!("  zero s{slot}\n");
+        }
+        if let Some(before) = id.checked_sub(1) {
+            text += &format!("  call f{before}()\n");
+        }
+        text += "  return\n}\n";
+    }
+    cost(&(text + "\ndispatch unreachable\n"))
+}
+
+#[test]
+fn slots_share_what_a_thread_has_of_local_memory() {
+    // 1,024 bytes of a core for 4 threads.
+    let local = |sizes: &[u32]| {
+        let code = chain(&[sizes]).funcs[0].clone();
+        (code.local, code.worst)
+    };
+    let (bytes, one) = local(&[100]);
+    assert_eq!(bytes, 100);
+    assert_eq!(local(&[256]).0, 256);
+    assert_eq!(local(&[260]).0, 0);
+    let (bytes, two) = local(&[100, 100]);
+    assert_eq!(bytes, 200);
+    // The third has no room beside the others, and waits for a memory behind the core; a small one still has.
+    let (bytes, three) = local(&[100, 100, 100]);
+    assert_eq!(bytes, 200);
+    assert!(three - two > two - one, "{three} {two} {one}");
+    assert_eq!(local(&[100, 100, 100, 40]).0, 240);
+}
+
+#[test]
+fn callers_have_what_their_callees_leave_of_local_memory() {
+    let local = |slots: &[&[u32]]| -> Vec<u64> { chain(slots).funcs.iter().map(|code| code.local).collect() };
+    assert_eq!(local(&[&[100], &[100], &[100]]), [100, 200, 200]);
+    assert_eq!(local(&[&[100], &[40], &[100]]), [100, 140, 240]);
+}

@@ -21,7 +21,8 @@ use crate::facts::{Facts, Shapes, Unit};
 use crate::image::{Image, Node};
 use crate::legal::{self, legalise};
 use crate::link::{LinkError, Naive, distinct, link, pooled};
-use crate::pass::{Context, Manager, Options, Report, passes};
+use crate::partition;
+use crate::pass::{Context, Manager, Options, Report, coalesces, passes, with_cut};
 use crate::price::Priced;
 use crate::reduce::Reduced;
 use crate::rename::Rename;
@@ -105,12 +106,37 @@ impl Linker {
             self.by_address.clear();
             self.profile.clone_from(&options.profile);
         }
-        let by = (&device, &model.without_lines());
+        let model = model.without_lines();
+        let (mut image, mut report) = self.once(name, sources, (&device, &model), options, &[])?;
+        let cut = partition::cut(&image);
+        if !cut.is_empty() && coalesces(options) {
+            let (again, second) = self.once(name, sources, (&device, &model), options, &cut)?;
+            let first = (std::mem::replace(&mut image, again), report);
+            let (better, of_better) = with_cut(first, second, &image);
+            image = better.unwrap_or(image);
+            report = of_better;
+        }
+        self.forget();
+        Ok((image, Some(report)))
+    }
+
+    /// Links workloads and runs the passes, entries being the host's as they do not fit.
+    fn once(
+        &mut self,
+        name: &str,
+        sources: &[Source],
+        by: (&Device, &Model<'_>),
+        options: &Options,
+        cut: &[usize],
+    ) -> Result<(Image, Report), LinkError> {
+        let device = by.0;
         let (mut image, units) = self.bare(name, sources, by)?;
         keep_on_host(&mut image, sources);
-        legalise_bare(&mut image, &device, &units);
+        legalise_bare(&mut image, device, &units);
+        cut.iter()
+            .for_each(|entry| image.keep_on_host(*entry, partition::NO_ROOM));
         let naive = cost(&image, by, &units);
-        let context = Context::new(&image, (&device, *by.1), options);
+        let context = Context::new(&image, (device, *by.1), options);
         let mut manager = Manager::new(context, options, naive);
         if self.reduced.len() < MAX_REDUCED {
             *manager.context.reduced.get_mut() = std::mem::take(&mut self.reduced);
@@ -120,8 +146,7 @@ impl Linker {
             manager.run(pass, &mut image);
         }
         self.reduced = manager.context.reduced.take();
-        self.forget();
-        Ok((image, Some(manager.report)))
+        Ok((image, manager.report))
     }
 
     /// The image as it is linked, but for its code, and where that is.

@@ -9,6 +9,13 @@
 //!
 //! What its author wants on the NIC (`@on(nic)`) does not go, nor what is tied to it; with many components, nor its workload.
 //!
+//! Code was shared by all before the cut. What stays is shared by itself once more: all passes run again over the image as
+//! it was linked, without what was cut ([`crate::optimize`]), and the smaller of the two images is taken.
+//!
+//! Where not every choice is counted, the distance to a bound is reported: no set that fits is worth more than what fits
+//! of components that each take only the words that no other needs, the most worth for a word first, the last one cut.
+//! (Code that several need is counted once, so a component never takes less than beside all others.)
+//!
 //! What leads to lambdas of the host alone is handed up at once ([`crate::hand_up`]), in an image that fits too.
 //!
 //! **Why nothing changes.** The host runs the same code on the same state behind the same stage: a request for a lambda
@@ -31,8 +38,21 @@ pub(crate) const PARTITION: Pass = Pass {
     run,
 };
 
+/// Why a lambda is the host's that was cut.
+pub(crate) const NO_ROOM: &str = "it does not fit the core's store beside what is asked for more";
+
+/// The entries that were cut.
+pub(crate) fn cut(image: &Image) -> Vec<usize> {
+    let entries = image.entries.iter().enumerate();
+    let cut = entries.filter(|(_, entry)| entry.on_host.as_deref() == Some(NO_ROOM));
+    cut.map(|(index, _)| index).collect()
+}
+
 /// Most components of which every choice is counted.
 const EXACT: usize = 8;
+
+/// Most components of which the distance to the best is told: the image is counted once for each.
+const MAX_BOUNDED: usize = 64;
 
 /// Components that do not fit when they are tried again, before the rest is given up.
 const MAX_TRIES: usize = 8;
@@ -77,6 +97,9 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
             ));
         }
         notes.extend(tell(&mut trial, &gone, room));
+        if components.len() > EXACT {
+            notes.extend(gap(&mut trial, &gone, room));
+        }
     }
     let nodes = trial.settle(&gone);
     if nodes > 0 {
@@ -88,6 +111,44 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
         crate::stratify::place(image, context);
     }
     notes
+}
+
+/// How far from the best what stays can be.
+fn gap(trial: &mut Trial<'_, '_>, gone: &[bool], room: u64) -> Option<String> {
+    let count = gone.len();
+    if count > MAX_BOUNDED {
+        return None;
+    }
+    let least = trial.words(&vec![true; count]);
+    let all = trial.words(&vec![false; count]);
+    let mut items: Vec<(f64, f64)> = (0..count)
+        .map(|index| {
+            let mut without = vec![false; count];
+            without[index] = true;
+            let own = all.saturating_sub(trial.words(&without));
+            (trial.components[index].worth, own as f64)
+        })
+        .collect();
+    // Worth for a word, the most first, without dividing by 0.
+    items.sort_by(|a, b| (b.0 * a.1).total_cmp(&(a.0 * b.1)));
+    let mut left = room.saturating_sub(least) as f64;
+    let mut bound = 0.0;
+    for (worth, own) in items {
+        bound += worth * if own > left { left / own } else { 1.0 };
+        left = (left - own).max(0.0);
+    }
+    let kept = trial.components.iter().zip(gone).filter(|(_, gone)| !**gone);
+    let worth: f64 = kept.map(|(component, _)| component.worth).sum();
+    let under = if bound > 0.0 {
+        (bound - worth) / bound * 100.0
+    } else {
+        0.0
+    };
+    Some(format!(
+        "what stays is worth {:.2}, at most {:.0} % under the best",
+        worth,
+        under.max(0.0)
+    ))
 }
 
 /// A line for each component that goes: what would have to shrink for it to stay.
@@ -165,10 +226,7 @@ impl<'i, 'c> Trial<'i, 'c> {
     fn settle(&mut self, gone: &[bool]) -> usize {
         let away = self.components.iter().zip(gone).filter(|(_, gone)| **gone);
         for entry in away.flat_map(|(component, _)| &component.entries) {
-            self.image.keep_on_host(
-                *entry,
-                "it does not fit the core's store beside what is asked for more",
-            );
+            self.image.keep_on_host(*entry, NO_ROOM);
         }
         hand_up(self.image, &self.quiet)
     }

@@ -14,6 +14,7 @@ use lambdac_target::{Device, Programs};
 use crate::cost::ImageCost;
 use crate::image::Image;
 use crate::legal::{self, legalise};
+use crate::partition;
 use crate::price::Code;
 use crate::reduce::Reduced;
 
@@ -117,6 +118,60 @@ pub fn optimize(image: &mut Image, device: &Device, options: &Options) -> Option
     let model = Model::new(device)?
         .without_lines()
         .with_profile(options.profile.as_deref());
+    let linked = device.store.is_some().then(|| image.clone());
+    let report = once(image, (device, model), options, &[]);
+    let cut = partition::cut(image);
+    let Some(mut again) = linked.filter(|_| !cut.is_empty() && coalesces(options)) else {
+        return Some(report);
+    };
+    let second = once(&mut again, (device, model), options, &cut);
+    let first = (std::mem::replace(image, again), report);
+    let (better, report) = with_cut(first, second, image);
+    if let Some(better) = better {
+        *image = better;
+    }
+    Some(report)
+}
+
+/// Whether code is shared at all.
+pub(crate) fn coalesces(options: &Options) -> bool {
+    let name = crate::coalesce::LAMBDA_COALESCING.name;
+    options.disabled.iter().all(|disabled| disabled != name)
+}
+
+/// The better of an image from which lambdas were cut in the end and of `again`, from which they were cut at the start, so
+/// that what stays was shared by itself; the first, where that is it, and the report of the better one.
+pub(crate) fn with_cut(
+    (first, report): (Image, Report),
+    mut second: Report,
+    again: &Image,
+) -> (Option<Image>, Report) {
+    let (before, after) = (report.end().words(), second.end().words());
+    if after >= before || partition::cut(again) != partition::cut(&first) {
+        return (Some(first), report);
+    }
+    let of = |report: &Report| {
+        let mut steps = report.steps.iter();
+        steps.position(|step| step.name == partition::PARTITION.name)
+    };
+    if let (Some(from), Some(to)) = (of(&report), of(&second)) {
+        let mut notes = report.steps[from].notes.clone();
+        notes.push(format!(
+            "the passes ran again over what stays: {before} words became {after}"
+        ));
+        second.steps[to].notes = notes;
+    }
+    second.naive = report.naive;
+    (None, second)
+}
+
+/// Runs the passes over a linked image, of which entries are the host's as they do not fit.
+fn once(
+    image: &mut Image,
+    (device, model): (&Device, Model<'_>),
+    options: &Options,
+    cut: &[usize],
+) -> Report {
     let mut context = Context::new(image, (device, model), options);
     let code = Code::of(image, device, &context.model);
     legalise(image, device, |image, entry| {
@@ -126,13 +181,15 @@ pub fn optimize(image: &mut Image, device: &Device, options: &Options) -> Option
             touched: code.touched(lambda).keys().copied(),
         }
     });
+    cut.iter()
+        .for_each(|entry| image.keep_on_host(*entry, partition::NO_ROOM));
     let naive = code.cost(image, device, &context.model);
     context.code = Some(code);
     let mut manager = Manager::new(context, options, naive);
     for pass in passes() {
         manager.run(pass, image);
     }
-    Some(manager.report)
+    manager.report
 }
 
 impl<'d> Context<'d> {

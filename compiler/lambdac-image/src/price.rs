@@ -155,6 +155,17 @@ impl Priced {
         words + once.values().sum::<u64>()
     }
 
+    /// Bytes of a thread's local memory that slots take of what the NIC runs, the deepest chain of calls.
+    pub fn local(&self, image: &Image) -> u64 {
+        let lambdas = self.lambdas.iter().zip(sharers(image));
+        let lambdas = lambdas
+            .filter(|(_, count)| *count > 0)
+            .map(|(code, _)| code.local);
+        let tests = Self::tests(image);
+        let conds = tests.keys().map(|cond| self.conds[*cond].local);
+        lambdas.chain(conds).max().unwrap_or(0)
+    }
+
     /// The costs of what the NIC runs; all other code takes nothing.
     pub fn code(&self, image: &Image) -> ModuleCost {
         let (sharers, tests) = (sharers(image), Self::tests(image));

@@ -43,7 +43,9 @@ pub(super) fn plan(
         notes: Vec::new(),
     };
     let kinds = pools::kinds(&image.module);
-    let mut by_key: Map<(u64, Vec<Id>, Vec<u32>), Vec<Vec<Member>>> = Map::default();
+    /// A shape, what must be the same, and the structures of constants in memory.
+    type Key = (u64, Vec<Id>, Vec<u32>);
+    let mut by_key: Map<Key, Vec<Vec<Member>>> = Map::default();
     let mut order = Vec::new();
     let mut left = Vec::new();
     for (lambda, still) in still.into_iter().enumerate() {
@@ -164,43 +166,11 @@ impl Plan {
                 default: Some(shape.zero()),
             });
         }
-        let mut values: Vec<Vec<Bound>> = Vec::new();
-        let (mut bound, mut pooled) = (BTreeMap::new(), BTreeMap::new());
-        for (param, numbers) in (base..).map(ParamId).zip(&columns.numbers) {
-            let soft = group.iter().map(|member| member.soft[numbers[0]]);
-            let data: Option<Vec<ConstId>> = soft
-                .clone()
-                .map(|soft| match soft {
-                    Soft::Data(id) => Some(id),
-                    Soft::Const { .. } | Soft::Param(_) => None,
-                })
-                .collect();
-            match data {
-                Some(data) => {
-                    let (pool, which) = pools::pool(&mut image.module, &data);
-                    let one = Pooled { pool, number: param };
-                    pooled.extend(numbers.iter().map(|number| (*number, one)));
-                    values.push(
-                        which
-                            .into_iter()
-                            .map(|which| Bound::Data(Data::Int(which)))
-                            .collect(),
-                    );
-                }
-                None => {
-                    bound.extend(numbers.iter().map(|number| (*number, param)));
-                    let value = |soft: Soft| match soft {
-                        Soft::Param(param) => Bound::Param(param),
-                        soft => Bound::Data(Data::Int(soft.content())),
-                    };
-                    values.push(soft.map(value).collect());
-                }
-            }
-        }
+        let set = columns_set(image, &group, &columns, base);
         let first = LambdaId(group[0].lambda as u32);
         let mut names = Vec::new();
         for (index, member) in group.iter().enumerate() {
-            let bindings = (base..).zip(&values).map(|(param, values)| Binding {
+            let bindings = (base..).zip(&set.values).map(|(param, values)| Binding {
                 param: ParamId(param),
                 value: values[index].clone(),
             });
@@ -220,7 +190,7 @@ impl Plan {
         let (stays, went) = group.split_at_mut(1);
         went.iter()
             .for_each(|other| agree(&mut stays[0].locs, &other.locs));
-        (stays[0].bound, stays[0].pooled) = (bound, pooled);
+        (stays[0].bound, stays[0].pooled) = (set.bound, set.pooled);
         group.truncate(1);
         group
     }
@@ -307,6 +277,49 @@ impl Plan {
                 .for_each(|lambda| rename.code(lambda));
         }
     }
+}
+
+/// What ways into a merged lambda set.
+struct ColumnsSet {
+    /// By column: the value for each member.
+    values: Vec<Vec<Bound>>,
+    /// By number of what differs: the parameter that it becomes.
+    bound: BTreeMap<usize, ParamId>,
+    /// By number of what differs: the element that it becomes.
+    pooled: BTreeMap<usize, Pooled>,
+}
+
+/// Columns become the parameters from `base` on; those of constants in memory with an array of them.
+fn columns_set(image: &mut Image, group: &[Member], columns: &Columns, base: u32) -> ColumnsSet {
+    let mut set = ColumnsSet {
+        values: Vec::new(),
+        bound: BTreeMap::new(),
+        pooled: BTreeMap::new(),
+    };
+    for (number, numbers) in (base..).map(ParamId).zip(&columns.numbers) {
+        let soft = group.iter().map(|member| member.soft[numbers[0]]);
+        let data: Vec<ConstId> = (soft.clone())
+            .filter_map(|soft| match soft {
+                Soft::Data(id) => Some(id),
+                Soft::Const { .. } | Soft::Param(_) => None,
+            })
+            .collect();
+        if data.is_empty() {
+            set.bound.extend(numbers.iter().map(|place| (*place, number)));
+            let value = |soft: Soft| match soft {
+                Soft::Param(param) => Bound::Param(param),
+                soft => Bound::Data(Data::Int(soft.content())),
+            };
+            set.values.push(soft.map(value).collect());
+        } else {
+            let (pool, which) = pools::pool(&mut image.module, &data);
+            let one = Pooled { pool, number };
+            set.pooled.extend(numbers.iter().map(|place| (*place, one)));
+            let which = which.into_iter().map(|which| Bound::Data(Data::Int(which)));
+            set.values.push(which.collect());
+        }
+    }
+    set
 }
 
 /// Whether one lambda takes fewer words than a group of them.

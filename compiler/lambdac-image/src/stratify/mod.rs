@@ -10,6 +10,7 @@
 //!   each memory's own capacity;
 //! - objects for which one name stands in shared code ([`crate::Instance`]) lie in one memory, so that what the code takes
 //!   does not depend on who runs it;
+//! - local memory holds each thread's slots first, by the deepest chain of calls, and constants in what these leave;
 //! - what `@memory` says is placed first and holds, or is refused with the reason, and then the item is placed like the
 //!   others. What finds no room at all lies in the largest memory, whose bytes are then told to be over.
 //!
@@ -29,7 +30,7 @@ mod solve;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lambdac_cost::{Placement, fields, object_bytes};
+use lambdac_cost::{Placement, fields, local_memory, object_bytes};
 use lambdac_mir::{MemoryRegion, ObjectId};
 use lambdac_target::{Device, Sharing};
 
@@ -53,10 +54,10 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
 
 /// Places everything that the NIC's lambdas touch; what it did.
 pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
-    let device = context.device;
+    let mut notes = Vec::new();
+    let device = &beside_slots(image, context, &mut notes);
     let together = Together::of(image);
     let waits = together.joined(expected(image, context));
-    let mut notes = Vec::new();
     let mut items: Vec<Placed> = Vec::new();
     for (item, waits) in &waits {
         if !matches!(item, Item::Field(..)) {
@@ -129,6 +130,23 @@ pub(crate) fn place(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     }
     image.placed = Some(placement);
     notes
+}
+
+/// The device with what slots leave of local memory.
+fn beside_slots(image: &Image, context: &Context<'_>, notes: &mut Vec<String>) -> Device {
+    let mut device = context.device.clone();
+    let each = context.code().priced.local(image);
+    if let Some(local) = local_memory(&device).filter(|_| each > 0) {
+        let threads = device.core.threads;
+        let memory = &mut device.memory[local];
+        let (name, of) = (memory.name.clone(), memory.bytes);
+        memory.bytes = of.saturating_sub(each * u64::from(threads));
+        notes.push(format!(
+            "variables of {threads} threads take {} of {of} bytes of {name}",
+            of - memory.bytes
+        ));
+    }
+    device
 }
 
 /// Objects for which one name stands: they are one item.

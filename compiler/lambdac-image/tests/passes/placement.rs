@@ -312,3 +312,125 @@ fn the_tables_of_the_busy_workload_lie_near() {
         assert_eq!(places(&image), "idle.acl emem\nbusy.acl imem");
     }
 }
+
+#[test]
+fn constants_have_what_slots_leave_of_local_memory() {
+    let text = |slot: u32| {
+        workload("a", "", "")
+            .replace("  part0() {\n", &format!("  slot s0 \"v\": [i8 x {slot}]\n  part0() {{\n    zero s0\n"))
+    };
+    let place = |slot: u32| {
+        let (image, notes) = run("memory-stratification", &nfp(), &[], linked(&[text(slot)]));
+        (places(&image), notes[0].clone())
+    };
+    let (placed, note) = place(240);
+    assert_snapshot!(note, @"variables of 4 threads take 960 of 1024 bytes of lmem");
+    assert_snapshot!(placed, @r"
+    a.n imem
+    a.page lmem
+    ");
+    let (placed, note) = place(256);
+    assert_snapshot!(note, @"variables of 4 threads take 1024 of 1024 bytes of lmem");
+    assert_snapshot!(placed, @r"
+    a.n imem
+    a.page cls
+    ");
+}
+
+#[test]
+fn objects_under_one_name_lie_in_one_memory() {
+    // Each of them fits beside the core's neighbours, all of them together do not.
+    let text = |name: &str| {
+        array(12_000, "")
+            .replace("module \"a\"", &format!("module \"{name}\""))
+            .replace("[Row; 12000] ", "[Row; 12000]")
+    };
+    let mut image = linked(&["a", "b", "c"].map(text));
+    let device = nfp();
+    let (apart, _) = run("memory-stratification", &device, &[], image.clone());
+    let options = lambdac_image::Options {
+        disabled: vec!["match-reduction".to_owned(), "dead-code".to_owned(), "partition".to_owned()],
+        validate: true,
+        ..lambdac_image::Options::default()
+    };
+    lambdac_image::optimize(&mut image, &device, &options);
+    assert!(image.entries.iter().any(|entry| !entry.instances.is_empty()));
+    let placed = |image: &Image| {
+        let placed = image.placed.clone().expect("it is placed");
+        (0..3u32)
+            .map(|id| match placed.fields.get(&lambdac_mir::ObjectId(id)) {
+                Some(fields) => format!("{fields:?}"),
+                None => placed.objects[id as usize].to_string(),
+            })
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    assert!(placed(&apart).len() > 1, "{:?}", placed(&apart));
+    assert_eq!(placed(&image).len(), 1, "{:?}", placed(&image));
+}
+
+/// A lambda with a sequence that others have too, and an end of its own.
+fn with_sequence(name: &str, own: usize) -> String {
+    let more: String = (0..own)
+        .map(|step| format!("    v{}: i32 = add v{}, v0\n", 10 + step, 9 + step))
+        .collect();
+    format!(
+        "module \"{name}\"
+
+lambda l0 \"go\" request \"u32\" 4..4 reply \"u32\" 4..4 {{
+  slot s0 \"out\": [i8 x 4]
+  part0() {{
+    v0: i32 = load_bits req, bit 0
+    v1: i32 = const 4
+    v2: i32 = const 0
+    v3: i32 = xor v0, v0
+    v4: i32 = mul v3, v0
+    v5: i32 = mul v4, v3
+    v6: i32 = mul v5, v4
+    v7: i32 = mul v6, v5
+    v8: i32 = mul v7, v6
+    v9: i32 = mul v8, v7
+{more}    zero s0
+    store_bits s0, bit 0, v{}
+    reply s0[v2 +: v1]
+  }}
+}}
+
+dispatch only l0
+",
+        9 + own
+    )
+}
+
+#[test]
+fn what_stays_after_a_cut_is_coalesced_by_itself() {
+    let texts = [1, 2, 3].map(|own| with_sequence(&format!("w{own}"), own));
+    let rates = std::collections::BTreeMap::from([("w1".to_owned(), 100.0)]);
+    let options = lambdac_image::Options {
+        rates,
+        validate: true,
+        ..lambdac_image::Options::default()
+    };
+    let mut alone = linked(&texts[..1]);
+    let whole = lambdac_image::optimize(&mut alone, &nfp(), &options).expect("it counts words");
+    let room = whole.end().words() + 20;
+    let mut image = linked(&texts);
+    let report = lambdac_image::optimize(&mut image, &with_room(room), &options).expect("it counts words");
+    assert_eq!(on_nic(&image), ["w1.go"]);
+    let again = report.steps.iter().flat_map(|step| &step.notes);
+    let again = again.filter(|note| note.starts_with("the passes ran again over what stays"));
+    assert_eq!(again.count(), 1, "{report:#?}");
+    assert_eq!(image.module.funcs.len(), 0, "nobody is left to share it with");
+    assert!(report.end().words() <= whole.end().words() + 20);
+}
+
+#[test]
+fn with_many_components_the_distance_to_the_best_is_told() {
+    let texts: Vec<String> = (0..12).map(|index| workload(&format!("w{index}"), "", "")).collect();
+    let (image, notes) = run("partition", &with_room(2200), &[], linked(&texts));
+    assert!(on_nic(&image).len() < 12);
+    let told: Vec<_> = notes.iter().filter(|note| note.starts_with("what stays is worth")).collect();
+    assert_eq!(told.len(), 1, "{notes:#?}");
+    let percent = told[0].split("at most ").nth(1).and_then(|rest| rest.split(' ').next());
+    let percent: u32 = percent.and_then(|text| text.parse().ok()).expect("a number");
+    assert!(percent < 50, "{}", told[0]);
+}
