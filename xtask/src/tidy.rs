@@ -17,6 +17,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "runtime-host/lnic-engine",
     "runtime-host/lnic-host",
     "runtime-nic/lnic-bmv2",
+    "runtime-nic/lnic-ether",
     "runtime-nic/lnic-xdp",
     "tests/bench",
     "tests/lambdac-tests",

@@ -333,6 +333,7 @@ fn a_lambda_that_shared_code_makes_late_is_told() {
     let source = |number: usize| {
         format!(
             "workload a{number};
+@memory(emem)
 state n: u32;
 @deadline(6200ns)
 lambda f(x: [u8; 16]) -> [u8; 16] {{

@@ -316,8 +316,10 @@ fn the_tables_of_the_busy_workload_lie_near() {
 #[test]
 fn constants_have_what_slots_leave_of_local_memory() {
     let text = |slot: u32| {
-        workload("a", "", "")
-            .replace("  part0() {\n", &format!("  slot s0 \"v\": [i8 x {slot}]\n  part0() {{\n    zero s0\n"))
+        workload("a", "", "").replace(
+            "  part0() {\n",
+            &format!("  slot s0 \"v\": [i8 x {slot}]\n  part0() {{\n    zero s0\n"),
+        )
     };
     let place = |slot: u32| {
         let (image, notes) = run("memory-stratification", &nfp(), &[], linked(&[text(slot)]));
@@ -349,7 +351,11 @@ fn objects_under_one_name_lie_in_one_memory() {
     let device = nfp();
     let (apart, _) = run("memory-stratification", &device, &[], image.clone());
     let options = lambdac_image::Options {
-        disabled: vec!["match-reduction".to_owned(), "dead-code".to_owned(), "partition".to_owned()],
+        disabled: vec![
+            "match-reduction".to_owned(),
+            "dead-code".to_owned(),
+            "partition".to_owned(),
+        ],
         validate: true,
         ..lambdac_image::Options::default()
     };
@@ -425,12 +431,20 @@ fn what_stays_after_a_cut_is_coalesced_by_itself() {
 
 #[test]
 fn with_many_components_the_distance_to_the_best_is_told() {
-    let texts: Vec<String> = (0..12).map(|index| workload(&format!("w{index}"), "", "")).collect();
+    let texts: Vec<String> = (0..12)
+        .map(|index| workload(&format!("w{index}"), "", ""))
+        .collect();
     let (image, notes) = run("partition", &with_room(2200), &[], linked(&texts));
     assert!(on_nic(&image).len() < 12);
-    let told: Vec<_> = notes.iter().filter(|note| note.starts_with("what stays is worth")).collect();
+    let told: Vec<_> = notes
+        .iter()
+        .filter(|note| note.starts_with("what stays is worth"))
+        .collect();
     assert_eq!(told.len(), 1, "{notes:#?}");
-    let percent = told[0].split("at most ").nth(1).and_then(|rest| rest.split(' ').next());
+    let percent = told[0]
+        .split("at most ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
     let percent: u32 = percent.and_then(|text| text.parse().ok()).expect("a number");
     assert!(percent < 50, "{}", told[0]);
 }
