@@ -10,7 +10,7 @@ use lambdac_backend_c::{Dialect, Options};
 use lambdac_image::Image;
 use lambdac_tests::generate::{Request, program};
 use lambdac_tests::images::{
-    Member, compare_in_c, folder, image, keep_on_host, linked, many_rules, run_tests_in_c,
+    Member, compare_in_c, copies, folder, image, keep_on_host, linked, many_rules, run_tests_in_c,
 };
 use lnic_nfp::{Build, Code, Machine, Toolchain, options};
 
@@ -262,5 +262,29 @@ fn joined_tables_answer_alike_in_c() {
     let image = Arc::new(image(&members, &[]).unwrap_or_else(|error| panic!("{error}")));
     if let Some(mut machine) = start("many_rules", Dialect::Host, &image) {
         compare_in_c(&mut machine, &image, &members).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn copies_that_share_code_keep_their_own_state_in_c() {
+    for file in [
+        "examples/kv/kv.lnic",
+        "examples/counter/counter.lnic",
+        "examples/rate_limit/rate_limit.lnic",
+    ] {
+        let members = copies(file, 3, REQUESTS);
+        let members: Vec<&Member> = members.iter().collect();
+        let image = Arc::new(image(&members, &["partition"]).unwrap_or_else(|error| panic!("{error}")));
+        let shares = |entry: &lambdac_image::Entry| !entry.instances.is_empty();
+        assert!(
+            image.entries.iter().any(shares),
+            "{file}: no code is shared over objects"
+        );
+        for dialect in [Dialect::Host, Dialect::MicroC] {
+            let Some(mut machine) = start(file, dialect, &image) else {
+                return;
+            };
+            compare_in_c(&mut machine, &image, &members).unwrap_or_else(|error| panic!("{file}: {error}"));
+        }
     }
 }

@@ -43,6 +43,29 @@ pub fn folder(name: &str, requests: u64) -> Vec<Member> {
     members
 }
 
+/// A workload without its tests, so many times under names of their own: code that is the same but for its objects.
+///
+/// # Panics
+/// If it is not there or does not compile.
+pub fn copies(file: &str, count: usize, requests: u64) -> Vec<Member> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
+    let source = std::fs::read_to_string(&file).expect("sources are text");
+    let source = source.split("\ntest ").next().unwrap_or_default();
+    let name = source
+        .lines()
+        .find_map(|line| line.strip_prefix("workload ")?.strip_suffix(';'));
+    let name = name.expect("it is a workload");
+    let copy = |number: usize| {
+        let own = format!("{name}{number}");
+        let source = source.replacen(&format!("workload {name};"), &format!("workload {own};"), 1);
+        let member = Member::new(&own, &source, Box::new(Beside(file.clone())), |module| {
+            more_requests(module, &[], wanted(module, requests))
+        });
+        member.unwrap_or_else(|error| panic!("{error}"))
+    };
+    (0..count).map(copy).collect()
+}
+
 /// How many requests a workload gets: fewer where its lambdas take long.
 fn wanted(module: &Module, requests: u64) -> usize {
     let device = device();

@@ -19,7 +19,7 @@ use lambdac_mir::interp::{Answer, Outcome as MirOutcome};
 use lambdac_target::{Device, builtin};
 
 pub use c::{compare_in_c, keep_on_host, run_tests_in_c};
-pub use corpus::folder;
+pub use corpus::{copies, folder};
 pub use member::{Member, more_requests, variant};
 pub use rules::many_rules;
 pub use target::run_tests;
