@@ -6,7 +6,7 @@ use crate::shell;
 
 /// Runs the tests that hold golden files and accepts what they print.
 pub fn bless() -> Result<()> {
-    shell::run("cargo", &["build", "--workspace", "--bins"])?;
+    shell::run("cargo", &["build", "--workspace", "--bin", "lambdac"])?;
     let mut test = shell::command("cargo", &["test", "--workspace", "--no-fail-fast", "--quiet"]);
     test.env("INSTA_UPDATE", "always")
         .env("INSTA_FORCE_PASS", "1")

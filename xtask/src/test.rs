@@ -34,7 +34,7 @@ pub fn run(scope: Scope) -> Result<()> {
         )?;
     }
     // The end-to-end tests start the command itself, which `cargo test` alone does not build.
-    shell::run("cargo", &["build", "--workspace", "--bins"])?;
+    shell::run("cargo", &["build", "--workspace", "--bin", "lambdac"])?;
     let mut test = shell::command("cargo", &["test", "--workspace", "--no-fail-fast"]);
     test.env("INSTA_UPDATE", "no");
     if let Some(python) = setup::finsy() {
