@@ -27,12 +27,14 @@ mod ops;
 mod placement;
 mod profile;
 mod walk;
+mod weights;
 
 pub use image::Shape;
 pub use locals::local_memory;
 pub use model::{CodeCost, LineCost, Model, ModuleCost};
 pub use placement::{Placement, field_of, fields, object_bytes};
 pub use profile::{LineProfile, Profile, SCHEMA as PROFILE_SCHEMA, WorkloadProfile};
+pub use weights::{Blend, Weights};
 
 /// Most bytes of one memory command: 32 transfer registers of 4 bytes.
 pub const BURST: u64 = 128;

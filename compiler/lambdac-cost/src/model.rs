@@ -9,7 +9,7 @@ use lambdac_target::{Device, Items, Ops};
 use crate::locals::Locals;
 use crate::ops::Price;
 use crate::walk::{Scope, Walk};
-use crate::{Placement, Profile, Shape};
+use crate::{LineProfile, Placement, Profile, Shape, Weights};
 
 /// Prices of one device.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ pub struct Model<'d> {
     items: &'d Items,
     pub(crate) lines: bool,
     pub(crate) shared_requests: bool,
-    pub(crate) profile: Option<&'d Profile>,
+    pub(crate) weights: Weights<'d>,
 }
 
 /// What a source line takes.
@@ -82,7 +82,7 @@ impl<'d> Model<'d> {
             items: device.items.as_ref()?,
             lines: true,
             shared_requests: false,
-            profile: None,
+            weights: Weights::default(),
         })
     }
 
@@ -104,12 +104,31 @@ impl<'d> Model<'d> {
     /// A model whose expected cycles weigh branches by a profile, where there is one.
     #[must_use]
     pub fn with_profile(self, profile: Option<&'d Profile>) -> Self {
-        Self { profile, ..self }
+        let weights = Weights {
+            profile,
+            ..self.weights
+        };
+        Self { weights, ..self }
+    }
+
+    /// A model that, by a profile, weighs code that was made of several by these, by number.
+    #[must_use]
+    pub fn with_merged(self, merged: &'d [LineProfile]) -> Self {
+        let weights = Weights {
+            merged,
+            ..self.weights
+        };
+        Self { weights, ..self }
+    }
+
+    /// What branches and loops are weighed by.
+    pub fn weights(&self) -> Weights<'d> {
+        self.weights
     }
 
     /// The profile that branches are weighed by.
     pub fn profile(&self) -> Option<&'d Profile> {
-        self.profile
+        self.weights.profile
     }
 
     /// Words of the parts of an image around its lambdas.
@@ -250,7 +269,7 @@ impl<'d> Model<'d> {
     /// The part of requests that each rule of a workload is asked about: those that no rule before it took. Without a
     /// profile, requests are taken by each rule, and by none, evenly.
     fn reached(&self, workload: &str, rules: usize) -> Vec<f64> {
-        let counted = self.profile.and_then(|profile| profile.workloads.get(workload));
+        let counted = self.profile().and_then(|profile| profile.workloads.get(workload));
         let hits = counted
             .map(|counted| &counted.rules)
             .filter(|hits| hits.iter().any(|hits| *hits > 0));
@@ -343,5 +362,9 @@ fn func_cost(scope: Scope<'_, '_>, known: &[CodeCost], func: &Func) -> CodeCost 
 }
 
 pub(crate) fn line_of(loc: Loc) -> (u16, u32) {
-    (loc.file, loc.line)
+    if loc.line == 0 {
+        (0, 0)
+    } else {
+        (loc.file, loc.line)
+    }
 }

@@ -1,12 +1,13 @@
 //! Branch weights that were counted in runs.
 //!
 //! A profile holds what [`Counts`] hold, under names that outlive a compilation: files and lines of the source, names of
-//! workloads and lambdas. A file is the same with `./` before its path and without. Code whose line a pass forgot, as it comes from several, has no weights of its own.
+//! workloads and lambdas. A file is the same with `./` before its path and without. Code that several lines were made one
+//! of is weighed by the sum of theirs ([`crate::Weights`]).
 
 use std::collections::BTreeMap;
 
+use lambdac_mir::Module;
 use lambdac_mir::interp::Counts;
-use lambdac_mir::{Loc, Module};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Version of the JSON.
@@ -128,16 +129,16 @@ impl Profile {
         }
     }
 
-    /// How often each side of a branch was taken; none where none of them was.
-    pub fn taken(&self, module: &Module, loc: Loc, sides: usize) -> Option<&[u64]> {
-        let taken = self.line(module, loc)?.branches.get(&sides)?;
-        (taken.len() == sides && taken.iter().any(|count| *count > 0)).then_some(taken)
+    /// What was counted at a line of a file.
+    pub fn line(&self, file: &str, line: u32) -> Option<&LineProfile> {
+        self.files.get(plain(file))?.get(&line)
     }
 
-    /// How often a loop was entered, at least once, and how often its body ran.
-    pub fn trips(&self, module: &Module, loc: Loc) -> Option<(u64, u64)> {
-        let line = self.line(module, loc)?;
-        (line.entered > 0).then_some((line.entered, line.trips))
+    /// Requests of a workload that were counted.
+    pub fn requests(&self, workload: &str) -> u64 {
+        let counted = self.workloads.get(workload).into_iter();
+        let lambdas = counted.flat_map(|counted| counted.lambdas.values());
+        lambdas.fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// The part of a workload's requests that a lambda has, in order of `lambdas`; even where nothing was counted.
@@ -159,11 +160,6 @@ impl Profile {
     pub fn stranger<'f>(&self, files: impl IntoIterator<Item = &'f str>) -> Option<&str> {
         let known = files.into_iter().any(|file| self.files.contains_key(plain(file)));
         self.files.keys().next().filter(|_| !known).map(String::as_str)
-    }
-
-    fn line(&self, module: &Module, loc: Loc) -> Option<&LineProfile> {
-        let file = module.files.get(usize::from(loc.file))?;
-        self.files.get(plain(file))?.get(&loc.line)
     }
 
     fn line_mut(&mut self, module: &Module, file: u16, line: u32) -> Option<&mut LineProfile> {

@@ -130,8 +130,8 @@ impl<'a, 'd> Walk<'a, 'd> {
                     .map(|region| self.region(region))
                     .collect();
                 let expected: Vec<u64> = sides.iter().map(|side| side.expected).collect();
-                let profile = self.model.profile;
-                let taken = profile.and_then(|known| known.taken(self.module, stmt.loc, sides.len()));
+                let weights = self.model.weights;
+                let taken = weights.taken(self.module, stmt.loc, sides.len());
                 Price {
                     words: sides.iter().map(|side| side.words).sum(),
                     worst: sides.iter().map(|side| side.worst).max().unwrap_or(0),
@@ -163,8 +163,7 @@ impl<'a, 'd> Walk<'a, 'd> {
             LoopKind::While(_) => None,
         };
         let most = exact.map_or(max, |trips| trips.min(max));
-        let profile = self.model.profile;
-        let counted = profile.and_then(|known| known.trips(self.module, loc));
+        let counted = self.model.weights.trips(self.module, loc);
         let expected = match (counted, exact) {
             (Some((entered, trips)), _) => trips.div_ceil(entered).min(most),
             (None, Some(_)) => most,

@@ -1,5 +1,6 @@
 //! Code as it compares: without names and source positions, which do nothing.
 
+use lambdac_cost::Weights;
 use lambdac_mir::{Cond, Func, Loc, Module, Region};
 
 use crate::shape::{for_each_loc, hash};
@@ -84,7 +85,7 @@ pub(crate) fn for_each_touched(
         }
         Cond::Has { table, .. } => f(Item::Object(table.0), 1.0),
         Cond::Eval(func) => {
-            let touched = crate::touch::of_func(module, func, funcs, None);
+            let touched = crate::touch::of_func(module, func, funcs, Weights::default());
             touched.into_iter().for_each(|(item, count)| f(item, count));
         }
         Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } => {}

@@ -154,6 +154,13 @@ impl ImageCost {
 }
 
 impl Image {
+    /// The model for this image: one that knows how it builds requests to services, and what its merged code is weighed by.
+    pub(crate) fn model<'m>(&'m self, model: &Model<'m>) -> Model<'m> {
+        model
+            .with_shared_requests(self.plumbing.shared_requests)
+            .with_merged(&self.merged)
+    }
+
     /// Where objects and constants lie: where a pass put them, else in the largest memory of the device.
     pub fn placement(&self, device: &Device) -> Placement {
         match &self.placed {

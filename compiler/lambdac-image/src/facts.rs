@@ -44,7 +44,7 @@ impl Facts {
         (device, model): (&Device, &Model<'_>),
         shapes: &mut Shapes,
     ) -> Self {
-        let known = touch::of_funcs(module, model.profile());
+        let known = touch::of_funcs(module, model.weights());
         let asked = rules.iter().map(|rule| {
             let mut items = BTreeSet::new();
             for_each_touched(module, &rule.cond, &known, &mut |item, _| items.extend([item]));
@@ -60,7 +60,7 @@ impl Facts {
             priced: Priced::of(module, rules, model, &Placement::far(module, device)),
             touched: (module.lambdas.iter())
                 .map(|lambda| {
-                    touch::of_lambda(module, lambda, &known, model.profile())
+                    touch::of_lambda(module, lambda, &known, model.weights())
                         .into_keys()
                         .collect()
                 })

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use lambdac_cost::LineProfile;
 use lambdac_mir::{
     Cond, Data, Dispatch, Field, LambdaId, Loc, Match, MessageSize, Module, ObjectId, ParamId, Rule, Target,
 };
@@ -30,6 +31,9 @@ pub struct Image {
     pub plumbing: Plumbing,
     /// Where objects and constants lie, once a pass has decided it.
     pub placed: Option<lambdac_cost::Placement>,
+    /// What branches and loops of code that was made of several are weighed by ([`lambdac_cost::Weights`]), where a profile
+    /// knows those.
+    pub merged: Arc<[LineProfile]>,
 }
 
 /// A workload of an image.

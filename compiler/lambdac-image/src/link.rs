@@ -134,6 +134,7 @@ impl Naive {
                 host: None,
                 plumbing,
                 placed: None,
+                merged: Arc::from([]),
             },
             counts: (0, 0),
             files: HashMap::new(),

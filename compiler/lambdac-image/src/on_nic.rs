@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use lambdac_cost::Weights;
 use lambdac_mir::{ConstId, ObjectId};
 
 use crate::canon::for_each_touched;
@@ -34,11 +35,11 @@ impl Image {
     pub fn on_nic(&self) -> OnNic {
         let module = &self.module;
         // Weights change how often something is touched, not whether.
-        let funcs = touch::of_funcs(module, None);
+        let funcs = touch::of_funcs(module, Weights::default());
         let mut all = OnNic::default();
         let lambdas = module.lambdas.iter();
         let touched: Vec<_> = lambdas
-            .map(|lambda| touch::of_lambda(module, lambda, &funcs, None))
+            .map(|lambda| touch::of_lambda(module, lambda, &funcs, Weights::default()))
             .collect();
         for entry in called(self) {
             let items = touched[entry.lambda.index()].keys();

@@ -227,15 +227,15 @@ impl Code {
     pub fn of(image: &Image, device: &Device, model: &Model<'_>) -> Self {
         let module = &image.module;
         let placement = image.placement(device);
-        let model = &model.with_shared_requests(image.plumbing.shared_requests);
+        let model = &image.model(model);
         let rules: Vec<&Rule> = image.pool().iter().collect();
-        let funcs = touch::of_funcs(module, model.profile());
+        let funcs = touch::of_funcs(module, model.weights());
         let lambdas = module.lambdas.iter();
         Self {
             priced: Priced::of(module, &rules, model, &placement),
             touched: (
                 lambdas
-                    .map(|lambda| touch::of_lambda(module, lambda, &funcs, model.profile()))
+                    .map(|lambda| touch::of_lambda(module, lambda, &funcs, model.weights()))
                     .collect(),
                 funcs,
             ),
@@ -246,7 +246,7 @@ impl Code {
     /// Functions and lambdas are as they were; conditions and places may be new.
     pub fn update(&mut self, image: &Image, device: &Device, model: &Model<'_>) {
         let placement = image.placement(device);
-        let model = &model.with_shared_requests(image.plumbing.shared_requests);
+        let model = &image.model(model);
         let rules: Vec<&Rule> = image.pool().iter().collect();
         if placement == self.placement {
             self.priced.rules(&image.module, &rules, model, &placement);

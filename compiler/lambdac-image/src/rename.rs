@@ -139,15 +139,11 @@ impl Rename {
     }
 
     pub fn loc(&self, loc: Loc) -> Loc {
-        // Line 0 is unknown, whatever the file.
-        let file = self.files.get(usize::from(loc.file)).copied();
-        Loc {
-            file: if loc.line == 0 {
-                0
-            } else {
-                file.unwrap_or(loc.file)
-            },
-            line: loc.line,
+        match self.files.get(usize::from(loc.file)) {
+            // In a source, line 0 is unknown, whatever the file.
+            Some(_) if loc.line == 0 => Loc::default(),
+            Some(file) => Loc { file: *file, ..loc },
+            None => loc,
         }
     }
 

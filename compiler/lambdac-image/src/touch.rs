@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lambdac_cost::{BURST, Profile, field_of, fields};
+use lambdac_cost::{BURST, Weights, field_of, fields};
 use lambdac_mir::{
     Base, Func, Lambda, Loc, LoopKind, Module, ObjectId, ObjectKind, Op, Operand, Place, Region, Shape, Use,
     Value,
@@ -39,18 +39,18 @@ pub(crate) type Touched = BTreeMap<Item, f64>;
 /// Reads of an entry's key and value by an operation of a map, lru or table: a key is looked at in about one place.
 const LOOKUP: f64 = 2.0;
 
-/// What each function touches in one run, its branches weighed by a profile.
-pub(crate) fn of_funcs(module: &Module, profile: Option<&Profile>) -> Vec<Touched> {
+/// What each function touches in one run, its branches weighed so.
+pub(crate) fn of_funcs(module: &Module, weights: Weights<'_>) -> Vec<Touched> {
     let mut known: Vec<Touched> = Vec::with_capacity(module.funcs.len());
     for func in &module.funcs {
-        let touched = of_func(module, func, &known, profile);
+        let touched = of_func(module, func, &known, weights);
         known.push(touched);
     }
     known
 }
 
-pub(crate) fn of_func(module: &Module, func: &Func, known: &[Touched], profile: Option<&Profile>) -> Touched {
-    let mut walk = Walk::new(module, known, profile);
+pub(crate) fn of_func(module: &Module, func: &Func, known: &[Touched], weights: Weights<'_>) -> Touched {
+    let mut walk = Walk::new(module, known, weights);
     walk.region(&func.region, 1.0);
     walk.touched
 }
@@ -60,9 +60,9 @@ pub(crate) fn of_lambda(
     module: &Module,
     lambda: &Lambda,
     known: &[Touched],
-    profile: Option<&Profile>,
+    weights: Weights<'_>,
 ) -> Touched {
-    let mut walk = Walk::new(module, known, profile);
+    let mut walk = Walk::new(module, known, weights);
     for part in &lambda.parts {
         walk.region(&part.region, 1.0);
     }
@@ -72,17 +72,17 @@ pub(crate) fn of_lambda(
 struct Walk<'m> {
     module: &'m Module,
     known: &'m [Touched],
-    profile: Option<&'m Profile>,
+    weights: Weights<'m>,
     touched: Touched,
     constants: BTreeMap<Value, u64>,
 }
 
 impl<'m> Walk<'m> {
-    fn new(module: &'m Module, known: &'m [Touched], profile: Option<&'m Profile>) -> Self {
+    fn new(module: &'m Module, known: &'m [Touched], weights: Weights<'m>) -> Self {
         Self {
             module,
             known,
-            profile,
+            weights,
             touched: Touched::new(),
             constants: BTreeMap::new(),
         }
@@ -119,10 +119,7 @@ impl<'m> Walk<'m> {
 
     /// How often each side of a branch is taken: as in the profile, or evenly.
     fn shares(&self, loc: Loc, sides: usize) -> Vec<f64> {
-        match self
-            .profile
-            .and_then(|known| known.taken(self.module, loc, sides))
-        {
+        match self.weights.taken(self.module, loc, sides) {
             Some(taken) => {
                 let total: f64 = taken.iter().map(|count| *count as f64).sum();
                 taken.iter().map(|count| *count as f64 / total).collect()
@@ -132,7 +129,7 @@ impl<'m> Walk<'m> {
     }
 
     fn trips(&self, kind: &LoopKind, max: u64, loc: Loc) -> f64 {
-        if let Some((entered, trips)) = self.profile.and_then(|known| known.trips(self.module, loc)) {
+        if let Some((entered, trips)) = self.weights.trips(self.module, loc) {
             return trips as f64 / entered as f64;
         }
         if let LoopKind::For { from, to, .. } = kind

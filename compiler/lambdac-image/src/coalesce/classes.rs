@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use lambdac_mir::{Base, Lambda, Loc, Op, ParamId, Place, Value};
 
-use super::functions::{Replaced, agree, rewrite, set_locs};
+use super::functions::{Replaced, rewrite, set_locs};
 use super::outline::Code;
 use super::pools::{self, Pooled};
+use super::positions::Positions;
 use super::units::{Soft, Units};
 use crate::hash::Map;
 use crate::rename::{IdMut, op_ids, term_ids};
@@ -44,7 +45,7 @@ pub(super) struct Class {
 
 impl Class {
     /// The first member's code; positions are numbers into those of the members, from 1.
-    pub fn code(&self, units: &Units<'_>, replaced: &Replaced) -> Code {
+    pub fn code(&self, units: &Units<'_>, replaced: &Replaced, positions: &mut Positions<'_>) -> Code {
         let first = &self.members[0];
         let (unit, source) = units.lambda_source(first.lambda);
         let mut lambda = source.clone();
@@ -60,11 +61,11 @@ impl Class {
         if first.is_bound() {
             bind(&mut lambda, &constants, first);
         }
-        let mut locs = first.locs.clone();
+        let locs: Vec<&[Loc]> = self.members.iter().map(|member| &member.locs[..]).collect();
+        let locs = positions.join_all(&locs);
         let mut values = HashSet::new();
         let mut ids = BTreeSet::new();
         for other in &self.members[1..] {
-            agree(&mut locs, &other.locs);
             let pairs = (first.soft.iter().zip(&other.soft)).zip(&constants);
             values.extend(pairs.filter_map(|((a, b), value)| value.filter(|_| a != b)));
             let pairs = first.ids.iter().zip(&other.ids);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lambdac_mir::{Body, Func, FuncId, FuncParam, Loc, Op, Operand, Region, Stmt, Term, Value};
 
+use super::positions::Positions;
 use super::units::{Soft, Units};
 use crate::hash::Map;
 use crate::shape::{Id, Pulled, Shaped, for_each_loc};
@@ -152,26 +153,30 @@ impl Plan {
     }
 
     /// The functions that are left; those that went, or that nobody calls, are empty.
-    pub fn build(&self, units: &Units<'_>) -> Vec<Func> {
+    pub fn build(&self, units: &Units<'_>, positions: &mut Positions<'_>) -> Vec<Func> {
         (0..self.replaced.len())
             .map(|func| {
                 let stays =
                     self.calls[func] > 0 && !matches!(&self.replaced[func], Some((to, _)) if *to != func);
-                if stays { self.code(units, func) } else { nothing() }
+                if stays {
+                    self.code(units, func, positions)
+                } else {
+                    nothing()
+                }
             })
             .collect()
     }
 
-    fn code(&self, units: &Units<'_>, func: usize) -> Func {
+    fn code(&self, units: &Units<'_>, func: usize, positions: &mut Positions<'_>) -> Func {
         let mut code = units.func_code(func);
         if let Some((others, _)) = self.merged.get(&func) {
-            let (unit, shaped) = units.func(func);
-            let mut locs = units.locs(unit, &shaped.locs);
-            for other in others {
-                let (unit, shaped) = units.func(*other);
-                agree(&mut locs, &units.locs(unit, &shaped.locs));
-            }
-            set_locs([&mut code.region], &locs);
+            let locs = std::iter::once(&func).chain(others).map(|func| {
+                let (unit, shaped) = units.func(*func);
+                units.locs(unit, &shaped.locs)
+            });
+            let locs: Vec<Vec<Loc>> = locs.collect();
+            let locs: Vec<&[Loc]> = locs.iter().map(|locs| &locs[..]).collect();
+            set_locs([&mut code.region], &positions.join_all(&locs));
         }
         rewrite(&mut code.body, &mut code.region, &self.replaced);
         if let Some((_, columns)) = self.merged.get(&func).filter(|(_, columns)| !columns.is_empty()) {
@@ -216,15 +221,6 @@ fn nothing() -> Func {
             term: Term::Return(Vec::new()),
         },
         inline: false,
-    }
-}
-
-/// Positions that differ become unknown.
-pub(super) fn agree(locs: &mut [Loc], others: &[Loc]) {
-    for (loc, other) in locs.iter_mut().zip(others) {
-        if loc != other {
-            *loc = Loc::default();
-        }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lambdac_mir::{ConstId, Data, Lambda, LambdaId, Param, ParamId, Shape};
+use lambdac_mir::{ConstId, Data, Lambda, LambdaId, Loc, Param, ParamId, Shape};
 
 use super::classes::{Class, Member, drop_dead_constants};
-use super::functions::{Columns, MAX_PARAMS, Replaced, agree, columns};
+use super::functions::{Columns, MAX_PARAMS, Replaced, columns};
 use super::instances::Families;
 use super::outline::Code;
 use super::pools::{self, Pooled};
+use super::positions::Positions;
 use super::units::{Soft, Units};
 use crate::cost::{ADDRESS_WORDS, bound_words};
 use crate::hash::Map;
@@ -29,6 +30,7 @@ pub(super) fn plan(
     units: &Units<'_>,
     replaced: &Replaced,
     by: (&Context<'_>, &Families),
+    positions: &mut Positions<'_>,
 ) -> Plan {
     let still = unpunted(image, units);
     let by_lambda = by_lambda(image, units);
@@ -82,7 +84,7 @@ pub(super) fn plan(
     }
     for (key, number) in order {
         let group = std::mem::take(&mut by_key.entry(key).or_default()[number]);
-        left.extend(plan.merge(image, units, by, &by_lambda, group));
+        left.extend(plan.merge(image, units, by, (&by_lambda, positions), group));
     }
     left.sort_by_key(|member| member.lambda);
     plan.classify(units, left, &on_nic, &tenants(image, &by_lambda));
@@ -137,7 +139,7 @@ impl Plan {
         image: &mut Image,
         units: &Units<'_>,
         by: (&Context<'_>, &Families),
-        by_lambda: &[Vec<usize>],
+        (by_lambda, positions): (&[Vec<usize>], &mut Positions<'_>),
         mut group: Vec<Member>,
     ) -> Vec<Member> {
         if group.len() < 2 {
@@ -154,7 +156,7 @@ impl Plan {
             }
             let parts = parts.into_iter();
             return parts
-                .flat_map(|part| self.merge(image, units, by, by_lambda, part))
+                .flat_map(|part| self.merge(image, units, by, (by_lambda, &mut *positions), part))
                 .collect();
         };
         let base = image.module.params.len() as u32;
@@ -187,11 +189,11 @@ impl Plan {
             1 => format!("{listed} became one lambda with a parameter"),
             count => format!("{listed} became one lambda with {count} parameters"),
         });
-        let (stays, went) = group.split_at_mut(1);
-        went.iter()
-            .for_each(|other| agree(&mut stays[0].locs, &other.locs));
-        (stays[0].bound, stays[0].pooled) = (set.bound, set.pooled);
+        let locs: Vec<&[Loc]> = group.iter().map(|member| &member.locs[..]).collect();
+        let locs = positions.join_all(&locs);
         group.truncate(1);
+        let stays = &mut group[0];
+        (stays.locs, stays.bound, stays.pooled) = (locs, set.bound, set.pooled);
         group
     }
 
@@ -240,10 +242,10 @@ impl Plan {
     }
 
     /// The code of each class.
-    pub fn codes(&self, units: &Units<'_>, replaced: &Replaced) -> Vec<Code> {
+    pub fn codes(&self, units: &Units<'_>, replaced: &Replaced, positions: &mut Positions<'_>) -> Vec<Code> {
         self.classes
             .iter()
-            .map(|class| class.code(units, replaced))
+            .map(|class| class.code(units, replaced, positions))
             .collect()
     }
 

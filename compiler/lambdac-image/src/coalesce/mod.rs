@@ -24,7 +24,8 @@
 //! they are cheaper when known. (3) An entry's bindings are set before the code runs and stand still while it does; a
 //! parameter of a workload is constant for the instance. Lambdas that punt to others, or are punted to, stay, as a punt
 //! sets no bindings. (4) See [`outline`]. (5) A request is made of its operation, key and value, which the code gets.
-//! Positions of statements and traps on which merged pieces do not agree become unknown.
+//! Positions of statements and traps on which merged pieces do not agree become unknown; what a profile counted there is
+//! added up ([`positions`]).
 
 mod classes;
 mod form;
@@ -33,6 +34,7 @@ mod instances;
 mod lambdas;
 mod outline;
 mod pools;
+mod positions;
 mod units;
 mod windows;
 
@@ -44,6 +46,7 @@ use lambdac_opt::{FUNC_DCE, run_pass};
 
 use self::instances::Families;
 pub(crate) use self::instances::structure;
+use self::positions::Positions;
 use self::units::Units;
 use crate::canon::for_each_func_mut;
 use crate::cost::sharers;
@@ -132,10 +135,12 @@ fn with(
         unit.rename.share_consts(&consts);
         unit.rename.share_objects(families.named());
     }
-    let units = Units::new(&units);
+    let mut positions = Positions::new(image, context);
+    let sources = &units;
+    let units = Units::new(sources);
     let functions = functions::plan(&units);
     notes.extend(functions.notes());
-    image.module.funcs = functions.build(&units);
+    image.module.funcs = functions.build(&units, &mut positions);
     if let Dispatch::Match(pool) = &mut image.module.dispatch {
         let rename = Rename {
             consts,
@@ -148,12 +153,14 @@ fn with(
             });
         }
     }
-    let mut lambdas = lambdas::plan(image, &units, &functions.replaced, (context, families));
+    let by = (context, families);
+    let mut lambdas = lambdas::plan(image, &units, &functions.replaced, by, &mut positions);
     notes.append(&mut lambdas.notes);
-    let mut codes = lambdas.codes(&units, &functions.replaced);
-    notes.extend(outline::run(&mut image.module, &mut codes, (context, families)));
+    let mut codes = lambdas.codes(&units, &functions.replaced, &mut positions);
+    notes.extend(outline::run(&mut image.module, &mut codes, by, &mut positions));
     lambdas.build(image, &units, &mut codes);
     run_pass(&FUNC_DCE, &mut image.module);
+    positions.finish(image, sources, context);
     let addresses = families.settle(image);
     if addresses > 0 {
         notes.push(format!(

@@ -11,7 +11,7 @@
 //! leave otherwise is not taken, nor is one that waits, nor one that names what differs between the lambdas. The function
 //! gets what the window reads: scalars by value, slots by reference, the request as a view of the whole; and returns what
 //! the rest of the lambda reads. Statements keep their order. One of the function keeps its source line where all places
-//! agree on it.
+//! agree on it, and else their weights ([`super::positions`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -23,6 +23,7 @@ use lambdac_mir::{
 
 use super::form::{Form, Group, Site, Values, normal, wrap};
 use super::instances::Families;
+use super::positions::Positions;
 use super::windows::{Flat, Taken, flatten_code};
 use crate::cost::ADDRESS_WORDS;
 use crate::pass::Context;
@@ -53,9 +54,14 @@ pub(super) struct Code {
 }
 
 /// Runs all lengths. `module` holds everything but the lambdas; it gets functions.
-pub(super) fn run(module: &mut Module, codes: &mut [Code], by: (&Context<'_>, &Families)) -> Vec<String> {
+pub(super) fn run<'d>(
+    module: &mut Module,
+    codes: &mut [Code],
+    by: (&Context<'d>, &Families),
+    positions: &mut Positions<'d>,
+) -> Vec<String> {
     let placement = Placement::far(module, by.0.device);
-    let mut outliner = Outliner::new(module, codes, by, &placement);
+    let mut outliner = Outliner::new(module, (codes, positions), by, &placement);
     let (mut made, mut places) = (0, 0);
     let before = outliner.words;
     for length in LENGTHS {
@@ -85,6 +91,7 @@ struct Looks {
 struct Outliner<'a, 'd> {
     module: &'a mut Module,
     codes: &'a mut [Code],
+    positions: &'a mut Positions<'d>,
     context: &'a Context<'d>,
     families: &'a Families,
     placement: &'a Placement,
@@ -102,7 +109,7 @@ struct Outliner<'a, 'd> {
 impl<'a, 'd> Outliner<'a, 'd> {
     fn new(
         module: &'a mut Module,
-        codes: &'a mut [Code],
+        (codes, positions): (&'a mut [Code], &'a mut Positions<'d>),
         (context, families): (&'a Context<'d>, &'a Families),
         placement: &'a Placement,
     ) -> Self {
@@ -117,6 +124,7 @@ impl<'a, 'd> Outliner<'a, 'd> {
             looks: vec![Vec::new(); codes.len()],
             module,
             codes,
+            positions,
             context,
             families,
             placement,
@@ -449,21 +457,20 @@ impl<'a, 'd> Outliner<'a, 'd> {
         }
     }
 
-    /// Gives a function's statements the positions on which all places agree.
-    fn locate(&self, group: &mut Group) {
-        let loc = |site: &Site, index: usize| {
-            let number = site.locs[index].line as usize;
-            number
-                .checked_sub(1)
-                .map_or(Loc::default(), |number| self.codes[site.code].locs[number])
+    /// Gives a function's statements the positions of all places.
+    fn locate(&mut self, group: &mut Group) {
+        let own = |site: &Site| -> Vec<Loc> {
+            let codes = &self.codes[site.code].locs;
+            let loc = |number: &Loc| {
+                (number.line as usize)
+                    .checked_sub(1)
+                    .map_or(Loc::default(), |number| codes[number])
+            };
+            site.locs.iter().map(loc).collect()
         };
-        let count = group.sites[0].locs.len();
-        let agreed = |index: usize| {
-            let first = loc(&group.sites[0], index);
-            let same = group.sites.iter().all(|site| loc(site, index) == first);
-            if same { first } else { Loc::default() }
-        };
-        let locs: Vec<Loc> = (0..count).map(agreed).collect();
+        let locs: Vec<Vec<Loc>> = group.sites.iter().map(own).collect();
+        let locs: Vec<&[Loc]> = locs.iter().map(|locs| &locs[..]).collect();
+        let locs = self.positions.join_all(&locs);
         // Constants that were taken along stand in front. They do not come from the window.
         let ahead = group.func.region.stmts.len() - group.sites[0].stmts.len();
         let mut number = 0;

@@ -5,3 +5,4 @@ mod placement;
 mod reduction;
 mod relinking;
 mod support;
+mod weights;
