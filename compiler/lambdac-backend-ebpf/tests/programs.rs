@@ -4,45 +4,15 @@
 #[path = "support/missing.rs"]
 mod missing;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use lambdac_analysis::Placement;
 use lambdac_backend_ebpf::{Legaliser, Options, Workload, compile};
-use lambdac_check::{Sources, check};
+use lambdac_check::check;
+use lambdac_check::disk::{self, Disk};
 use lambdac_diag::{Sink, SourceMap};
 use lambdac_mir::LambdaId;
-
-fn files(folder: &Path, out: &mut Vec<PathBuf>) {
-    let mut entries: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            files(&path, out);
-        } else if path.extension().is_some_and(|extension| extension == "lnic") {
-            out.push(path);
-        }
-    }
-}
-
-/// Libraries and included files beside the source.
-struct Beside;
-
-impl Sources for Beside {
-    fn library(&self, from: &str, name: &str) -> Result<Option<(String, Vec<u8>)>, String> {
-        let path = Path::new(from).with_file_name(format!("{name}.lnic"));
-        Ok(std::fs::read(&path)
-            .ok()
-            .map(|bytes| (path.display().to_string(), bytes)))
-    }
-
-    fn include(&self, from: &str, path: &str) -> Result<Vec<u8>, String> {
-        std::fs::read(Path::new(from).with_file_name(path)).map_err(|error| error.to_string())
-    }
-}
 
 /// The object of a file; none for a library.
 fn object(path: &Path) -> Option<Vec<u8>> {
@@ -53,7 +23,7 @@ fn object(path: &Path) -> Option<Vec<u8>> {
     if parsed.kind == lambdac_syntax::ast::FileKind::Library {
         return None;
     }
-    let checked = check(&parsed, &mut map, &Beside, &mut sink)?;
+    let checked = check(&parsed, &mut map, &Disk::default(), &mut sink)?;
     let analysis = lambdac_analysis::analyze(&checked, &mut sink);
     let mut module = lambdac_lower::lower(&checked, &map);
     lambdac_lower::split_awaits(&mut module);
@@ -100,10 +70,8 @@ fn the_verifier_takes_every_program() {
         return;
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut paths = Vec::new();
-    for folder in ["lang-spec/conformance", "examples"] {
-        files(&root.join(folder), &mut paths);
-    }
+    let folders = ["lang-spec/conformance", "examples"].map(|folder| root.join(folder));
+    let paths = disk::find(&folders).expect("there are programs");
     let mut rejected = Vec::new();
     for (number, path) in paths.iter().enumerate() {
         let Some(elf) = object(path) else { continue };

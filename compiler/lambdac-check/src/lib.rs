@@ -22,6 +22,7 @@ mod attributes;
 mod body;
 mod consteval;
 mod context;
+pub mod disk;
 mod expr;
 mod fns;
 mod items;
@@ -50,7 +51,7 @@ pub use libraries::StdLibraries;
 
 pub(crate) use context::{Checker, Reported, Res};
 
-/// Where the text of libraries and included files comes from; the checker itself does no I/O.
+/// Where the text of libraries and included files comes from; the checker itself does no I/O ([`disk`] does).
 pub trait Sources {
     /// The file of library `name`, for a `use` in the file `from`: the name to show for it, and its bytes.
     ///

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use lambdac_driver::diag::Severity;
-use lambdac_driver::{Checked, Compiled, Image, Options, Session, link};
+use lambdac_driver::disk::{self, Disk};
+use lambdac_driver::{Checked, Compiled, Image, Input, Options, Session, link};
 
 use crate::args::{Format, Passes, Sources};
 use crate::exit::{Exit, Result};
-use crate::{files, report};
+use crate::report;
 
 /// Checks the files one after another, each alone, writes their diagnostics and hands each to `then`; whether any was
 /// wrong.
@@ -16,10 +17,10 @@ pub fn check_each(
     format: Format,
     mut then: impl FnMut(&Session, &Checked) -> Result,
 ) -> Result<bool> {
-    let mut session = Session::new(Box::new(files::Disk::default()));
+    let mut session = Session::new(Box::new(Disk::default()));
     let mut wrong = false;
     for path in paths(sources)? {
-        let input = files::read(&path).map_err(Exit::Environment)?;
+        let input = Input::read(&path).map_err(Exit::Environment)?;
         let checked = session.check(&input);
         report::diagnostics(format, session.map(), &checked.diagnostics);
         wrong |= checked.failed();
@@ -30,22 +31,22 @@ pub fn check_each(
 
 /// The files that the arguments name.
 pub fn paths(sources: &Sources) -> Result<Vec<PathBuf>> {
-    files::find(&sources.files).map_err(Exit::Environment)
+    disk::find(&sources.files).map_err(Exit::Environment)
 }
 
 /// Checks all files in one session, compiles and links them. Libraries among them are only checked.
 pub fn image(paths: &[PathBuf], passes: &Passes, format: Format) -> Result<Image> {
-    image_from(files::Disk::default(), paths, passes, format)
+    image_from(Disk::default(), paths, passes, format)
 }
 
 /// As [`image`], from a disk that notes what was looked for.
-pub fn image_from(disk: files::Disk, paths: &[PathBuf], passes: &Passes, format: Format) -> Result<Image> {
+pub fn image_from(disk: Disk, paths: &[PathBuf], passes: &Passes, format: Format) -> Result<Image> {
     let mut session = Session::new(Box::new(disk));
     let options = options(passes);
     let mut compiled = Vec::new();
     let mut failed = false;
     for path in paths {
-        let input = files::read(path).map_err(Exit::Environment)?;
+        let input = Input::read(path).map_err(Exit::Environment)?;
         let checked = session.check(&input);
         report::diagnostics(format, session.map(), &checked.diagnostics);
         failed |= checked.diagnostics.iter().any(|d| d.severity == Severity::Error);

@@ -9,7 +9,6 @@ mod args;
 mod cmd;
 mod compile;
 mod exit;
-mod files;
 mod report;
 
 use std::process::ExitCode;

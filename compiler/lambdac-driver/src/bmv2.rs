@@ -138,7 +138,7 @@ pub fn files(image: &Image) -> Result<[(&'static str, String); 3], Error> {
 mod tests {
     use super::{files, places};
     use crate::nic::Place;
-    use crate::{Input, NoSources, Options, Session, link};
+    use crate::{Input, compile, link};
 
     #[test]
     fn the_example_of_the_page_has_its_code_and_its_mend_is_native() {
@@ -146,16 +146,8 @@ mod tests {
         let blocks = page.split("```lnic\n").skip(1);
         let blocks: Vec<_> = blocks.filter_map(|rest| rest.split("```").next()).collect();
         let kept = |source: &str| {
-            let mut session = Session::new(Box::new(NoSources));
-            let input = Input {
-                name: "w.lnic".into(),
-                bytes: source.into(),
-            };
-            let workload = session.check(&input).workload.expect("it is right");
-            let compiled = session
-                .compile(&workload, &Options::default())
-                .expect("all passes exist");
-            let places = places(&workload, &compiled.module).expect("it has no match");
+            let compiled = compile(&Input::new("w.lnic", source)).expect("it is right");
+            let places = places(&compiled.checked, &compiled.module).expect("it has no match");
             let files = files(&link(vec![compiled]).expect("it is one")).expect("it has a program");
             assert!(files.iter().all(|(_, text)| !text.is_empty()));
             let codes = places.lambdas().iter().filter_map(|place| match place {

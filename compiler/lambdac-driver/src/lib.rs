@@ -34,9 +34,9 @@ mod tests;
 pub mod xdp;
 
 pub use image::{Image, Linked, link};
-pub use lambdac_check::{NoSources, Sources};
+pub use lambdac_check::{NoSources, Sources, disk};
 pub use lambdac_cost::{PROFILE_SCHEMA, Profile};
 pub use lambdac_diag as diag;
 pub use lambdac_mir as mir;
 pub use lambdac_target as target;
-pub use session::{Checked, CheckedWorkload, Compiled, Input, Options, Session, UnknownPass};
+pub use session::{Checked, CheckedWorkload, Compiled, Input, Options, Session, UnknownPass, compile};

@@ -240,22 +240,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::{Place, Places};
-    use crate::{Input, NoSources, Options, Session};
+    use crate::{Input, compile};
 
     /// Name and code of each lambda that is the host's.
     fn kept(source: &str) -> Vec<(String, String)> {
-        let mut session = Session::new(Box::new(NoSources));
-        let checked = session.check(&Input {
-            name: "w.lnic".into(),
-            bytes: source.into(),
-        });
-        let workload = checked
-            .workload
-            .unwrap_or_else(|| panic!("{:?}", checked.diagnostics));
-        let compiled = session
-            .compile(&workload, &Options::default())
-            .expect("all passes exist");
-        let places = Places::of(&workload, &compiled.module);
+        let compiled = compile(&Input::new("w.lnic", source)).unwrap_or_else(|error| panic!("{error}"));
+        let workload = &compiled.checked;
+        let places = Places::of(workload, &compiled.module);
         let lambdas = workload.0.lambdas.iter().zip(places.lambdas());
         let kept = lambdas.filter_map(|(lambda, place)| match place {
             Place::Native => None,

@@ -1,10 +1,12 @@
 //! A session: files that were read, and the way from source to optimised MIR.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use lambdac_analysis::Analysis;
-use lambdac_check::{Sources, StdLibraries};
+use lambdac_check::{NoSources, Sources, StdLibraries, disk};
+use lambdac_diag::render::{MessageFormat, render};
 use lambdac_diag::{Diagnostic, Severity, Sink, SourceMap};
 use lambdac_hir::Workload;
 use lambdac_mir::Module;
@@ -19,6 +21,27 @@ pub struct Input {
     pub name: String,
     /// Its bytes; anything.
     pub bytes: Vec<u8>,
+}
+
+impl Input {
+    /// A text under a name.
+    pub fn new(name: impl Into<String>, text: impl Into<Vec<u8>>) -> Self {
+        Self {
+            name: name.into(),
+            bytes: text.into(),
+        }
+    }
+
+    /// Reads a file, whose path is its name.
+    ///
+    /// # Errors
+    /// If it can't be read; the text names it.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        Ok(Self {
+            name: path.display().to_string(),
+            bytes: disk::read(path)?,
+        })
+    }
 }
 
 /// What changes the compiler's work.
@@ -190,6 +213,22 @@ impl Session {
         let named = |&file: &_| (self.map.name(file).clone(), self.map.text(file).clone());
         files.iter().map(named).collect()
     }
+}
+
+/// Checks and compiles a workload that uses no file but itself, with all passes.
+///
+/// # Errors
+/// What is wrong with it, rendered for people.
+pub fn compile(input: &Input) -> Result<Compiled, String> {
+    let mut session = Session::new(Box::new(NoSources));
+    let checked = session.check(input);
+    let Some(workload) = checked.workload else {
+        let shown = checked.diagnostics.iter();
+        let shown = shown.map(|diagnostic| render(MessageFormat::Human, false, session.map(), diagnostic));
+        return Err(shown.collect());
+    };
+    let compiled = session.compile(&workload, &Options::default());
+    compiled.map_err(|error| error.to_string())
 }
 
 /// A workload's MIR after all passes.

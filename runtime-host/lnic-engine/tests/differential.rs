@@ -1,10 +1,10 @@
 //! Host code against the interpreter of MIR: every workload of the conformance programs and the examples, on requests
 //! drawn for each of its lambdas, must end alike and leave the same state.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use lambdac_check::Sources;
+use lambdac_check::disk::{self, Disk};
 use lambdac_mir::interp::{self, Callee, Env, MirInterp};
 use lambdac_mir::{LambdaId, Module, ServiceOp};
 use lnic_engine::control::StateDump;
@@ -15,36 +15,6 @@ const CALLS: u64 = 60;
 /// What the interpreter may take for a call; longer ones are left out.
 const STEPS: u64 = 200_000;
 
-struct Files;
-
-impl Sources for Files {
-    fn library(&self, from: &str, name: &str) -> Result<Option<(String, Vec<u8>)>, String> {
-        let path = Path::new(from).with_file_name(format!("{name}.lnic"));
-        Ok(std::fs::read(&path)
-            .ok()
-            .map(|bytes| (path.display().to_string(), bytes)))
-    }
-
-    fn include(&self, from: &str, relative: &str) -> Result<Vec<u8>, String> {
-        std::fs::read(Path::new(from).with_file_name(relative)).map_err(|error| error.to_string())
-    }
-}
-
-fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
-    let Ok(entries) = std::fs::read_dir(dir) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            sources(&path, out);
-        } else if path.extension().is_some_and(|extension| extension == "lnic") {
-            out.push(path);
-        }
-    }
-    out.sort();
-}
-
 /// The split module of a file; none for a library or a program with errors.
 fn compile(path: &Path) -> Option<Module> {
     let bytes = std::fs::read(path).ok()?;
@@ -53,7 +23,7 @@ fn compile(path: &Path) -> Option<Module> {
     let name = path.display().to_string();
     let file = map.add(name.as_str(), String::from_utf8_lossy(&bytes).as_ref());
     let parsed = lambdac_syntax::parse_bytes(file, &bytes, &mut sink)?;
-    let workload = lambdac_check::check(&parsed, &mut map, &Files, &mut sink)?;
+    let workload = lambdac_check::check(&parsed, &mut map, &Disk::default(), &mut sink)?;
     if sink.has_errors() {
         return None;
     }
@@ -280,10 +250,8 @@ fn check(module: Module) -> u64 {
 #[test]
 fn host_code_and_the_interpreter_agree_on_every_program() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut files = Vec::new();
-    for dir in ["lang-spec/conformance", "examples"] {
-        sources(&root.join(dir), &mut files);
-    }
+    let folders = ["lang-spec/conformance", "examples"].map(|folder| root.join(folder));
+    let files = disk::find(&folders).expect("there are programs");
     let modules: Vec<Module> = files.iter().filter_map(|path| compile(path)).collect();
     assert!(
         modules.len() > files.len() / 2,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lambdac_driver::nfp::Listen;
-use lambdac_driver::{Image, Input, NoSources, Options, Session, link};
+use lambdac_driver::{Image, Input, compile, link};
 use lnic_engine::ParamOverride;
 use lnic_host::{Config, EventLog, LoadedImage, Running, Server};
 use lnic_nfp::card::{Agent, Card, CardError, Device, Tools};
@@ -125,16 +125,7 @@ impl StandIn {
 }
 
 fn image(source: &str) -> Image {
-    let mut session = Session::new(Box::new(NoSources));
-    let input = Input {
-        name: "w.lnic".into(),
-        bytes: source.into(),
-    };
-    let checked = session.check(&input);
-    let workload = checked
-        .workload
-        .unwrap_or_else(|| panic!("{:?}", checked.diagnostics));
-    let compiled = session.compile(&workload, &Options::default()).unwrap();
+    let compiled = compile(&Input::new("w.lnic", source)).unwrap_or_else(|error| panic!("{error}"));
     link(vec![compiled]).unwrap()
 }
 

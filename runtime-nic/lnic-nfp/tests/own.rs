@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lambdac_backend_c::Dialect;
-use lambdac_driver::{Input, NoSources, Options, Session};
+use lambdac_driver::Input;
 use lambdac_image::{Ending, Packet};
 use lambdac_mir::interp::{Answer, Outcome};
 use lnic_nfp::Machine;
@@ -35,19 +35,9 @@ fn a_request_of_the_workers_own_shows_the_client_and_nothing_else() {
         eprintln!("skipped: gcc or clang not found");
         return;
     };
-    let mut session = Session::new(Box::new(NoSources));
-    let checked = session.check(&Input {
-        name: "w.lnic".into(),
-        bytes: SOURCE.into(),
-    });
-    let workload = checked
-        .workload
-        .unwrap_or_else(|| panic!("{:?}", checked.diagnostics));
-    let module = session
-        .compile(&workload, &Options::default())
-        .expect("all passes exist")
-        .module;
-    let compiled = compile(&workload, &module).expect("it can be linked");
+    let made =
+        lambdac_driver::compile(&Input::new("w.lnic", SOURCE)).unwrap_or_else(|error| panic!("{error}"));
+    let compiled = compile(&made.checked, &made.module).expect("it can be linked");
     let machine = Machine::new(Arc::new(compiled.image), Dialect::MicroC, &toolchain, 0);
     let mut machine = machine.unwrap_or_else(|error| panic!("{error}"));
     let mut call = |pkt: [u64; 5], request: &[u8]| {

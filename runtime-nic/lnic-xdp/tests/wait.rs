@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier};
 
 use lambdac_backend_ebpf::abi::{self, Ended, Wire, wait};
 use lambdac_backend_ebpf::{Options, Workload, compile, packet};
-use lambdac_driver::{Input, NoSources, Session};
+use lambdac_driver::{Input, compile as compile_workload};
 use lnic_wire::{Header, Status};
 use lnic_xdp::frame::{self, Endpoint};
 use lnic_xdp::wait::{Asked, fill, run_answer, run_expire};
@@ -53,17 +53,7 @@ fn load() -> Option<Image> {
         eprintln!("skipped: {missing}");
         return None;
     }
-    let mut session = Session::new(Box::new(NoSources));
-    let checked = session.check(&Input {
-        name: "w.lnic".into(),
-        bytes: SOURCE.into(),
-    });
-    let workload = checked
-        .workload
-        .unwrap_or_else(|| panic!("{:?}", checked.diagnostics));
-    let compiled = session
-        .compile(&workload, &lambdac_driver::Options::default())
-        .expect("all passes exist");
+    let compiled = compile_workload(&Input::new("w.lnic", SOURCE)).unwrap_or_else(|error| panic!("{error}"));
     let workload = Workload {
         id: ID,
         module: &compiled.module,
@@ -112,7 +102,7 @@ fn ask(image: &Image, number: u64, key: &[u8]) -> Asked {
     let run = run(image, &request(number, key));
     assert_eq!(run.action, Action::Tx);
     let asked = Asked::read(&run.packet).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((asked.service(), &asked.key[..]), (SERVICE, key));
+    assert_eq!((asked.service(), &asked.command.key[..]), (SERVICE, key));
     assert!((PORTS.first..PORTS.first + PORTS.count).contains(&asked.from.port));
     asked
 }
@@ -209,7 +199,7 @@ const HOSTILE: &[Hostile] = &[
 ];
 
 fn right(asked: &Asked) -> Vec<u8> {
-    value(&asked.key, b"value")
+    value(&asked.command.key, b"value")
 }
 
 fn datagram(id: u16, sequence: u16, total: u16, text: &[u8]) -> Vec<u8> {
@@ -310,8 +300,8 @@ fn where_no_slot_is_free_the_await_fails_and_the_others_go_on() {
     for (number, asked) in &waiting {
         let run = run(&image, &asked.answer(&right(asked)));
         assert_eq!(
-            reply(*number, &asked.key, &run),
-            [&asked.key[..], b"/value"].concat()
+            reply(*number, &asked.command.key, &run),
+            [&asked.command.key[..], b"/value"].concat()
         );
     }
     ask(&image, u64::MAX, b"free-again");

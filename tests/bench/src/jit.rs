@@ -5,10 +5,10 @@ use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use lambdac_backend_host::context::{Context, Object, Runtime, ServiceAnswer, ServiceRequest, status};
 use lambdac_backend_host::{JitCode, compile_jit, support};
-use lambdac_driver::{Input, NoSources, Options, Session};
+use lambdac_driver::Input;
 use lambdac_mir::{Dispatch, Module, ObjectKind};
 
 /// Code, and what it is called with.
@@ -25,22 +25,8 @@ pub struct Lambda {
 impl Lambda {
     /// Compiles a workload that uses no file but itself, and no objects but counters.
     pub fn compile(path: &Path) -> Result<Lambda> {
-        let mut session = Session::new(Box::new(NoSources));
-        let name = path
-            .file_name()
-            .context("no file name")?
-            .to_string_lossy()
-            .into_owned();
-        let checked = session.check(&Input {
-            name,
-            bytes: std::fs::read(path)?,
-        });
-        let Some(workload) = checked.workload else {
-            bail!("{} is wrong: {:?}", path.display(), checked.diagnostics);
-        };
-        let compiled = session
-            .compile(&workload, &Options::default())
-            .map_err(anyhow::Error::msg)?;
+        let input = Input::read(path).map_err(anyhow::Error::msg)?;
+        let compiled = lambdac_driver::compile(&input).map_err(anyhow::Error::msg)?;
         let code = compile_jit(&compiled.module).map_err(anyhow::Error::msg)?;
         Lambda::new(code, compiled.module)
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use lambdac_driver::target::builtin;
-use lambdac_driver::{Input, NoSources, Options, Session};
+use lambdac_driver::{Input, compile};
 use lambdac_image::{Linker, Source};
 
 use crate::RUNS;
@@ -63,13 +63,7 @@ pub fn run(report: &mut Report, count: usize, source: &dyn Fn(usize, usize) -> S
 
 /// A workload for the linker.
 fn compiled(index: usize, source: &str) -> Result<Source> {
-    let mut session = Session::new(Box::new(NoSources));
-    let checked = session.check(&Input {
-        name: format!("s{index:04}.lnic"),
-        bytes: source.as_bytes().to_vec(),
-    });
-    let workload = (checked.workload).with_context(|| format!("{source}\n{:?}", checked.diagnostics))?;
-    let compiled = session.compile(&workload, &Options::default())?;
+    let compiled = compile(&Input::new(format!("s{index:04}.lnic"), source)).map_err(anyhow::Error::msg)?;
     Ok(Source {
         asked: Vec::new(),
         id: index as u32 + 1,

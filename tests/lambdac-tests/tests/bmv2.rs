@@ -7,54 +7,27 @@
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::vec::IntoIter;
 
 use lambdac_backend_p4::BY_MATCH;
+use lambdac_driver::disk::{self, Disk};
 use lambdac_driver::testing::{HostTarget, TestResult};
-use lambdac_driver::{Compiled, Input, Options, Session, Sources, bmv2, link};
+use lambdac_driver::{Compiled, Input, Options, Session, bmv2, link};
 use lambdac_hir::{CallStep, Callee, StatePlace, Test, Value};
 use lambdac_interp::{CallResult, Env, Givens, InterpTarget, Target, run_test};
 use lnic_bmv2::recording::{Exchange, Outcome, read};
 use lnic_bmv2::tools::Tools;
 use lnic_wire::Status;
 
-/// Files beside a source.
-struct Beside(PathBuf);
-
-impl Sources for Beside {
-    fn library(&self, _: &str, name: &str) -> Result<Option<(String, Vec<u8>)>, String> {
-        let path = self.0.with_file_name(format!("{name}.lnic"));
-        let found = std::fs::read(&path).ok();
-        Ok(found.map(|bytes| (path.display().to_string(), bytes)))
-    }
-
-    fn include(&self, _: &str, relative: &str) -> Result<Vec<u8>, String> {
-        std::fs::read(self.0.with_file_name(relative)).map_err(|error| error.to_string())
-    }
-}
-
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("a folder can be listed") {
-        let path = entry.expect("a folder can be listed").path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "lnic") {
-            found.push(path);
-        }
-    }
-}
-
 /// The workloads of folders, by name.
 fn workloads(folders: &[&str]) -> BTreeMap<String, Compiled> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut files = Vec::new();
-    for folder in folders {
-        sources(&root.join(folder), &mut files);
-    }
+    let folders: Vec<_> = folders.iter().map(|folder| root.join(folder)).collect();
+    let files = disk::find(&folders).expect("there are programs");
     let compiled = files.iter().filter_map(|file| {
-        let mut session = Session::new(Box::new(Beside(file.clone())));
+        let mut session = Session::new(Box::new(Disk::default()));
         let input = Input {
             name: file.display().to_string(),
             bytes: std::fs::read(file).expect("sources can be read"),

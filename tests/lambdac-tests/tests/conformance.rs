@@ -6,22 +6,19 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use lambdac_check::Sources;
+use lambdac_check::disk::{self, Disk};
 use libtest_mimic::{Arguments, Trial};
 use support::Program;
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut trials = Vec::new();
-    let mut files = Vec::new();
-    for folder in ["lang-spec/conformance", "examples"] {
-        programs(&root.join(folder), &mut files);
-    }
-    files.sort();
+    let folders = ["lang-spec/conformance", "examples"].map(|folder| root.join(folder));
+    let files = disk::find(&folders).expect("there are programs");
     let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for path in files {
         let shown = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
@@ -29,7 +26,7 @@ fn main() -> ExitCode {
         if String::from_utf8_lossy(&text).contains("\nlibrary ") {
             continue;
         }
-        let program = support::check(&path.display().to_string(), &text, &Disk);
+        let program = support::check(&path.display().to_string(), &text, &Disk::default());
         if let Some(workload) = &program.workload {
             names
                 .entry(workload.name.to_string())
@@ -47,18 +44,6 @@ fn main() -> ExitCode {
         }
     }));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
-}
-
-fn programs(folder: &Path, files: &mut Vec<PathBuf>) {
-    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    for entry in entries {
-        let path = entry.expect("a folder can be listed").path();
-        if path.is_dir() {
-            programs(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "lnic") {
-            files.push(path);
-        }
-    }
 }
 
 /// The codes of the lines `// warns CODE …`.
@@ -85,22 +70,4 @@ fn program_trials(name: &str, program: Program, expected: Vec<String>) -> Vec<Tr
         program.expect_codes(&expected)
     }));
     trials
-}
-
-/// The folder on disk that a source stands in.
-struct Disk;
-
-impl Sources for Disk {
-    fn library(&self, from: &str, name: &str) -> Result<Option<(String, Vec<u8>)>, String> {
-        let path = Path::new(from).with_file_name(format!("{name}.lnic"));
-        if !path.exists() {
-            return Ok(None);
-        }
-        let bytes = std::fs::read(&path).map_err(|error| error.to_string())?;
-        Ok(Some((path.display().to_string(), bytes)))
-    }
-
-    fn include(&self, from: &str, relative: &str) -> Result<Vec<u8>, String> {
-        std::fs::read(Path::new(from).with_file_name(relative)).map_err(|error| error.to_string())
-    }
 }

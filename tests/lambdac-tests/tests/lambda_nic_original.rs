@@ -18,7 +18,7 @@ fn members() -> Vec<Member> {
     let member = |name: &&str| {
         let path = folder.join(format!("{name}.lnic"));
         let source = std::fs::read_to_string(&path).expect("the example is there");
-        Member::new(name, &source, Box::new(lambdac_driver::NoSources), |_| Vec::new()).expect("it compiles")
+        Member::new(name, &source, |_| Vec::new()).expect("it compiles")
     };
     JOBS.iter().map(member).collect()
 }

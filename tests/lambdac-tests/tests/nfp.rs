@@ -2,14 +2,15 @@
 //! examples passes, or is the host's with a code. Without gcc and clang all are visibly skipped.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use lambdac_backend_c::Dialect;
+use lambdac_driver::disk::{self, Disk};
 use lambdac_driver::nic::Place;
 use lambdac_driver::testing::{Ran, TestResult, run};
-use lambdac_driver::{Input, NoSources, Options, Session, Sources};
+use lambdac_driver::{Input, Options, Session};
 use lambdac_image::{Ending, Packet};
 use lambdac_mir::interp::{Answer, Outcome};
 use lnic_nfp::testing::{Compiled, NAME, NfpTests, compile, toolchain};
@@ -23,40 +24,10 @@ const HOSTS: [&str; 8] = [
     "E0701", "E0702", "E0705", "E0706", "E0710", "E0711", "E0712", "E0790",
 ];
 
-/// Files beside a source.
-struct Beside(PathBuf);
-
-impl Sources for Beside {
-    fn library(&self, _: &str, name: &str) -> Result<Option<(String, Vec<u8>)>, String> {
-        let path = self.0.with_file_name(format!("{name}.lnic"));
-        let found = std::fs::read(&path).ok();
-        Ok(found.map(|bytes| (path.display().to_string(), bytes)))
-    }
-
-    fn include(&self, _: &str, relative: &str) -> Result<Vec<u8>, String> {
-        std::fs::read(self.0.with_file_name(relative)).map_err(|error| error.to_string())
-    }
-}
-
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("a folder can be listed") {
-        let path = entry.expect("a folder can be listed").path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "lnic") {
-            found.push(path);
-        }
-    }
-}
-
 /// How each test of a file ends.
 fn tested(file: &Path) -> Vec<Ran> {
-    let bytes = std::fs::read(file).expect("sources can be read");
-    let mut session = Session::new(Box::new(Beside(file.to_path_buf())));
-    let input = Input {
-        name: file.display().to_string(),
-        bytes,
-    };
+    let input = Input::read(file).expect("sources can be read");
+    let mut session = Session::new(Box::new(Disk::default()));
     let Some(workload) = session.check(&input).workload else {
         return Vec::new();
     };
@@ -81,11 +52,8 @@ fn tested(file: &Path) -> Vec<Ran> {
 #[test]
 fn every_test_item_passes_on_the_shim_or_is_the_hosts_with_a_code() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut files = Vec::new();
-    for folder in ["lang-spec/conformance", "examples"] {
-        sources(&root.join(folder), &mut files);
-    }
-    files.sort();
+    let folders = ["lang-spec/conformance", "examples"].map(|folder| root.join(folder));
+    let files = disk::find(&folders).expect("there are programs");
     let (queue, all) = (Mutex::new(files), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -125,16 +93,9 @@ fn every_test_item_passes_on_the_shim_or_is_the_hosts_with_a_code() {
 
 /// A source, compiled for the shim.
 fn compiled(source: &str) -> Compiled {
-    let mut session = Session::new(Box::new(NoSources));
-    let input = Input {
-        name: "w.lnic".into(),
-        bytes: source.into(),
-    };
-    let workload = session.check(&input).workload.expect("the source is right");
-    let made = session
-        .compile(&workload, &Options::default())
-        .expect("all passes exist");
-    compile(&workload, &made.module).expect("it links")
+    let made =
+        lambdac_driver::compile(&Input::new("w.lnic", source)).unwrap_or_else(|error| panic!("{error}"));
+    compile(&made.checked, &made.module).expect("it links")
 }
 
 /// Codes of the lambdas of a source that are the host's.

@@ -12,7 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use lambdac_backend_ebpf::abi::{self, Config, Ended, Wire};
 use lambdac_backend_ebpf::{Options, Workload as NicWorkload, compile};
 use lambdac_driver::nic::Places;
-use lambdac_driver::{Compiled, Input, NoSources, Session};
+use lambdac_driver::{Compiled, Input};
 use lambdac_tests::random::{env, no_xdp};
 use lambdac_tests::wire_model::{Kind, Verdict, Worker, Workload};
 use lnic_wire::Header;
@@ -71,16 +71,8 @@ struct Nic {
 }
 
 fn compiled(name: &str, source: &str) -> Compiled {
-    let mut session = Session::new(Box::new(NoSources));
-    let checked = session.check(&Input {
-        name: format!("{name}.lnic"),
-        bytes: format!("workload {name}; {source}").into_bytes(),
-    });
-    let workload = checked
-        .workload
-        .unwrap_or_else(|| panic!("{:?}", checked.diagnostics));
-    let options = lambdac_driver::Options::default();
-    session.compile(&workload, &options).expect("all passes exist")
+    let input = Input::new(format!("{name}.lnic"), format!("workload {name}; {source}"));
+    lambdac_driver::compile(&input).unwrap_or_else(|error| panic!("{error}"))
 }
 
 impl Nic {

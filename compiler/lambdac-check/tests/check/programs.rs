@@ -1,54 +1,20 @@
 //! Whole programs that must be clean: the examples and the standard library.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use lambdac_check::disk::{self, Disk};
 
 use crate::support::Files;
 
-fn programs(folder: &Path, found: &mut Vec<PathBuf>) {
-    let mut entries: Vec<_> = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|e| e.path())
-        .collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            programs(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "lnic") {
-            found.push(path);
-        }
-    }
-}
-
-/// All files that lie beside a source.
-fn beside(path: &Path) -> Files {
-    let mut files = Files::default();
-    for entry in fs::read_dir(path.parent().unwrap_or(path))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        if let Ok(bytes) = fs::read(entry.path()) {
-            files
-                .0
-                .insert(entry.file_name().to_string_lossy().into_owned(), bytes);
-        }
-    }
-    files
-}
-
 fn all_clean(folder: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
-    let mut found = Vec::new();
-    programs(&root, &mut found);
-    assert!(!found.is_empty(), "no programs in {folder}");
+    let found = disk::find(&[root]).expect("there are programs");
     let mut complaints = String::new();
     for path in found {
         let source = fs::read_to_string(&path).expect("a program is text");
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let (_, diagnostics, map) = crate::support::check_file(&name, &source, &beside(&path));
+        let (_, diagnostics, map) =
+            crate::support::check_file(&path.display().to_string(), &source, &Disk::default());
         for d in diagnostics {
             use lambdac_diag::render::{MessageFormat, render};
             complaints += &render(MessageFormat::Human, false, &map, &d);

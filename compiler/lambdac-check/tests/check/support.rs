@@ -41,7 +41,7 @@ impl Sources for Files {
 pub(crate) fn check_file(
     name: &str,
     source: &str,
-    files: &Files,
+    files: &dyn Sources,
 ) -> (Option<Workload>, Vec<Diagnostic>, SourceMap) {
     let mut map = SourceMap::new();
     let mut sink = Sink::new();

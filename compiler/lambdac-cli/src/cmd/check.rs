@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use lambdac_driver::Session;
+use lambdac_driver::disk::Disk;
+use lambdac_driver::{Input, Session};
 
 use crate::args::{Check, Format};
 use crate::exit::{Exit, Result};
-use crate::{compile, files, report};
+use crate::{compile, report};
 
 /// Threads, at most.
 const MAX_THREADS: usize = 16;
@@ -61,7 +62,7 @@ fn check_files(
     color: bool,
     results: &SyncSender<(usize, Result<Outcome>)>,
 ) {
-    let mut session = Session::new(Box::new(files::Disk::default()));
+    let mut session = Session::new(Box::new(Disk::default()));
     loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
         let Some(path) = paths.get(index) else { return };
@@ -73,7 +74,7 @@ fn check_files(
 }
 
 fn check_file(session: &mut Session, path: &Path, format: Format, color: bool) -> Result<Outcome> {
-    let input = files::read(path).map_err(Exit::Environment)?;
+    let input = Input::read(path).map_err(Exit::Environment)?;
     let checked = session.check(&input);
     Ok(Outcome {
         text: report::rendered(format, color, session.map(), &checked.diagnostics),

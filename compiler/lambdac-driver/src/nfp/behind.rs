@@ -77,7 +77,7 @@ fn target(module: &Module, lambda: usize) -> Option<LambdaId> {
 mod tests {
     use super::behind_card;
     use crate::nic::as_written;
-    use crate::{Input, NoSources, Options, Session, link};
+    use crate::{Input, compile, link};
 
     #[test]
     fn what_the_card_holds_only_punts_on_the_host_and_the_module_is_valid() {
@@ -85,15 +85,7 @@ mod tests {
             lambda count(req: [u8; 1]) -> [u32; 1] { reply [n.fetch_add(req[0] as u32)]; }
             lambda twice(req: [u8; 1]) -> [u8; 2] { reply [req[0], req[0]]; }
             match (req: [u8; 1]) { req[0] == 0 => count, _ => twice }";
-        let mut session = Session::new(Box::new(NoSources));
-        let input = Input {
-            name: "w.lnic".into(),
-            bytes: source.into(),
-        };
-        let workload = session.check(&input).workload.expect("it is right");
-        let compiled = session
-            .compile(&workload, &Options::default())
-            .expect("all passes exist");
+        let compiled = compile(&Input::new("w.lnic", source)).expect("it is right");
         let before = compiled.module.to_string();
         let image = link(vec![compiled]).expect("it is one");
         let behind = behind_card(&image, &as_written).expect("it can be linked");

@@ -272,23 +272,12 @@ impl Emitted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Input, NoSources, Session};
+    use crate::{Input, compile};
 
     /// By lambda: the code of why it is the host's.
     fn codes(source: &str) -> Vec<Option<String>> {
-        let mut session = Session::new(Box::new(NoSources));
-        let input = Input {
-            name: "w.lnic".into(),
-            bytes: source.into(),
-        };
-        let checked = session.check(&input);
-        let workload = checked
-            .workload
-            .unwrap_or_else(|| panic!("{:?}", checked.diagnostics));
-        let compiled = session
-            .compile(&workload, &crate::Options::default())
-            .expect("all passes exist");
-        let places = places(&workload, &compiled.module, &as_written).expect("it can be linked");
+        let compiled = compile(&Input::new("w.lnic", source)).unwrap_or_else(|error| panic!("{error}"));
+        let places = places(&compiled.checked, &compiled.module, &as_written).expect("it can be linked");
         let code = |index| places.host_code(index).map(str::to_owned);
         (0..places.lambdas().len()).map(code).collect()
     }

@@ -1,38 +1,22 @@
 //! What the tests share: from source text or a file to checked HIR.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use lambdac_check::Sources;
+use lambdac_check::disk::Disk;
 use lambdac_diag::render::{MessageFormat, render};
 use lambdac_diag::{Sink, SourceMap};
 use lambdac_hir::Workload;
 use lambdac_mir::{Module, validate};
 use lambdac_syntax::ast::FileKind;
 
-/// Files of one folder.
-struct Folder(PathBuf);
-
-impl Sources for Folder {
-    fn library(&self, _from: &str, name: &str) -> Result<Option<(String, Vec<u8>)>, String> {
-        let path = self.0.join(format!("{name}.lnic"));
-        Ok(std::fs::read(path)
-            .ok()
-            .map(|bytes| (format!("{name}.lnic"), bytes)))
-    }
-
-    fn include(&self, _from: &str, relative: &str) -> Result<Vec<u8>, String> {
-        std::fs::read(self.0.join(relative)).map_err(|e| e.to_string())
-    }
-}
-
-fn check(name: &str, text: &str, folder: &Path) -> Option<(Workload, SourceMap)> {
-    let (workload, errors, map) = try_check(name, text, folder);
+fn check(name: &str, text: &str) -> Option<(Workload, SourceMap)> {
+    let (workload, errors, map) = try_check(name, text);
     assert!(errors.is_empty(), "{name} has errors\n{errors}");
     workload.map(|workload| (workload, map))
 }
 
 /// The workload, the errors as text, the sources.
-fn try_check(name: &str, text: &str, folder: &Path) -> (Option<Workload>, String, SourceMap) {
+fn try_check(name: &str, text: &str) -> (Option<Workload>, String, SourceMap) {
     let mut map = SourceMap::new();
     let mut sink = Sink::new();
     let file = map.add(name, text);
@@ -40,7 +24,7 @@ fn try_check(name: &str, text: &str, folder: &Path) -> (Option<Workload>, String
     let library = parsed.as_ref().is_some_and(|file| file.kind == FileKind::Library);
     let workload = match &parsed {
         Some(_) if library => None,
-        Some(parsed) => lambdac_check::check(parsed, &mut map, &Folder(folder.into()), &mut sink),
+        Some(parsed) => lambdac_check::check(parsed, &mut map, &Disk::default(), &mut sink),
         None => None,
     };
     let errors = match &workload {
@@ -56,17 +40,13 @@ fn try_check(name: &str, text: &str, folder: &Path) -> (Option<Workload>, String
 
 /// Checks a program that stands in a test.
 pub fn compile(text: &str) -> (Workload, SourceMap) {
-    check("test.lnic", text, Path::new(".")).expect("a test's program is a workload")
+    check("test.lnic", text).expect("a test's program is a workload")
 }
 
 /// Checks a file; `None` for a library, and for a program with errors, which has no HIR.
 pub fn compile_file(path: &Path) -> Option<(Workload, SourceMap)> {
     let text = std::fs::read_to_string(path).expect("the file is readable");
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .expect("names are UTF-8");
-    let (workload, _, map) = try_check(name, &text, path.parent().expect("a file lies in a folder"));
+    let (workload, _, map) = try_check(&path.display().to_string(), &text);
     workload.map(|workload| (workload, map))
 }
 

@@ -1,25 +1,14 @@
 //! Every program of the repository: valid MIR, and the same behavior as the evaluator's.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use lambdac_check::disk;
 
 use crate::{common, differential};
 
-fn programs(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("the folder is there") {
-        let path = entry.expect("the folder is readable").path();
-        if path.is_dir() {
-            programs(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "lnic") {
-            found.push(path);
-        }
-    }
-}
-
 fn check_folder(folder: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
-    let mut found = Vec::new();
-    programs(&root, &mut found);
-    found.sort();
+    let found = disk::find(&[root]).expect("there are programs");
     let mut run = 0;
     for path in found {
         println!("{}", path.display());

@@ -2,26 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use lambdac_check::Sources;
+use lambdac_check::disk::{self, Disk};
 use lambdac_diag::render::{MessageFormat, render};
 use lambdac_diag::{Sink, SourceMap};
 use lambdac_hir::Workload;
 use lambdac_mir::Module;
 use lambdac_syntax::ast::FileKind;
-
-/// Files of one folder.
-struct Folder(PathBuf);
-
-impl Sources for Folder {
-    fn library(&self, _from: &str, name: &str) -> Result<Option<(String, Vec<u8>)>, String> {
-        let name = format!("{name}.lnic");
-        Ok(std::fs::read(self.0.join(&name)).ok().map(|bytes| (name, bytes)))
-    }
-
-    fn include(&self, _from: &str, relative: &str) -> Result<Vec<u8>, String> {
-        std::fs::read(self.0.join(relative)).map_err(|error| error.to_string())
-    }
-}
 
 /// A program before the passes.
 pub struct Program {
@@ -34,7 +20,7 @@ pub struct Program {
 /// # Panics
 ///
 /// If it has errors.
-pub fn compile(name: &str, text: &str, folder: &Path) -> Option<Program> {
+pub fn compile(name: &str, text: &str) -> Option<Program> {
     let mut map = SourceMap::new();
     let mut sink = Sink::new();
     let file = map.add(name, text);
@@ -42,8 +28,7 @@ pub fn compile(name: &str, text: &str, folder: &Path) -> Option<Program> {
     if parsed.as_ref().is_some_and(|file| file.kind == FileKind::Library) {
         return None;
     }
-    let workload =
-        parsed.and_then(|file| lambdac_check::check(&file, &mut map, &Folder(folder.into()), &mut sink));
+    let workload = parsed.and_then(|file| lambdac_check::check(&file, &mut map, &Disk::default(), &mut sink));
     let Some(workload) = workload else {
         let errors = sink.into_sorted();
         let errors: Vec<String> = errors
@@ -60,16 +45,12 @@ pub fn compile(name: &str, text: &str, folder: &Path) -> Option<Program> {
 /// Compiles a file; `None` for a library.
 pub fn compile_file(path: &Path) -> Option<Program> {
     let text = std::fs::read_to_string(path).expect("the file is readable");
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .expect("names are UTF-8");
-    compile(name, &text, path.parent().expect("a file lies in a folder"))
+    compile(&path.display().to_string(), &text)
 }
 
 /// Compiles a program that stands in a test, and optimises it with all checks on.
 pub fn optimized(text: &str) -> Module {
-    let mut module = compile("test.lnic", text, Path::new("."))
+    let mut module = compile("test.lnic", text)
         .expect("a test's program is a workload")
         .module;
     let options = lambdac_opt::Options {
@@ -82,22 +63,6 @@ pub fn optimized(text: &str) -> Module {
 
 /// All programs below a folder of the repository, sorted.
 pub fn programs(folder: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    collect(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder),
-        &mut found,
-    );
-    found.sort();
-    found
-}
-
-fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("the folder is there") {
-        let path = entry.expect("the folder is readable").path();
-        if path.is_dir() {
-            collect(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "lnic") {
-            found.push(path);
-        }
-    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
+    disk::find(&[folder]).expect("there are programs")
 }

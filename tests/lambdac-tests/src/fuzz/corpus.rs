@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use lambdac_driver::disk;
+
 use super::source;
 use crate::generate;
 
@@ -17,13 +19,9 @@ fn root() -> PathBuf {
 
 /// Examples, conformance programs, the standard library, the programs of the error pages, generated ones.
 pub fn sources() -> Vec<Vec<u8>> {
-    let mut found = Vec::new();
-    for folder in ["examples", "lang-spec/conformance"] {
-        let mut files = Vec::new();
-        search(&root().join(folder), &mut files);
-        files.sort();
-        found.extend(files.iter().map(|path| read(path)));
-    }
+    let folders = ["examples", "lang-spec/conformance"].map(|folder| root().join(folder));
+    let files = disk::find(&folders).expect("there are programs");
+    let mut found: Vec<Vec<u8>> = files.iter().map(|path| read(path)).collect();
     let std = lang_spec::std_library_names().filter_map(lang_spec::std_library);
     found.extend(std.map(|text| text.as_bytes().to_vec()));
     let pages = lang_spec::error_codes().filter_map(lang_spec::error_page);
@@ -66,17 +64,6 @@ pub fn regression_folder(kind: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("regressions")
         .join(kind)
-}
-
-fn search(folder: &Path, files: &mut Vec<PathBuf>) {
-    let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    for path in entries.map(|entry| entry.expect("a folder can be listed").path()) {
-        if path.is_dir() {
-            search(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "lnic") {
-            files.push(path);
-        }
-    }
 }
 
 fn read(path: &Path) -> Vec<u8> {

@@ -1,9 +1,9 @@
 //! The examples and the conformance programs as members of images.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lambdac_cost::{Model, Placement};
-use lambdac_driver::Sources;
+use lambdac_driver::disk;
 use lambdac_mir::Module;
 
 use super::{Member, device, more_requests};
@@ -19,9 +19,7 @@ const FEWEST: u64 = 2;
 /// If a program does not compile.
 pub fn folder(name: &str, requests: u64) -> Vec<Member> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name);
-    let mut files = Vec::new();
-    search(&root, &mut files);
-    files.sort();
+    let files = disk::find(&[root]).expect("there are programs");
     let mut members: Vec<Member> = Vec::new();
     for file in files {
         let source = std::fs::read_to_string(&file).expect("sources are text");
@@ -29,7 +27,7 @@ pub fn folder(name: &str, requests: u64) -> Vec<Member> {
             continue;
         }
         let name = file.display().to_string();
-        let member = Member::new(&name, &source, Box::new(Beside(file)), |module| {
+        let member = Member::new(&name, &source, |module| {
             more_requests(module, &[], wanted(module, requests))
         });
         let member = member.unwrap_or_else(|error| panic!("{error}"));
@@ -58,7 +56,7 @@ pub fn copies(file: &str, count: usize, requests: u64) -> Vec<Member> {
     let copy = |number: usize| {
         let own = format!("{name}{number}");
         let source = source.replacen(&format!("workload {name};"), &format!("workload {own};"), 1);
-        let member = Member::new(&own, &source, Box::new(Beside(file.clone())), |module| {
+        let member = Member::new(&file.display().to_string(), &source, |module| {
             more_requests(module, &[], wanted(module, requests))
         });
         member.unwrap_or_else(|error| panic!("{error}"))
@@ -78,31 +76,4 @@ fn wanted(module: &Module, requests: u64) -> usize {
         .unwrap_or(1);
     let each = (CYCLES / worst.max(1)).clamp(FEWEST, requests);
     each as usize * module.lambdas.len()
-}
-
-fn search(dir: &Path, files: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            search(&path, files);
-        } else if path.extension().is_some_and(|ext| ext == "lnic") {
-            files.push(path);
-        }
-    }
-}
-
-/// Files beside a source.
-struct Beside(PathBuf);
-
-impl Sources for Beside {
-    fn library(&self, _: &str, name: &str) -> Result<Option<(String, Vec<u8>)>, String> {
-        let path = self.0.with_file_name(format!("{name}.lnic"));
-        Ok(std::fs::read(&path)
-            .ok()
-            .map(|bytes| (path.display().to_string(), bytes)))
-    }
-
-    fn include(&self, _: &str, relative: &str) -> Result<Vec<u8>, String> {
-        std::fs::read(self.0.with_file_name(relative)).map_err(|error| error.to_string())
-    }
 }

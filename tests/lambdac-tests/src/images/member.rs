@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use lambdac_driver::{CheckedWorkload, Input, NoSources, Options, Session, Sources};
+use lambdac_driver::disk::Disk;
+use lambdac_driver::{CheckedWorkload, Input, Options, Session};
 use lambdac_mir::{Dispatch, Module};
 
 use crate::differential::{Mismatch, Outcome, Runner, State};
@@ -32,10 +33,9 @@ impl Member {
     pub fn new(
         name: &str,
         source: &str,
-        sources: Box<dyn Sources>,
         requests: impl FnOnce(&Module) -> Vec<Request>,
     ) -> Result<Self, Mismatch> {
-        let mut session = Session::new(sources);
+        let mut session = Session::new(Box::new(Disk::default()));
         let input = Input {
             name: name.to_owned(),
             bytes: source.as_bytes().to_vec(),
@@ -69,7 +69,7 @@ impl Member {
     /// If it does not compile.
     pub fn generated(name: &str, source: &str, requests: Vec<Request>) -> Result<Self, Mismatch> {
         let file = format!("{name}.lnic");
-        Self::new(&file, source, Box::new(NoSources), |module| {
+        Self::new(&file, source, |module| {
             let lambdas = module.lambdas.len();
             more_requests(module, &requests, 20 * lambdas)
         })

@@ -1,7 +1,5 @@
 //! Workloads whose many rules look at one field: what tables keyed on it, and on the id and it, are made of.
 
-use lambdac_driver::NoSources;
-
 use super::Member;
 use crate::generate::Request;
 
@@ -48,8 +46,7 @@ fn member(name: &str, source: &str) -> Member {
         let bytes = (0..=255u8).flat_map(|first| (0..5).map(move |len| vec![first; len]));
         bytes.map(request).collect()
     };
-    Member::new(&format!("{name}.lnic"), source, Box::new(NoSources), requests)
-        .unwrap_or_else(|error| panic!("{error}\n{source}"))
+    Member::new(&format!("{name}.lnic"), source, requests).unwrap_or_else(|error| panic!("{error}\n{source}"))
 }
 
 fn request(bytes: Vec<u8>) -> Request {

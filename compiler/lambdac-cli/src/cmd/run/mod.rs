@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use lambdac_driver::Image;
+use lambdac_driver::disk::Disk;
 use lnic_engine::ParamOverride;
 use lnic_host::{Engine, Error, EventLog, LoadedImage, Running, Server};
 
 use crate::args::{Format, Run};
 use crate::exit::{Exit, Result};
-use crate::files::Disk;
 use crate::{compile, report};
 
 /// Serves until SIGINT or SIGTERM.

@@ -1,21 +1,22 @@
-//! Sources from the file system.
+//! Sources from the file system: the one part of this crate that reads files, for those who compile what lies in
+//! folders. Every size and depth is bounded, and no `include` leads out of its source's folder.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lambdac_driver::{Input, Sources};
+use crate::Sources;
 
-/// The largest source that is read; the front end says what it makes of a larger one.
+/// Bytes of a source that are read: one more than are allowed (language, section 10), which the front end then reports.
 const MAX_SOURCE: u64 = (4 << 20) + 1;
-/// The largest `include`.
+/// Bytes of an `include` that are read, by the same rule.
 const MAX_INCLUDE: u64 = (1 << 20) + 1;
 /// Folders below each other that are searched.
 const MAX_DEPTH: usize = 64;
 
-/// Finds the `.lnic` files of the arguments: files as they are, directories searched, in order of name.
-/// Libraries found by searching are left out when `with_libraries` is false; a file that was named is kept.
+/// Finds the `.lnic` files of the arguments: files as they are, folders searched, in order of name. Hidden folders and
+/// links to folders are left out.
 ///
 /// # Errors
 /// If one isn't there or can't be read.
@@ -64,13 +65,9 @@ fn search(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Stri
 /// Reads a source.
 ///
 /// # Errors
-/// If it can't be read.
-pub fn read(path: &Path) -> Result<Input, String> {
-    let bytes = read_bounded(path, MAX_SOURCE).map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(Input {
-        name: path.display().to_string(),
-        bytes,
-    })
+/// If it can't be read; the text names it.
+pub fn read(path: &Path) -> Result<Vec<u8>, String> {
+    read_bounded(path, MAX_SOURCE).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
