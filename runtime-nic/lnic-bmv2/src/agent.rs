@@ -320,7 +320,7 @@ mod tests {
     fn the_datagram_of_a_request_is_found_and_a_cut_one_is_not() {
         let end = |last: u8| Endpoint {
             mac: [2, 0, 0, 0, 0, last],
-            address: 0x0a00_0000 + u32::from(last),
+            address: Ipv4Addr::new(10, 0, 0, last),
             port: 4000 + u16::from(last),
         };
         let header = Header::request(7, 9, 0, 1, 3);

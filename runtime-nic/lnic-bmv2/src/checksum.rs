@@ -5,22 +5,12 @@
 //! kernel behind the interface would drop it. Such a sum is recognised and finished here; one that is wrong in any other
 //! way stays wrong.
 
+use lnic_ether::frame::sum;
+
 /// Where IPv4's header begins.
 const IP: usize = 14;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
-
-fn sum(start: u32, bytes: &[u8]) -> u16 {
-    let words = bytes
-        .chunks(2)
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
-    // A frame has at most 2^15 words of 16 bits, so that 32 bits hold their sum.
-    let mut sum: u32 = words.sum::<u32>() + start;
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
-}
 
 /// Finishes a frame's sum, if it has one that was left unfinished.
 pub fn finish(frame: &mut [u8]) {
@@ -66,12 +56,14 @@ fn try_finish(frame: &mut [u8]) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
+
     use crate::frame::{Endpoint, HEADERS, udp};
 
     fn frame(payload: &[u8]) -> Vec<u8> {
         let end = |last: u8| Endpoint {
             mac: [2, 0, 0, 0, 0, last],
-            address: 0x0a00_0000 + u32::from(last),
+            address: Ipv4Addr::new(10, 0, 0, last),
             port: 4000,
         };
         udp(end(1), end(2), payload)

@@ -3,45 +3,10 @@
 //! [`request`] writes what a caller's stack would send. [`reply`] believes nothing of what comes back: each header is
 //! compared, byte by byte, with the one that it must be.
 
-use lnic_wire::{Header, Kind, Status};
+pub use lnic_ether::frame::{DATAGRAM as HEADERS, Endpoint, udp};
 
-/// One end of a datagram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Ethernet address.
-    pub mac: [u8; 6],
-    /// IPv4 address.
-    pub address: u32,
-    /// UDP port.
-    pub port: u16,
-}
-
-/// Bytes of Ethernet, IPv4 and UDP headers.
-pub const HEADERS: usize = 14 + 20 + 8;
-
-/// A datagram's frame, with no UDP checksum (RFC 768).
-pub fn udp(from: Endpoint, to: Endpoint, datagram: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::new();
-    frame.extend(to.mac);
-    frame.extend(from.mac);
-    frame.extend([0x08, 0x00]);
-    let length = (20 + 8 + datagram.len()) as u16;
-    let mut ip = vec![0x45, 0];
-    ip.extend(length.to_be_bytes());
-    // No identification, "don't fragment", time to live 64, UDP, and the checksum's place.
-    ip.extend([0, 0, 0x40, 0, 64, 17, 0, 0]);
-    ip.extend(from.address.to_be_bytes());
-    ip.extend(to.address.to_be_bytes());
-    let checksum = !sum(&ip);
-    ip[10..12].copy_from_slice(&checksum.to_be_bytes());
-    frame.extend(ip);
-    frame.extend(from.port.to_be_bytes());
-    frame.extend(to.port.to_be_bytes());
-    frame.extend((8 + datagram.len() as u16).to_be_bytes());
-    frame.extend([0, 0]);
-    frame.extend_from_slice(datagram);
-    frame
-}
+use lnic_ether::frame::answers;
+use lnic_wire::{Header, Status};
 
 /// A request's frame; `between` stands between header and payload, for tests.
 pub fn request(from: Endpoint, to: Endpoint, header: &Header, between: &[u8], payload: &[u8]) -> Vec<u8> {
@@ -49,18 +14,6 @@ pub fn request(from: Endpoint, to: Endpoint, header: &Header, between: &[u8], pa
     datagram.extend_from_slice(between);
     datagram.extend_from_slice(payload);
     udp(from, to, &datagram)
-}
-
-/// The one's complement sum of RFC 1071.
-fn sum(bytes: &[u8]) -> u16 {
-    let words = bytes
-        .chunks(2)
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
-    let mut sum: u32 = words.sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
 }
 
 /// Status and payload of the reply to a request.
@@ -81,35 +34,25 @@ pub fn reply<'f>(
             frame[at], right[at]
         ));
     }
-    let (header, payload) = Header::decode(datagram, Kind::Reply)
-        .map_err(|rule| format!("the reply's λ header is malformed: {}", rule.name()))?;
-    if payload.len() + lnic_wire::HEADER_LEN != datagram.len() {
-        return Err("the reply's datagram is longer than its payload".to_owned());
-    }
-    let place = match header.status {
-        Status::Ok => (asked.fragment, asked.fragments),
-        _ => (0, 1),
-    };
-    let echoed = (header.workload, header.request, header.fragment, header.fragments);
-    if echoed != (asked.workload, asked.request, place.0, place.1) {
-        return Err("the reply's λ header does not answer the request's".to_owned());
-    }
+    let (header, payload) = answers(asked, datagram).map_err(|error| error.to_string())?;
     Ok((header.status, payload))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::{Endpoint, HEADERS, reply, request};
     use lnic_wire::{Header, Status};
 
     const CALLER: Endpoint = Endpoint {
         mac: [2, 0, 0, 0, 0, 1],
-        address: 0x0a00_0001,
+        address: Ipv4Addr::new(10, 0, 0, 1),
         port: 999,
     };
     const WORKER: Endpoint = Endpoint {
         mac: [2, 0, 0, 0, 0, 2],
-        address: 0x0a00_0002,
+        address: Ipv4Addr::new(10, 0, 0, 2),
         port: 4369,
     };
 

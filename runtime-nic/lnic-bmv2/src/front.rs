@@ -92,12 +92,12 @@ impl Front {
         let mark: Mac = [MARK, count[0], count[1], count[2], count[3], count[4]];
         let from = Endpoint {
             mac: mark,
-            address,
+            address: address.into(),
             port,
         };
         let to = Endpoint {
             mac: listen.mac,
-            address: listen.address,
+            address: listen.address.into(),
             port: listen.port,
         };
         let sent = frame::request(from, to, header, &[], request);

@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -37,19 +38,19 @@ const INDEX: u16 = 1;
 /// The switch, for tests.
 pub(crate) const WORKER: Endpoint = Endpoint {
     mac: [2, 0, 0, 0, 0, 2],
-    address: 0x0a00_0002,
+    address: Ipv4Addr::new(10, 0, 0, 2),
     port: DEFAULT_PORT,
 };
 /// Who asks it.
 pub(crate) const CALLER: Endpoint = Endpoint {
     mac: [2, 0, 0, 0, 0, 1],
-    address: 0x0a00_0001,
+    address: Ipv4Addr::new(10, 0, 0, 1),
     port: 40_000,
 };
 /// The services, one a port from the first on.
 const SERVICES: Endpoint = Endpoint {
     mac: [2, 0, 0, 0, 0, 9],
-    address: 0x0a00_0009,
+    address: Ipv4Addr::new(10, 0, 0, 9),
     port: 11_211,
 };
 /// The longest value that is taken (language, section 7).
@@ -110,9 +111,9 @@ pub fn compile(checked: &CheckedWorkload, module: &Arc<Module>) -> Result<Compil
         test: true,
         listen: Some(Listen {
             mac: WORKER.mac,
-            address: WORKER.address,
+            address: WORKER.address.into(),
             port: WORKER.port,
-            broadcast: WORKER.address | 0xff,
+            broadcast: u32::from(WORKER.address) | 0xff,
         }),
         constant_entries: true,
         params: Vec::new(),
@@ -131,7 +132,7 @@ pub fn compile(checked: &CheckedWorkload, module: &Arc<Module>) -> Result<Compil
 fn service(number: usize) -> ServicePlace {
     ServicePlace {
         mac: SERVICES.mac,
-        address: SERVICES.address,
+        address: SERVICES.address.into(),
         port: SERVICES.port + number as u16,
         egress: PORT,
     }
@@ -474,12 +475,12 @@ fn ended(sent: &(Header, Vec<u8>), between: usize, came: &[(u16, Vec<u8>)]) -> A
 fn answered(asked: &memcached::Asked, between: &[u8], givens: &mut Givens) -> (u16, Vec<u8>) {
     let call = Call {
         service: usize::from(asked.port().wrapping_sub(SERVICES.port)),
-        op: asked.op,
-        key: &asked.key,
-        value: &asked.value,
+        op: asked.command.op,
+        key: &asked.command.key,
+        value: &asked.command.value,
         limit: MAX_VALUE,
     };
-    match asked.text(&answer(&call, givens)) {
+    match asked.command.answer(&answer(&call, givens)) {
         Some(text) => (PORT, asked.answer(between, &text)),
         None => {
             let expiry = (EXPIRE | u16::from(asked.slot())).to_be_bytes();

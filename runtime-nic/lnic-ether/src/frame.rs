@@ -86,7 +86,7 @@ pub fn udp(from: Endpoint, to: Endpoint, datagram: &[u8]) -> Vec<u8> {
     frame[IP_PROTOCOL] = PROTOCOL_UDP;
     frame[IP_SOURCE..][..4].copy_from_slice(&from.address.octets());
     frame[IP_DESTINATION..][..4].copy_from_slice(&to.address.octets());
-    let checksum = !sum(&frame[IP..UDP]);
+    let checksum = !sum(0, &frame[IP..UDP]);
     put16(&mut frame, IP_CHECKSUM, checksum);
     put16(&mut frame, UDP, from.port);
     put16(&mut frame, UDP_DESTINATION, to.port);
@@ -130,12 +130,13 @@ pub fn read_udp(frame: &[u8]) -> Result<(Endpoint, Endpoint, &[u8]), BadReply> {
     Ok((from, to, &frame[LAMBDA..]))
 }
 
-/// The one's complement sum of RFC 1071.
-fn sum(bytes: &[u8]) -> u16 {
+/// The one's complement sum of RFC 1071, from `start` on.
+pub fn sum(start: u32, bytes: &[u8]) -> u16 {
     let words = bytes
         .chunks(2)
         .map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
-    let mut sum: u32 = words.sum();
+    // A frame has at most 2^15 words of 16 bits, so that 32 bits hold their sum.
+    let mut sum: u32 = words.sum::<u32>() + start;
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
@@ -171,9 +172,17 @@ pub fn reply<'f>(request: &[u8], frame: &'f [u8]) -> Result<(Header, &'f [u8]), 
     check_udp_checksum(frame)?;
     let (asked, _) = Header::decode(&request[LAMBDA..], Kind::Request)
         .map_err(|rule| BadReply(format!("request is malformed: {}", rule.name())))?;
-    let (header, payload) = Header::decode(&frame[LAMBDA..], Kind::Reply)
+    answers(&asked, &frame[LAMBDA..])
+}
+
+/// λ header and payload of a reply's datagram.
+///
+/// # Errors
+/// What in it does not answer the request.
+pub fn answers<'d>(asked: &Header, datagram: &'d [u8]) -> Result<(Header, &'d [u8]), BadReply> {
+    let (header, payload) = Header::decode(datagram, Kind::Reply)
         .map_err(|rule| BadReply(format!("λ header is malformed: {}", rule.name())))?;
-    if payload.len() != frame.len() - PAYLOAD {
+    if payload.len() + lnic_wire::HEADER_LEN != datagram.len() {
         return Err(BadReply("payload is shorter than its datagram".to_owned()));
     }
     let place = match header.status {
@@ -197,7 +206,7 @@ fn check_lengths(frame: &[u8]) -> Result<(), BadReply> {
         ("IPv4 length", get16(frame, IP_LENGTH).into(), ip as u64),
         ("time to live", frame[IP_TTL].into(), TTL.into()),
         ("UDP length", get16(frame, UDP_LENGTH).into(), udp as u64),
-        ("IPv4 header's sum", sum(&frame[IP..UDP]).into(), 0xffff),
+        ("IPv4 header's sum", sum(0, &frame[IP..UDP]).into(), 0xffff),
     ];
     if let Some((what, is, should)) = expected.iter().find(|(_, is, should)| is != should) {
         return Err(BadReply(format!("{what} is {is:#x}, not {should:#x}")));
@@ -214,7 +223,7 @@ fn check_udp_checksum(frame: &[u8]) -> Result<(), BadReply> {
     covered.extend_from_slice(&[0, PROTOCOL_UDP]);
     covered.extend_from_slice(&frame[UDP_LENGTH..][..2]);
     covered.extend_from_slice(&frame[UDP..]);
-    match sum(&covered) {
+    match sum(0, &covered) {
         0xffff => Ok(()),
         _ => Err(BadReply("UDP checksum is wrong".to_owned())),
     }

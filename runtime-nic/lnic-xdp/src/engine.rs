@@ -197,13 +197,13 @@ impl Asker {
         let to = Some(asked.service());
         let own = services.iter().position(|service| service.address == to);
         io.call.service = self.first_service + own.unwrap_or(0);
-        io.call.op = match asked.op {
+        io.call.op = match asked.command.op {
             lambdac_mir::ServiceOp::Get => ServiceOp::Get,
             lambdac_mir::ServiceOp::Set => ServiceOp::Set,
             lambdac_mir::ServiceOp::Delete => ServiceOp::Delete,
         };
-        io.call.key.clone_from(&asked.key);
-        io.call.value.clone_from(&asked.value);
+        io.call.key.clone_from(&asked.command.key);
+        io.call.value.clone_from(&asked.command.value);
         Outcome::Await(Box::new(Waiting { asker: self, asked }))
     }
 }
@@ -218,7 +218,7 @@ impl Waiting {
             Answer::Failed => ServiceAnswer::Failed,
         };
         let image = self.asker.nic.image();
-        let run = match self.asked.text(&answer) {
+        let run = match self.asked.command.answer(&answer) {
             Some(text) => wait::run_answer(image, &self.asked.answer(&text)),
             None => wait::run_expire(image, self.asked.id),
         };

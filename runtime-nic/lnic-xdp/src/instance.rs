@@ -374,12 +374,12 @@ impl Instance {
     fn answer(&mut self, asked: &Asked, services: Services<'_>) -> Result<TestRun> {
         let answer = services(&Call {
             service: usize::from(asked.to.port.wrapping_sub(SERVICES.port())),
-            op: asked.op,
-            key: &asked.key,
-            value: &asked.value,
+            op: asked.command.op,
+            key: &asked.command.key,
+            value: &asked.command.value,
             limit: wait::MAX_VALUE as usize,
         });
-        match asked.text(&answer) {
+        match asked.command.answer(&answer) {
             Some(text) => waits::run_answer(&self.image, &asked.answer(&text)),
             None => waits::run_expire(&self.image, asked.id),
         }

@@ -4,8 +4,7 @@ use std::net::SocketAddrV4;
 
 use lambdac_backend_ebpf::abi::wait;
 use lambdac_backend_ebpf::packet;
-use lambdac_driver::testing::ServiceAnswer;
-use lambdac_mir::ServiceOp;
+use lambdac_driver::testing::memcached::Command;
 use lnic_ether::frame::{self, Endpoint};
 
 use crate::error::{Error, Result};
@@ -53,12 +52,8 @@ pub struct Asked {
     pub to: Endpoint,
     /// memcached's request id.
     pub id: u16,
-    /// The operation.
-    pub op: ServiceOp,
-    /// The key.
-    pub key: Vec<u8>,
-    /// The value of a set.
-    pub value: Vec<u8>,
+    /// What it asks.
+    pub command: Command,
 }
 
 impl Asked {
@@ -73,14 +68,11 @@ impl Asked {
         let [a, b, 0, 0, 0, 1, 0, 0] = *head else {
             return Err(wrong());
         };
-        let (op, key, value) = command(text).ok_or_else(wrong)?;
         Ok(Self {
             from,
             to,
             id: u16::from_be_bytes([a, b]),
-            op,
-            key: key.to_vec(),
-            value: value.to_vec(),
+            command: Command::read(text).ok_or_else(wrong)?,
         })
     }
 
@@ -101,45 +93,6 @@ impl Asked {
         datagram.extend_from_slice(text);
         frame::udp(self.to, self.from, &datagram)
     }
-
-    /// What memcached says; `None` if it says nothing.
-    pub fn text(&self, answer: &ServiceAnswer) -> Option<Vec<u8>> {
-        Some(match (answer, self.op) {
-            (ServiceAnswer::Value(value), _) => {
-                let mut text = b"VALUE ".to_vec();
-                text.extend_from_slice(&self.key);
-                text.extend_from_slice(format!(" 0 {}\r\n", value.len()).as_bytes());
-                text.extend_from_slice(value);
-                text.extend_from_slice(b"\r\nEND\r\n");
-                text
-            }
-            (ServiceAnswer::Done, ServiceOp::Set) => b"STORED\r\n".to_vec(),
-            (ServiceAnswer::Done, _) => b"DELETED\r\n".to_vec(),
-            (ServiceAnswer::Missing, ServiceOp::Get) => b"END\r\n".to_vec(),
-            (ServiceAnswer::Missing, ServiceOp::Set) => b"NOT_STORED\r\n".to_vec(),
-            (ServiceAnswer::Missing, ServiceOp::Delete) => b"NOT_FOUND\r\n".to_vec(),
-            (ServiceAnswer::Failed, _) => return None,
-        })
-    }
-}
-
-/// Operation, key and value of a whole command.
-fn command(text: &[u8]) -> Option<(ServiceOp, &[u8], &[u8])> {
-    let text = text.strip_suffix(b"\r\n")?;
-    let line = |rest: &[u8]| rest.iter().all(|&byte| byte > b' ' && byte != 0x7f) && !rest.is_empty();
-    if let Some(key) = text.strip_prefix(b"get ") {
-        return line(key).then_some((ServiceOp::Get, key, &[]));
-    }
-    if let Some(key) = text.strip_prefix(b"delete ") {
-        return line(key).then_some((ServiceOp::Delete, key, &[]));
-    }
-    let rest = text.strip_prefix(b"set ")?;
-    let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
-    let (head, value) = (&rest[..end], &rest[end + 2..]);
-    let key_end = head.iter().position(|&byte| byte == b' ')?;
-    let (key, numbers) = head.split_at(key_end);
-    let expected = format!(" 0 0 {}", value.len());
-    (line(key) && numbers == expected.as_bytes()).then_some((ServiceOp::Set, key, value))
 }
 
 /// Runs the program for packets that come to one of our ports.

@@ -2,6 +2,7 @@
 
 mod host;
 mod instance;
+pub mod memcached;
 pub mod mir;
 mod nic;
 mod profile;
