@@ -23,7 +23,7 @@ const PROGRAMS_EACH: usize = 10;
 /// Random programs of a run on the shim, and of an image: compiling takes most of the time, and most of that is not the
 /// programs'. Of a few groups all compilers get the unit; one of so many groups runs under sanitizers, which take most of
 /// the time in which a unit is compiled. `LAMBDAC_C_PROGRAMS` says another number.
-const SHIM_PROGRAMS: u64 = 600;
+const SHIM_PROGRAMS: u64 = 2_000;
 const SHIM_PROGRAMS_EACH: usize = 40;
 const COMPILED_BY_ALL: usize = 2;
 const SANITIZED: usize = 5;
