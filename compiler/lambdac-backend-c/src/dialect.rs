@@ -90,8 +90,6 @@ pub struct Region {
     pub scope: Scope,
 }
 
-/// Bytes of a function's slots that lie in local memory: as the cost model has it (256), a sixteenth of a core's.
-const LOCAL_SLOTS: u64 = 256;
 /// Bytes of a slot from which plain C keeps it off the stack.
 const STACK_SLOT: u64 = 4096;
 
@@ -130,13 +128,12 @@ impl Dialect {
         }
     }
 
-    /// Where a slot of a size lies, in a function whose slots take so many bytes of local memory already; none where it
-    /// lies in its thread's frames.
-    pub fn slot(self, size: u64, taken: u64) -> Option<Region> {
+    /// Where a slot of a size lies, which has room in local memory or none; none where it lies in its thread's frames.
+    pub fn slot(self, size: u64, local: bool) -> Option<Region> {
         let scope = match self {
             Self::Host if size > STACK_SLOT => Scope::Thread,
             Self::Host => Scope::Function,
-            Self::MicroC if size + taken <= LOCAL_SLOTS => Scope::Function,
+            Self::MicroC if local => Scope::Function,
             Self::MicroC => return None,
         };
         Some(Region {

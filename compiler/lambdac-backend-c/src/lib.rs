@@ -57,6 +57,8 @@ pub struct Options {
     /// Entries of an lru that a key may be in; a new one takes the place of the least recently used of them. All of them
     /// make it forget exactly the least recently used, at the price of looking at all.
     pub lru_window: u32,
+    /// Bytes of its core's local memory that a thread's slots may take.
+    pub local: u64,
     /// Whether lambdas can be entered past the stage, one by one, as tests do.
     pub direct: bool,
     /// What the unit includes at its end: what calls it and what it needs from there.
@@ -71,6 +73,7 @@ impl Options {
         Self {
             dialect,
             memories: memories(),
+            local: lambdac_target::builtin("nfp").map_or(0, |device| lambdac_cost::local_share(&device)),
             lru_window: layout::LRU_WINDOW,
             direct: false,
             ending: None,

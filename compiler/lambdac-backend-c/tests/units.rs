@@ -58,3 +58,30 @@ fn a_value_that_is_compared_and_swapped_is_locked_wherever_it_is_touched() {
     assert!(!held && touched >= 3, "{touched} lines touch it\n{text}");
     assert!(!text.contains("sum_lock"), "{text}");
 }
+
+/// A thread has 256 bytes of its core's local memory, and no stack: what a chain of calls has there fits together, and
+/// what finds no room beside its callees' lies in the thread's frames.
+#[test]
+fn slots_of_a_chain_of_calls_share_local_memory() {
+    let func = |id: usize, from: &str| {
+        format!(
+            "func f{id} \"f{id}\"(v0: i32) -> (i32) {{\n  slot s0 \"s\": [i32 x 25]\n  {from}\n  \
+             store s0[v0], v1\n  v2: i32 = load s0[v0]\n  return v2\n}}\n"
+        )
+    };
+    let calls = |id: usize| func(id, &format!("v1: i32 = call f{}(v0)", id - 1));
+    let funcs = [func(0, "v1: i32 = xor v0, v0"), calls(1), calls(2), calls(3)].concat();
+    let text = unit(&format!(
+        "module \"chain\"\n{funcs}lambda l0 \"go\" request \"[u8; 1]\" 1..1 reply \"[u8; 1]\" 1..1 {{\n  \
+         slot s0 \"out\": [i8 x 1]\n  part0() {{\n    v0: i32 = const 0\n    v1: i32 = const 1\n    \
+         v2: i32 = call f3(v0)\n    v3: i8 = trunc v2\n    store s0[v0], v3\n    reply s0[v0 +: v1]\n  }}\n}}\n\n\
+         dispatch only l0\n",
+    ));
+    let count = |part: &str| text.matches(part).count();
+    assert_eq!(count("__lmem uint32_t s0_s[25]"), 2, "{text}");
+    // 100 bytes of each of the two outer functions, at multiples of 8.
+    assert!(
+        text.contains("static __imem LNIC_ALIGNED(8) uint32_t w_frames[52];"),
+        "{text}"
+    );
+}

@@ -28,10 +28,13 @@ impl<'d> Model<'d> {
         self.spilled_home(shape)
     }
 
-    /// Where a slot lies that has no room in local memory: the nearest memory that more than a core sees.
+    /// Where a slot lies that has no room in local memory: the nearest memory of the whole device that has room for one
+    /// of every thread.
     pub(crate) fn spilled_home(&self, shape: &Shape) -> Home<'d> {
+        let core = &self.device.core;
+        let threads = u64::from(core.cores).max(1) * u64::from(core.threads).max(1);
         let near = self.device.memory.iter().find(|memory| {
-            memory.shared != lambdac_target::Sharing::Core && memory.bytes >= shape.packed_size()
+            memory.shared == lambdac_target::Sharing::Device && memory.bytes / threads >= shape.packed_size()
         });
         near.or(self.device.memory.last())
             .map_or(Home::Local, Home::Memory)

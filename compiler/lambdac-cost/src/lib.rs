@@ -30,7 +30,7 @@ mod walk;
 mod weights;
 
 pub use image::Shape;
-pub use locals::local_memory;
+pub use locals::{Locals, Share, local_memory, local_share};
 pub use model::{CodeCost, LineCost, Model, ModuleCost};
 pub use placement::{Placement, field_of, fields, object_bytes};
 pub use profile::{LineProfile, Profile, SCHEMA as PROFILE_SCHEMA, WorkloadProfile};

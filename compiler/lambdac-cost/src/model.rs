@@ -1,12 +1,12 @@
 //! The model over a module, and what it says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lambdac_mir::{Cond, Dispatch, Field, Func, Lambda, Loc, Module, PartId, Region};
+use lambdac_mir::{Body, Cond, Dispatch, Field, Func, Lambda, Loc, Module, PartId, Region, SlotId};
 use lambdac_target::{Device, Items, Ops};
 
-use crate::locals::Locals;
+use crate::locals::{Locals, Share, local_share};
 use crate::ops::Price;
 use crate::walk::{Scope, Walk};
 use crate::{LineProfile, Placement, Profile, Shape, Weights};
@@ -212,7 +212,13 @@ impl<'d> Model<'d> {
         // its path and not in its words.
         let mut after: BTreeMap<PartId, Price> = BTreeMap::new();
         let regions: Vec<&Region> = lambda.parts.iter().map(|part| &part.region).collect();
-        let locals = Locals::of(self.device, &lambda.body, &regions, known);
+        let locals = locals_of(
+            self.device,
+            known,
+            &lambda.outliving_slots(),
+            &lambda.body,
+            &regions,
+        );
         whole.local = locals.bytes;
         let body = (&lambda.body, &locals);
         for (index, part) in lambda.parts.iter().enumerate().rev() {
@@ -341,6 +347,23 @@ impl<'d> Model<'d> {
     }
 }
 
+/// Where slots lie, when functions take what is `known`, by their ids.
+fn locals_of(
+    device: &Device,
+    known: &[CodeCost],
+    elsewhere: &BTreeSet<SlotId>,
+    body: &Body,
+    regions: &[&Region],
+) -> Locals {
+    let share = Share {
+        bytes: local_share(device),
+        size: lambdac_mir::Shape::packed_size,
+        below: &|id| known.get(id.index()).map_or(0, |code| code.local),
+        elsewhere,
+    };
+    Locals::of(&share, body, regions)
+}
+
 /// Bytes of local memory that the deepest condition in code takes.
 fn local_of(device: &Device, known: &[CodeCost], cond: &Cond) -> u64 {
     match cond {
@@ -349,13 +372,14 @@ fn local_of(device: &Device, known: &[CodeCost], cond: &Cond) -> u64 {
             let all = list.iter().map(|cond| local_of(device, known, cond));
             all.max().unwrap_or(0)
         }
-        Cond::Eval(func) => Locals::of(device, &func.body, &[&func.region], known).bytes,
+        Cond::Eval(func) => locals_of(device, known, &BTreeSet::new(), &func.body, &[&func.region]).bytes,
         Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } | Cond::Has { .. } => 0,
     }
 }
 
 fn func_cost(scope: Scope<'_, '_>, known: &[CodeCost], func: &Func) -> CodeCost {
-    let locals = Locals::of(scope.model.device, &func.body, &[&func.region], known);
+    let device = scope.model.device;
+    let locals = locals_of(device, known, &BTreeSet::new(), &func.body, &[&func.region]);
     let mut walk = Walk::new(scope, &func.params, (&func.body, &locals), &func.region, known);
     let price = walk.region(&func.region);
     walk.finish(&func.name, &func.region, price)

@@ -1,8 +1,9 @@
 //! Modules: a workload's objects, functions, lambdas and match stage.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::{Body, CmpOp, Loc, Region, Value};
+use crate::{Body, CmpOp, Loc, Op, Region, SlotId, Term, Value};
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
@@ -331,13 +332,34 @@ pub struct Lambda {
     pub parts: Vec<Part>,
 }
 
+impl Lambda {
+    /// Slots whose contents outlive a part: those that a continuation keeps, and those that answers are put into.
+    pub fn outliving_slots(&self) -> BTreeSet<SlotId> {
+        let mut slots = BTreeSet::new();
+        for part in &self.parts {
+            slots.extend(&part.live_slots);
+            part.region.walk_regions(&mut |region| {
+                if let Term::Await { call, .. } = &region.term {
+                    slots.extend(call.dst);
+                }
+                for stmt in &region.stmts {
+                    if let Op::Await(call) = &stmt.op {
+                        slots.extend(call.dst);
+                    }
+                }
+            });
+        }
+        slots
+    }
+}
+
 /// A piece of a lambda that runs without waiting.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Part {
     /// What it is entered with. A part that an await continues in has first `ok` and `failed` (`i1` each), then the saved values.
     pub params: Vec<Value>,
     /// Slots whose contents must be as they were where it was entered from; the saved continuation holds just these.
-    pub live_slots: Vec<crate::SlotId>,
+    pub live_slots: Vec<SlotId>,
     /// The code; leaves by reply, drop, punt, trap, await or become.
     pub region: Region,
 }

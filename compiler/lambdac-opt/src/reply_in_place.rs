@@ -59,9 +59,7 @@ fn candidate(lambda: &Lambda) -> Option<SlotId> {
             }
         });
     }
-    let saved = |slot: SlotId| {
-        lambda.parts.iter().any(|part| part.live_slots.contains(&slot)) || answers(lambda).contains(&slot)
-    };
+    let saved = lambda.outliving_slots();
     let candidates = (0..lambda.body.slots.len()).filter_map(|index| {
         let slot = SlotId(index as u32);
         let capacity = match &lambda.body.slots[index].shape {
@@ -71,7 +69,7 @@ fn candidate(lambda: &Lambda) -> Option<SlotId> {
         };
         let Replies { whole, other } = replies[index];
         let fits = whole > 0 && other == 0 && capacity <= lambda.reply.max;
-        (fits && !saved(slot)).then_some((whole, capacity, std::cmp::Reverse(index)))
+        (fits && !saved.contains(&slot)).then_some((whole, capacity, std::cmp::Reverse(index)))
     });
     candidates
         .max()
@@ -87,24 +85,6 @@ fn count(place: &Place, offset: Value, zero: &[bool], replies: &mut [Replies]) {
             replies.other += 1;
         }
     }
-}
-
-/// Slots that a service answers into: they are filled while the lambda waits.
-fn answers(lambda: &Lambda) -> Vec<SlotId> {
-    let mut slots = Vec::new();
-    for part in &lambda.parts {
-        part.region.walk_regions(&mut |region| {
-            if let Term::Await { call, .. } = &region.term {
-                slots.extend(call.dst);
-            }
-            for stmt in &region.stmts {
-                if let Op::Await(call) = &stmt.op {
-                    slots.extend(call.dst);
-                }
-            }
-        });
-    }
-    slots
 }
 
 #[cfg(test)]

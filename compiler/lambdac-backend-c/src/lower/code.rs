@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
+use lambdac_cost::Locals;
 use lambdac_mir::{Body, Label, Loc, Module, Shape, SlotId, Storage, Value};
 
 use super::Lowerer;
@@ -58,8 +59,9 @@ pub(super) struct Code<'u, 'a> {
     exprs: Vec<Option<Expr>>,
     declared: BTreeSet<Name>,
     pub locals: Vec<Local>,
-    /// Bytes of local memory that slots take, and of the frame.
-    local_bytes: u64,
+    /// Which slots lie in local memory.
+    home: Locals,
+    /// The frame, with its bytes.
     frame: Option<(Name, u64)>,
     /// By slot: where it is, once it is used.
     slots: BTreeMap<SlotId, Addr>,
@@ -78,7 +80,12 @@ pub(super) struct Code<'u, 'a> {
 pub(super) const EXIT: &str = "leave";
 
 impl<'u, 'a> Code<'u, 'a> {
-    pub fn new(unit: &'u mut Lowerer<'a>, body: &'a Body, needed: Needed, leave: Leave) -> Self {
+    pub fn new(
+        unit: &'u mut Lowerer<'a>,
+        (body, home): (&'a Body, Locals),
+        needed: Needed,
+        leave: Leave,
+    ) -> Self {
         Self {
             unit,
             body,
@@ -88,7 +95,7 @@ impl<'u, 'a> Code<'u, 'a> {
             exprs: vec![None; body.values.len()],
             declared: BTreeSet::new(),
             locals: Vec::new(),
-            local_bytes: 0,
+            home,
             frame: None,
             slots: BTreeMap::new(),
             kept: BTreeMap::new(),
@@ -265,7 +272,7 @@ impl<'u, 'a> Code<'u, 'a> {
             Storage::ReplyBuffer => reply_buffer(self.unit, &slot.shape),
             Storage::Frame => {
                 let size = layout::size(&slot.shape);
-                match self.unit.dialect.slot(size, self.local_bytes) {
+                match self.unit.dialect.slot(size, self.home.is_local(id)) {
                     Some(region) => self.local_slot(id, region, size),
                     None => self.framed_slot(size),
                 }
@@ -279,7 +286,6 @@ impl<'u, 'a> Code<'u, 'a> {
     fn local_slot(&mut self, id: SlotId, region: Region, size: u64) -> Addr {
         let slot = &self.body.slots[id.index()];
         let like = format!("s{}_{}", id.0, letters(&slot.name));
-        self.local_bytes += size.next_multiple_of(4);
         if region.scope != Scope::Function {
             let name = self.unit.thread_memory(&like, region, size as u32);
             return self.unit.array(&name, region);

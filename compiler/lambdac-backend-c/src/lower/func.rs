@@ -1,5 +1,7 @@
 //! Functions, and operations without regions.
 
+use std::collections::BTreeSet;
+
 use lambdac_mir::{
     FuncId, FuncParam, HashOp, LogArg, Op, Operand, PktField, Shape, Stmt as MirStmt, Term, TrapCause, Value,
 };
@@ -37,7 +39,8 @@ impl<'a> Lowerer<'a> {
             results: signature.results.clone(),
             traps: signature.traps,
         };
-        let mut code = Code::new(self, &func.body, needed, leave);
+        let home = self.locals(&func.body, &[&func.region], &BTreeSet::new());
+        let mut code = Code::new(self, (&func.body, home), needed, leave);
         let params = parameters(&mut code, &func.params, spaces);
         code.region(&func.region, &Yield::Nothing);
         let body = code.take();

@@ -1,7 +1,5 @@
 //! Lambdas: each part a function that gives how the invocation ended, or that it waits.
 
-use std::collections::BTreeSet;
-
 use lambdac_mir::{Lambda, LambdaId, MemoryRegion, PartId, Region, SlotId, Storage, Term};
 
 use super::code::{Code, Leave, reply_buffer};
@@ -41,15 +39,6 @@ impl<'a> Lowerer<'a> {
 
     /// Memory for the slots that outlive a part.
     fn kept(&mut self, lambda: &Lambda) -> Vec<(SlotId, Addr)> {
-        let mut kept: BTreeSet<SlotId> = BTreeSet::new();
-        for part in &lambda.parts {
-            kept.extend(&part.live_slots);
-            part.region.walk_regions(&mut |region| {
-                if let Term::Await { call, .. } = &region.term {
-                    kept.extend(call.dst);
-                }
-            });
-        }
         let mut at = 0;
         let place = |id: SlotId| {
             let slot = &lambda.body.slots[id.index()];
@@ -71,7 +60,7 @@ impl<'a> Lowerer<'a> {
             let name = self.thread_memory(&like, region, size as u32);
             (id, self.array(&name, region))
         };
-        kept.into_iter().map(place).collect()
+        lambda.outliving_slots().into_iter().map(place).collect()
     }
 
     fn part(&mut self, id: LambdaId, part: PartId, parts: &[Name], kept: &[(SlotId, Addr)]) -> ast::Func {
@@ -83,7 +72,9 @@ impl<'a> Lowerer<'a> {
             parts: parts.to_vec(),
             lambda: id.index(),
         };
-        let mut code = Code::new(self, &lambda.body, needed, leave);
+        let outlive = kept.iter().map(|(slot, _)| *slot).collect();
+        let home = self.locals(&lambda.body, &[&this.region], &outlive);
+        let mut code = Code::new(self, (&lambda.body, home), needed, leave);
         code.kept.extend(kept.iter().cloned());
         let mut params = Vec::new();
         for param in &this.params {

@@ -12,6 +12,7 @@ mod frames;
 mod func;
 mod keyed;
 mod lambda;
+mod locals;
 mod memory;
 mod scalar;
 mod stage;
@@ -97,6 +98,8 @@ pub(super) struct Lowerer<'a> {
     pub options: &'a Options,
     pub dialect: Dialect,
     pub effects: Vec<Effects>,
+    /// By function: bytes of local memory that it takes with those that it calls.
+    pub chains: Vec<u64>,
     pub names: Names,
     pub items: Vec<Item>,
     pub objects: Vec<Option<Object>>,
@@ -134,6 +137,7 @@ impl<'a> Lowerer<'a> {
             options,
             dialect: options.dialect,
             effects: func_effects(&image.module),
+            chains: locals::chains(&image.module, options.local),
             names: Names::default(),
             items: Vec::new(),
             objects: Vec::new(),
