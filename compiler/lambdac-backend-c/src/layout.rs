@@ -304,6 +304,40 @@ pub fn initial(object: &Object, order: Order) -> Vec<u8> {
     memory
 }
 
+/// An object's memory, from that of its pieces: all of it, or fields that lie apart. What no piece has is as at first.
+pub fn assembled(object: &Object, pieces: &[(Option<usize>, Vec<u8>)], order: Order) -> Vec<u8> {
+    if let [(None, whole)] = pieces {
+        return whole.clone();
+    }
+    let mut memory = initial(object, order);
+    let ObjectKind::Value { shape, .. } = &object.kind else {
+        return memory;
+    };
+    let (element, count) = match shape {
+        Shape::Array(element, count) => (&**element, *count as usize),
+        shape => (shape, 1),
+    };
+    let Shape::Struct(fields) = element else {
+        return memory;
+    };
+    for (index, piece) in pieces {
+        let Some(index) = index.filter(|index| *index < fields.len()) else {
+            continue;
+        };
+        let (from, to) = (stride(&fields[index]) as usize, stride(element) as usize);
+        let len = size(&fields[index]) as usize;
+        for i in 0..count {
+            let at = i * to + field(fields, index) as usize;
+            if let (Some(own), Some(place)) =
+                (piece.get(i * from..i * from + len), memory.get_mut(at..at + len))
+            {
+                place.copy_from_slice(own);
+            }
+        }
+    }
+    memory
+}
+
 /// What an object's memory holds at first, its trailing zeros left out.
 pub fn contents(object: &Object, order: Order) -> Vec<u8> {
     let Some((form, bytes)) = form(object) else {

@@ -19,6 +19,7 @@
 
 pub mod ast;
 mod dialect;
+mod divide;
 pub mod layout;
 pub mod legal;
 mod lower;
@@ -112,6 +113,20 @@ pub struct Source {
     pub saved_bytes: u64,
 }
 
+impl Source {
+    /// The symbols of an object, by their numbers: its own, or that of each of its fields that code reaches. Their memory
+    /// makes the object's ([`layout::assembled`]).
+    pub fn pieces(&self, object: usize) -> Vec<(usize, Option<usize>)> {
+        let symbols = self.symbols.iter().enumerate();
+        let piece = |(number, symbol): (usize, &Symbol)| match symbol.kind {
+            SymbolKind::Object(of) if of == object => Some((number, None)),
+            SymbolKind::Field(of, field) if of == object => Some((number, Some(field))),
+            _ => None,
+        };
+        symbols.filter_map(piece).collect()
+    }
+}
+
 /// Something in memory that the outside may look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Symbol {
@@ -141,6 +156,8 @@ pub struct Memory {
 pub enum SymbolKind {
     /// An object, by its place in the module.
     Object(usize),
+    /// A field of an object whose fields lie apart, by the object's place in the module and its own in the structure.
+    Field(usize, usize),
     /// A parameter, by its place in the module.
     Param(usize),
 }

@@ -633,13 +633,12 @@ impl Machine {
             if matches!(object.kind, lambdac_mir::ObjectKind::Table { .. }) {
                 continue;
             }
-            let mut symbols = self.code.source.symbols.iter();
-            let symbol = symbols.position(|symbol| symbol.kind == SymbolKind::Object(number));
-            let memory = match symbol {
-                Some(index) => self.read(index)?,
-                // What no code reaches is not there, and as it was.
-                None => layout::initial(object, self.code.order()),
-            };
+            let mut pieces = Vec::new();
+            for (symbol, field) in self.code.source.pieces(number) {
+                pieces.push((field, self.read(symbol)?));
+            }
+            // What no code reaches is not there, and as it was.
+            let memory = layout::assembled(object, &pieces, self.code.order());
             match state::dump(object, &memory, now, self.code.order()) {
                 Some(dump) => out.push((object.name.clone(), dump)),
                 None => return Err(self.process.failed("holds state that makes no sense")),

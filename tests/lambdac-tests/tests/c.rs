@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use lambdac_analysis::Placement;
-use lambdac_backend_c::{Dialect, Options};
+use lambdac_backend_c::{Dialect, Options, SymbolKind, print};
 use lambdac_image::Image;
+use lambdac_mir::ObjectId;
 use lambdac_tests::generate::{Request, program};
 use lambdac_tests::images::{
     Member, compare_in_c, copies, folder, image, keep_on_host, linked, many_rules, run_tests_in_c,
@@ -287,4 +288,69 @@ fn copies_that_share_code_keep_their_own_state_in_c() {
             compare_in_c(&mut machine, &image, &members).unwrap_or_else(|error| panic!("{file}: {error}"));
         }
     }
+}
+
+/// Puts the fields of every structure into two memories by turns, as placement does where the nearer one is full.
+fn divide_all(image: &mut Image) -> usize {
+    let device = lambdac_driver::target::builtin("nfp").expect("it is built in");
+    let number = |name: &str| {
+        device
+            .memory
+            .iter()
+            .position(|memory| memory.name == name)
+            .expect("it has one")
+    };
+    let memories = [number("emem"), number("imem")];
+    let placed = image.placed.as_mut().expect("everything was placed");
+    for (index, object) in image.module.objects.iter().enumerate() {
+        if let Some((fields, _)) = lambdac_cost::fields(&object.kind) {
+            let by_turns = (0..fields.len()).map(|field| memories[field % 2]).collect();
+            placed.fields.insert(ObjectId(index as u32), by_turns);
+        }
+    }
+    placed.fields.len()
+}
+
+#[test]
+fn values_whose_fields_lie_in_several_memories_answer_alike() {
+    let Some(compiler) = compilers().into_iter().next() else {
+        return;
+    };
+    let has_fields = |member: &Member| {
+        let mut objects = member.module.objects.iter();
+        objects.any(|object| lambdac_cost::fields(&object.kind).is_some())
+    };
+    let mut members = folder("lang-spec/conformance", SHIM_REQUESTS);
+    members.extend(copies(
+        "lang-spec/conformance/06_struct_and_array_state.lnic",
+        3,
+        SHIM_REQUESTS,
+    ));
+    members.retain(has_fields);
+    let (mut objects, mut apart, mut passed) = (0, 0, 0);
+    for group in members.chunks(GROUP) {
+        let group: Vec<&Member> = group.iter().collect();
+        let mut image = image(&group, &["partition"]).unwrap_or_else(|error| panic!("{error}"));
+        keep_on_host(&mut image, &group);
+        objects += divide_all(&mut image);
+        let image = Arc::new(image);
+        let printed =
+            print(&image, &options(Dialect::MicroC)).unwrap_or_else(|refusals| panic!("{refusals:?}"));
+        let fields = printed
+            .symbols
+            .iter()
+            .filter(|symbol| matches!(symbol.kind, SymbolKind::Field(..)));
+        apart += fields.count();
+        let built = (&compiler, Build::Checked);
+        let machine = Machine::built(image.clone(), Dialect::MicroC, built, 0);
+        let mut machine = machine.unwrap_or_else(|error| panic!("{error}"));
+        passed += tests("fields apart", &mut machine, &image, &group);
+        if image.entries.iter().all(|entry| entry.on_host.is_none()) {
+            compare_in_c(&mut machine, &image, &group).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+    assert!(
+        apart >= 12 && passed > 0,
+        "{apart} fields of {objects} objects lie apart, {passed} tests passed"
+    );
 }

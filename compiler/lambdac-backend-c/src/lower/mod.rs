@@ -30,6 +30,7 @@ use lambdac_mir::{
 
 use crate::ast::{self, Data, Expr, Item, Name, Type, Unit};
 use crate::dialect::{Dialect, Region, Scope, Space};
+use crate::divide::{Origin, divide};
 use crate::layout::{self, Form, Order};
 use crate::legal;
 use crate::names::Names;
@@ -47,7 +48,16 @@ pub(crate) struct Lowered {
 
 /// Lowers an image.
 pub(crate) fn image(image: &Image, options: &Options) -> Result<Lowered, Vec<Refusal>> {
+    let divided = match options.dialect {
+        Dialect::MicroC => divide(image),
+        Dialect::Host => None,
+    };
+    let (image, origins) = match &divided {
+        Some((image, origins)) => (image, &origins[..]),
+        None => (image, &[][..]),
+    };
     let mut lowerer = Lowerer::new(image, options);
+    lowerer.origins = origins;
     lowerer.memory();
     lowerer.stage();
     lowerer.finish()
@@ -97,6 +107,8 @@ pub(super) struct Lowerer<'a> {
     pub image: &'a Image,
     pub options: &'a Options,
     pub dialect: Dialect,
+    /// What objects were before some were divided; nothing, where none was.
+    pub origins: &'a [Origin],
     pub effects: Vec<Effects>,
     /// By function: bytes of local memory that it takes with those that it calls.
     pub chains: Vec<u64>,
@@ -136,6 +148,7 @@ impl<'a> Lowerer<'a> {
             image,
             options,
             dialect: options.dialect,
+            origins: &[],
             effects: func_effects(&image.module),
             chains: locals::chains(&image.module, options.local),
             names: Names::default(),
@@ -183,7 +196,12 @@ impl<'a> Lowerer<'a> {
             self.params.push(Some(param));
         }
         for index in 0..self.image.module.objects.len() {
-            let object = self.object_memory(index);
+            let parts = self
+                .origins
+                .iter()
+                .any(|&(of, field)| of == index && field.is_some());
+            let whole = parts && self.origins[index].1.is_none();
+            let object = if whole { None } else { self.object_memory(index) };
             self.objects.push(object);
         }
     }
@@ -277,11 +295,15 @@ impl<'a> Lowerer<'a> {
             size: size as u32,
             align: 8,
         }));
+        let (origin, field) = self.origins.get(index).copied().unwrap_or((index, None));
         self.symbols.push(Symbol {
-            item: object.name.clone(),
+            item: self.image.module.objects[origin].name.clone(),
             name: (&*name).into(),
             size,
-            kind: SymbolKind::Object(index),
+            kind: match field {
+                Some(field) => SymbolKind::Field(origin, field),
+                None => SymbolKind::Object(origin),
+            },
         });
         let lock = self.lock(ObjectId(index as u32));
         let reached = self.is_name(ObjectId(index as u32)).then(|| {

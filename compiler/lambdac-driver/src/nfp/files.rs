@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use lambdac_backend_c::{HEADERS, SymbolKind};
+use lambdac_backend_c::{HEADERS, Symbol, SymbolKind};
 use lambdac_backend_p4::nfp::Rule;
 
 use super::{Emitted, Error, Listen};
@@ -120,10 +120,16 @@ fn places(image: &Image, emitted: &Emitted) -> String {
 
 fn symbols(emitted: &Emitted) -> String {
     let objects = emitted.c.symbols.iter();
-    let objects = objects.filter(|symbol| matches!(symbol.kind, SymbolKind::Object(_)));
-    let lines: Vec<String> = objects
-        .map(|symbol| format!("- `_{}`: `{}`, {} bytes", symbol.name, symbol.item, symbol.size))
-        .collect();
+    let line = |symbol: &Symbol| {
+        let field = match symbol.kind {
+            SymbolKind::Object(_) => String::new(),
+            SymbolKind::Field(_, field) => format!(", field {field}"),
+            SymbolKind::Param(_) => return None,
+        };
+        let (name, item, size) = (&symbol.name, &symbol.item, symbol.size);
+        Some(format!("- `_{name}`: `{item}`{field}, {size} bytes"))
+    };
+    let lines: Vec<String> = objects.filter_map(line).collect();
     match lines.is_empty() {
         true => "(there are none)".to_owned(),
         false => lines.join("\n"),

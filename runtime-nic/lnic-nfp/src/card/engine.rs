@@ -12,7 +12,6 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lambdac_backend_c::SymbolKind;
 use lambdac_backend_c::layout::{self, Order};
 use lambdac_driver::nfp::{Emitted, Rule};
 use lambdac_driver::nic::Places;
@@ -45,10 +44,9 @@ pub(super) struct OnCard {
     known: Mutex<BTreeMap<Arc<str>, Vec<u8>>>,
 }
 
-/// An object in the card's memory.
+/// A table in the card's memory.
 struct Found<'e> {
     symbol: &'e str,
-    size: u64,
     object: &'e Object,
 }
 
@@ -82,22 +80,48 @@ impl OnCard {
         NicEngine::new(host, nic, sides)
     }
 
-    fn object(&self, workload: usize, name: &str) -> Option<Found<'_>> {
+    /// An object of the image, with its number.
+    fn object(&self, workload: usize, name: &str) -> Option<(usize, &Object)> {
         let workload = &*self.emitted.image.workloads.get(workload)?.name;
         let item = format!("{workload}.{name}");
-        let symbol = self
-            .emitted
-            .c
-            .symbols
-            .iter()
-            .find(|symbol| *symbol.item == *item)?;
-        let SymbolKind::Object(index) = symbol.kind else {
-            return None;
+        let mut objects = self.emitted.image.module.objects.iter().enumerate();
+        objects.find(|(_, object)| *object.name == *item)
+    }
+
+    /// What an object's memory on the card holds; none if no code there reaches it, or it is too much to be read.
+    fn memory(&self, index: usize, object: &Object) -> Result<Option<Vec<u8>>, CardError> {
+        let symbols = &self.emitted.c.symbols;
+        let pieces = self.emitted.c.pieces(index);
+        let bytes: u64 = pieces.iter().map(|(number, _)| symbols[*number].size).sum();
+        if bytes > MAX_READ {
+            tracing::warn!(
+                object = &*object.name,
+                bytes,
+                "too large to be read from the card"
+            );
+        }
+        if pieces.is_empty() || bytes > MAX_READ {
+            return Ok(None);
+        }
+        let read = |(number, field): (usize, Option<usize>)| {
+            let symbol = &symbols[number];
+            let bytes = self.card.read(&symbol.name, 0, symbol.size.next_multiple_of(4))?;
+            Ok((field, bytes))
         };
+        let pieces = pieces
+            .into_iter()
+            .map(read)
+            .collect::<Result<Vec<_>, CardError>>()?;
+        Ok(Some(layout::assembled(object, &pieces, Order::Big)))
+    }
+
+    /// A table of the card; none if no code reaches it.
+    fn table(&self, workload: usize, name: &str) -> Option<Found<'_>> {
+        let (index, object) = self.object(workload, name)?;
+        let (symbol, _) = *self.emitted.c.pieces(index).first()?;
         Some(Found {
-            symbol: &symbol.name,
-            size: symbol.size,
-            object: self.emitted.image.module.objects.get(index)?,
+            symbol: &self.emitted.c.symbols[symbol].name,
+            object,
         })
     }
 
@@ -217,17 +241,10 @@ impl Nic for OnCard {
         if !self.emitted.places.get(workload)?.on_nic(name) {
             return None;
         }
-        let found = self.object(workload, name)?;
-        if found.size > MAX_READ {
-            tracing::warn!(
-                object = name,
-                bytes = found.size,
-                "too large to be read from the card"
-            );
-            return None;
-        }
-        match self.card.read(found.symbol, 0, found.size.next_multiple_of(4)) {
-            Ok(bytes) => state::dump(found.object, &bytes, NO_AGE, Order::Big).map(told),
+        let (index, object) = self.object(workload, name)?;
+        match self.memory(index, object) {
+            Ok(Some(bytes)) => state::dump(object, &bytes, NO_AGE, Order::Big).map(told),
+            Ok(None) => None,
             Err(error) => {
                 tracing::error!(%error, object = name, "state of the card could not be read");
                 None
@@ -236,7 +253,7 @@ impl Nic for OnCard {
     }
 
     fn mirror(&self, host: &LoadedImage, workload: usize, name: &str) -> Result<(), String> {
-        let Some(found) = self.object(workload, name) else {
+        let Some(found) = self.table(workload, name) else {
             return Ok(());
         };
         let workloads = host.image().workloads();
