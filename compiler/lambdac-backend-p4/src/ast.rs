@@ -239,6 +239,27 @@ impl Expr {
             Self::List(items) => items.iter().for_each(|e| e.for_each_name(f)),
         }
     }
+
+    /// As `for_each_name`, to change them.
+    pub(crate) fn for_each_name_mut(&mut self, f: &mut dyn FnMut(&mut String)) {
+        match self {
+            Self::Name(name) => f(name),
+            Self::Bool(_) | Self::Bits(_) | Self::Number(_) | Self::Text(_) | Self::Any => {}
+            Self::Member(a, _) | Self::Slice(a, ..) | Self::Unary(_, a) | Self::Cast(_, a) => {
+                a.for_each_name_mut(f);
+            }
+            Self::Index(a, b) | Self::Binary(_, a, b) | Self::Masked(a, b) => {
+                a.for_each_name_mut(f);
+                b.for_each_name_mut(f);
+            }
+            Self::Select(a, b, c) => [a, b, c].into_iter().for_each(|e| e.for_each_name_mut(f)),
+            Self::Call(a, args) => {
+                a.for_each_name_mut(f);
+                args.iter_mut().for_each(|e| e.for_each_name_mut(f));
+            }
+            Self::List(items) => items.iter_mut().for_each(|e| e.for_each_name_mut(f)),
+        }
+    }
 }
 
 /// A statement.
@@ -273,6 +294,19 @@ pub struct For {
     pub step: Option<Stmt>,
     /// A trip.
     pub body: Vec<Stmt>,
+    /// How often.
+    pub trips: Trips,
+}
+
+/// What is known of the trips of a loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trips {
+    /// There is one, which ways out may cut short.
+    One,
+    /// At most so many.
+    Most(u64),
+    /// As many as the packet asks for.
+    Any,
 }
 
 /// How a parameter is passed.
@@ -417,6 +451,8 @@ pub enum Local {
         /// Its name.
         name: String,
     },
+    /// `type name;`
+    Var(Type, String),
     /// An action.
     Action(Action),
     /// A table.
@@ -521,9 +557,37 @@ pub(crate) fn names_of(stmts: &[Stmt], f: &mut dyn FnMut(&str)) {
             }
             Stmt::For(inner) => {
                 inner.cond.for_each_name(f);
-                let parts = inner.first.iter().chain(&inner.step);
-                names_of(&parts.cloned().collect::<Vec<_>>(), f);
+                for part in inner.first.iter().chain(&inner.step) {
+                    names_of(std::slice::from_ref(part), f);
+                }
                 names_of(&inner.body, f);
+            }
+            Stmt::Break | Stmt::Continue | Stmt::Comment(_) => {}
+        }
+    }
+}
+
+/// As `names_of`, to change them.
+pub(crate) fn names_of_mut(stmts: &mut [Stmt], f: &mut dyn FnMut(&mut String)) {
+    for stmt in stmts {
+        match stmt {
+            Stmt::Var(_, _, value) => value.iter_mut().for_each(|value| value.for_each_name_mut(f)),
+            Stmt::Assign(place, value) => {
+                place.for_each_name_mut(f);
+                value.for_each_name_mut(f);
+            }
+            Stmt::Call(call) => call.for_each_name_mut(f),
+            Stmt::If(cond, then, other) => {
+                cond.for_each_name_mut(f);
+                names_of_mut(then, f);
+                names_of_mut(other, f);
+            }
+            Stmt::For(inner) => {
+                inner.cond.for_each_name_mut(f);
+                for part in inner.first.iter_mut().chain(&mut inner.step) {
+                    names_of_mut(std::slice::from_mut(part), f);
+                }
+                names_of_mut(&mut inner.body, f);
             }
             Stmt::Break | Stmt::Continue | Stmt::Comment(_) => {}
         }

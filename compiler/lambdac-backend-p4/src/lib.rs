@@ -5,7 +5,7 @@
 //!
 //! | MIR | P4 |
 //! | --- | --- |
-//! | a lambda | an action of the table `lambdas` (loops run right in actions only) |
+//! | a lambda | an action of the table `lambdas` (loops run right in actions only), or several that `apply` calls |
 //! | a function | code where it is called |
 //! | a value | a variable of the action, or a part of the expression that uses it |
 //! | an aggregate, state | registers, one for each scalar of its shape |
@@ -13,8 +13,8 @@
 //! | `lru` | registers indexed by a hash of the key; `map` is refused |
 //! | a loop, a block | `for` and `break`; further out by a variable that says where to |
 //! | the match stage | tables with constant entries, and tests |
-//! | a table that a lambda looks in | a table that is applied before the lambda |
-//! | a stream | a loop over the chunks of a packet |
+//! | a lookup in a table | a table of its own, applied between the actions that the lambda becomes; loops around it are unrolled |
+//! | a stream | a loop over the chunks of a packet, and what its match decides for each in it |
 //! | await | the service's request; what is live waits in registers, by slot |
 //!
 //! A lambda that has no code here is refused with a code and a reason ([`legal`]), and runs on the host.

@@ -43,7 +43,7 @@ impl Ids {
                             Local::Action(action) => add(ACTION, qualified(control, &action.name)),
                             Local::Table(table) => add(TABLE, qualified(control, &table.name)),
                             Local::Instance { ty, name, .. } => add(instance(ty), qualified(control, name)),
-                            Local::Comment(_) => {}
+                            Local::Comment(_) | Local::Var(..) => {}
                         }
                     }
                 }

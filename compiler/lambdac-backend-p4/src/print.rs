@@ -358,6 +358,7 @@ impl Printer {
                 let alike = matches!(
                     (before, local),
                     (Some(Local::Instance { .. }), Local::Instance { .. })
+                        | (Some(Local::Var(..)), Local::Var(..))
                 );
                 if before.is_some() && !explained && !alike {
                     this.out.push('\n');
@@ -376,6 +377,7 @@ impl Printer {
         match local {
             Local::Comment(text) => self.line(format_args!("// {text}")),
             Local::Instance { ty, args, name } => self.line(format_args!("{ty}({}) {name};", joined(args))),
+            Local::Var(ty, name) => self.line(format_args!("{ty} {name};")),
             Local::Action(action) => self.action(action),
             Local::Table(table) => self.table(table),
         }

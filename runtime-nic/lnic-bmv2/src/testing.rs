@@ -284,7 +284,7 @@ impl OnSwitch {
         // As a worker does it with a message of several packets that nobody reads.
         let any = self.compiled.places.takes_any_length() && call.request.len() > MAX_FRAGMENT;
         let request = if any { &[] } else { call.request };
-        let size = self.fragment(callee);
+        let size = self.fragment();
         let Some(packets) = lnic_wire::fragments(request, size) else {
             return CallResult::Error("the request is longer than a message".to_owned());
         };
@@ -307,18 +307,13 @@ impl OnSwitch {
         CallResult::Reply(whole)
     }
 
-    /// Payload bytes of all packets of a message but the last.
-    fn fragment(&self, callee: Option<LambdaId>) -> u16 {
-        let lambdas = &self.module.lambdas;
-        let lambda = match callee {
-            Some(id) => lambdas.get(id.index()),
-            None => lambdas.first(),
-        };
-        let stream = lambda.filter(|lambda| lambda.stream);
-        let size = stream.and_then(|lambda| {
-            lnic_wire::stream_fragment_size(lambda.request.max as usize, lambda.reply.max as usize)
-        });
-        size.unwrap_or(MAX_FRAGMENT as u16)
+    /// Payload bytes of all packets of a message but the last; of streams, the largest reply of all counts.
+    fn fragment(&self) -> u16 {
+        let streams = self.module.lambdas.iter().filter(|lambda| lambda.stream);
+        let sizes = streams.map(|lambda| (lambda.request.max, lambda.reply.max));
+        let size = sizes.reduce(|(chunk, a), (_, b)| (chunk, a.max(b)));
+        size.and_then(|(chunk, reply)| lnic_wire::stream_fragment_size(chunk as usize, reply as usize))
+            .unwrap_or(MAX_FRAGMENT as u16)
     }
 
     /// What the switch did not end.

@@ -9,7 +9,7 @@ use super::memory::{Cell, Home, Tree, WORD, WORD_BYTES};
 use super::op::{element, sum};
 use super::scalar::{bit_of, bool_of, resized};
 use super::unit;
-use crate::ast::{Binary, Bits, Expr, For, Stmt, Type, Unary};
+use crate::ast::{Binary, Bits, Expr, For, Stmt, Trips, Type, Unary};
 use crate::legal::{CODE, Refusal};
 
 impl<'m> Code<'_, 'm> {
@@ -193,6 +193,7 @@ impl<'m> Code<'_, 'm> {
                 index.binary(Binary::Add, Expr::bits(32, 1)),
             )),
             body: body.unwrap_or_default(),
+            trips: Trips::Any,
         })));
         equal
     }
@@ -436,6 +437,7 @@ impl<'m> Code<'_, 'm> {
                     bit.binary(Binary::Add, Expr::bits(8, 1)),
                 )),
                 body: vec![divide],
+                trips: Trips::Most(8),
             })));
         });
         match op {

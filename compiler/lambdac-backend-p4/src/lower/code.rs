@@ -15,16 +15,17 @@ use lambdac_mir::{
 
 use super::control::{Goal, Target};
 use super::fold;
-use super::lookup::Lookups;
+use super::lookup::Site;
 use super::memory::{Home, Homes, Reach, Tree, constant, variable_type, zero};
+use super::routine::{self, Routine};
 use super::unit::{Unit, fits_own};
 use super::wait::Waiting;
 use crate::ast::{Binary, Expr, Stmt, Type};
 use crate::legal::{AWAIT, CODE, Refusal};
 use crate::names::Namer;
 
-/// The most statements of an action.
-const MAX_STATEMENTS: usize = 20_000;
+/// The most statements of an action, or of all that a routine calls.
+pub(super) const MAX_STATEMENTS: usize = 20_000;
 
 /// A function or lambda whose code is being written.
 pub(super) struct Frame<'m> {
@@ -100,8 +101,8 @@ pub(super) struct Code<'u, 'm> {
     pub(super) next_number: u64,
     written: usize,
     pub(super) loc: Loc,
-    /// What tables have found for the lambda.
-    pub(super) lookups: Lookups,
+    /// What it looks in.
+    pub(super) sites: Vec<Site>,
     /// The lambda whose parts are being written, if it may wait.
     pub(super) waiting: Option<Waiting<'m>>,
     /// What calls mean.
@@ -143,12 +144,29 @@ impl<'u, 'm> Code<'u, 'm> {
             next_number: 1,
             written: 0,
             loc: Loc::default(),
-            lookups: Lookups::new(),
+            sites: Vec::new(),
             request,
         }
     }
 
-    /// All statements of the action. Variables of code that was left out go: p4c warns of them.
+    /// The code as a routine.
+    pub fn routine(mut self, name: &str) -> Result<Routine, Refusal> {
+        if self.sites.is_empty() {
+            return Ok(Routine::plain(name, self.finish()));
+        }
+        let whole = routine::Whole {
+            body: std::mem::take(&mut self.out)
+                .into_iter()
+                .chain(self.said)
+                .collect(),
+            locals: self.locals,
+            preloaded: self.preloaded,
+            sites: self.sites,
+        };
+        routine::cut(self.unit, name, whole)
+    }
+
+    /// All statements of the action, which looks in no table. Variables of code that was left out go: p4c warns of them.
     pub fn finish(self) -> Vec<Stmt> {
         let reads = self.preloaded.into_iter().map(|(register, index, to)| {
             Stmt::Call(register.method("read", vec![to, Expr::bits(32, index)]))
@@ -185,6 +203,11 @@ impl<'u, 'm> Code<'u, 'm> {
     pub fn push(&mut self, stmt: Stmt) {
         self.written += 1;
         self.out.push(stmt);
+    }
+
+    /// Statements so far.
+    pub fn written(&self) -> usize {
+        self.written
     }
 
     /// `place = value;`
@@ -556,17 +579,6 @@ impl<'u, 'm> Code<'u, 'm> {
         for (folded, more) in frame.folded.iter_mut().zip(more) {
             *folded |= more;
         }
-    }
-
-    /// A new frame whose values are all variables: for statements out of their place.
-    pub fn enter_flat(&mut self, body: &'m Body) {
-        self.frames.push(Frame {
-            body,
-            values: vec![None; body.values.len()],
-            folded: vec![false; body.values.len()],
-            args: Vec::new(),
-            slots: vec![None; body.slots.len()],
-        });
     }
 
     /// The cells of a slot.

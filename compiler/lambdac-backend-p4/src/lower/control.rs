@@ -10,7 +10,7 @@ use lambdac_mir::{Loc, Loop, LoopKind, Region, Stmt as MirStmt, TrapCause};
 
 use super::code::{Code, Ended};
 use super::{fold, scalar};
-use crate::ast::{Binary, Expr, For, Stmt};
+use crate::ast::{Binary, Expr, For, Stmt, Trips};
 use crate::legal::Refusal;
 
 /// What control can leave to.
@@ -94,6 +94,7 @@ impl<'m> Code<'_, 'm> {
                 cond: once.clone(),
                 step: Some(Stmt::Assign(once, Expr::Bool(false))),
                 body,
+                trips: Trips::One,
             });
         } else {
             self.region(region, Some(goal))?;
@@ -233,8 +234,26 @@ impl<'m> Code<'_, 'm> {
             cond: head.cond,
             step: head.step,
             body: body?,
+            trips: head.trips,
         });
         Ok(())
+    }
+
+    /// Trips of a loop, the one included that only finds that there is none: of a `while`, and of a loop that traps.
+    fn trips(&mut self, inner: &Loop) -> Trips {
+        let one_more = inner.checked || matches!(inner.kind, LoopKind::While(_));
+        let most = inner.max.saturating_add(one_more.into());
+        let counted = match &inner.kind {
+            LoopKind::For {
+                from,
+                to,
+                signed: false,
+                ..
+            } => (self.get(*from).number().zip(self.get(*to).number()))
+                .map(|(from, to)| to.saturating_sub(from)),
+            _ => None,
+        };
+        Trips::Most(counted.map_or(most, |counted| counted.min(most)))
     }
 
     /// The head of a loop; a `while` has a variable that its condition sets.
@@ -271,6 +290,7 @@ impl<'m> Code<'_, 'm> {
                     cond,
                     step: Some(Stmt::Assign(place, next)),
                     body: Vec::new(),
+                    trips: self.trips(inner),
                 })
             }
             LoopKind::While(_) => {
@@ -280,6 +300,7 @@ impl<'m> Code<'_, 'm> {
                     cond: again,
                     step: None,
                     body: Vec::new(),
+                    trips: self.trips(inner),
                 })
             }
         }

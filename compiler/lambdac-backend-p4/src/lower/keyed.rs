@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use lambdac_mir::{KeyPart, ObjectId, ObjectKind, Operand, Place, Stmt as MirStmt, Value};
 
-use super::code::{Code, Spot};
+use super::code::{Bytes, Code, Spot};
 use super::memory::Tree;
 use super::op::sum;
 use super::scalar::{bit_of, bool_of};
@@ -117,6 +117,11 @@ impl<'m> Code<'_, 'm> {
             Operand::Place(_) => return Err(Refusal::new(STATE, "a key that is a place")),
         };
         let bytes = self.view(view)?;
+        Ok(self.gathered(bytes, width))
+    }
+
+    /// Bytes as a number of so many bits.
+    pub(super) fn gathered(&mut self, bytes: Bytes, width: u32) -> Expr {
         let gathered = self.wide("key", width);
         self.assign(gathered.clone(), Expr::bits(width, 0));
         let (home, start) = (bytes.home, bytes.start);
@@ -129,7 +134,7 @@ impl<'m> Code<'_, 'm> {
             let byte = super::scalar::resized(byte, 8, width);
             code.assign(gathered.clone(), shifted.binary(Binary::Or, byte));
         });
-        Ok(gathered)
+        gathered
     }
 
     fn find(&mut self, object: ObjectId, operands: &'m [Operand]) -> Result<Found, Refusal> {

@@ -8,12 +8,12 @@ use lambdac_mir::{Func, Lambda, TrapCause};
 
 use super::code::{Bytes, Code, Ended, Ends};
 use super::control::Goal;
-use super::lookup::{self, Before};
 use super::memory::{Home, WORD, WORD_BYTES};
 use super::op::sum;
+use super::routine::Routine;
 use super::unit::{self, Unit};
 use super::wait::Waiting;
-use crate::ast::{Action, Binary, Expr, For, Stmt, Type};
+use crate::ast::{Binary, Expr, For, Stmt, Trips, Type};
 use crate::legal::{ASKED, REPLY as REPLY_TOO_LONG, REQUEST as REQUEST_TOO_LONG, Refusal};
 
 /// The register that holds the request.
@@ -110,17 +110,15 @@ pub(crate) fn check(lambda: &Lambda) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The action of a lambda, and what stands before it. `entries`: those of tables stand in the program.
-pub(crate) fn action<'m>(
+/// What runs a lambda.
+pub(crate) fn routine<'m>(
     unit: &mut Unit<'m>,
-    lambda: &'m Lambda,
+    (lambda, workload): (&'m Lambda, usize),
     name: &str,
-    entries: bool,
-) -> Result<(Action, Before), Refusal> {
+) -> Result<Routine, Refusal> {
     check(lambda)?;
-    let (lookups, before) = lookup::lower(unit, lambda, name, entries)?;
     if lambda.stream {
-        return Ok((super::stream::action(unit, lambda, name)?, before));
+        return super::stream::routine(unit, (lambda, workload), name);
     }
     let part = &lambda.parts[0];
     let mut code = Code::new(unit, name, request(), Rc::new(Message));
@@ -128,10 +126,8 @@ pub(crate) fn action<'m>(
         code.waiting = Some(Waiting {
             lambda,
             name: name.to_owned(),
-            lookups: lookups.clone(),
         });
     }
-    code.lookups = lookups;
     code.enter(&lambda.body, &part.region, Vec::new());
     let size = lambda.request;
     let len = || Expr::path("meta.length");
@@ -150,30 +146,21 @@ pub(crate) fn action<'m>(
         Some(wrong) => code.push(Stmt::If(wrong, fail(status::BAD_REQUEST), body)),
         None => code.out.extend(body),
     }
-    let action = Action {
-        name: name.to_owned(),
-        params: Vec::new(),
-        body: code.finish(),
-    };
-    Ok((action, before))
+    code.routine(name)
 }
 
-/// The action of a condition that is a function; sets `holds`.
+/// What runs a condition that is a function; sets `holds`.
 pub(super) fn condition<'m>(
     unit: &mut Unit<'m>,
     func: &'m Func,
     name: &str,
     holds: Expr,
-) -> Result<Action, Refusal> {
+) -> Result<Routine, Refusal> {
     let mut code = Code::new(unit, name, request(), Rc::new(Message));
     code.enter(&func.body, &func.region, Vec::new());
     code.assign(holds.clone(), Expr::Bool(false));
     code.function(&func.region, vec![holds])?;
-    Ok(Action {
-        name: name.to_owned(),
-        params: Vec::new(),
-        body: code.finish(),
-    })
+    code.routine(name)
 }
 
 /// How a lambda that answers a whole message ends.
@@ -273,6 +260,7 @@ impl Code<'_, '_> {
             cond: index.clone().binary(Binary::Lt, len.clone()),
             step: Some(Stmt::Assign(index, next)),
             body: body.unwrap_or_default(),
+            trips: Trips::Any,
         })));
         self.last_word(&word, &len);
     }

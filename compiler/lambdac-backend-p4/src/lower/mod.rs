@@ -1,6 +1,7 @@
 //! An image to a program.
 
 mod bytes;
+mod chunks;
 mod code;
 mod control;
 mod fold;
@@ -13,6 +14,7 @@ mod op;
 pub mod outcome;
 mod parser;
 mod program;
+mod routine;
 mod scalar;
 mod stage;
 mod state;

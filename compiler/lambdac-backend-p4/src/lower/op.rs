@@ -8,7 +8,7 @@ use super::code::{Code, Spot};
 use super::memory::{Cell, Home, Tree, constant, zero};
 use super::scalar::{self, bit_of, bool_of, resized};
 use super::unit;
-use crate::ast::{Binary, Expr, For, Stmt};
+use crate::ast::{Binary, Expr, For, Stmt, Trips};
 use crate::legal::{CODE, Refusal};
 
 impl<'m> Code<'_, 'm> {
@@ -128,7 +128,9 @@ impl<'m> Code<'_, 'm> {
             Op::MapPut { object, key, value } => self.map_put(*object, key, value, stmt)?,
             Op::MapRemove { object, key } => self.map_remove(*object, key, stmt)?,
             Op::MapFetchAdd { object, key, value } => self.map_fetch_add(*object, key, *value, stmt)?,
-            Op::TableGet { object, .. } | Op::TableHas { object, .. } => self.looked_up(*object, stmt)?,
+            Op::TableGet { object, key, .. } | Op::TableHas { object, key } => {
+                self.look_up(*object, key, stmt)?;
+            }
             Op::Log(text, args) => self.log(text, args),
             Op::Call(..)
             | Op::Check(..)
@@ -377,6 +379,7 @@ impl<'m> Code<'_, 'm> {
             cond: index.clone().binary(Binary::Lt, count),
             step: Some(Stmt::Assign(index, next)),
             body: inner.unwrap_or_default(),
+            trips: Trips::Any,
         })));
     }
 

@@ -7,21 +7,21 @@ use lambdac_mir::{Data, ParamId, ServiceId};
 
 use super::headers::{bit, head, metadata, padded};
 use super::lambda::{self, MAX_PAYLOAD, REPLY, REQUEST, reason, set, verdict};
-use super::lookup::Before;
 use super::memory::WORD;
 use super::outcome;
 use super::parser::parser;
+use super::routine::Routine;
 use super::stage::{self, Lowered};
 use super::state::State;
-use super::stream;
 use super::unit::{self, ParamDatum, Params, Unit};
 use super::wait::{self, Reach};
 use super::wire::{self, Listen, TAILS};
+use super::{chunks, stream};
 use crate::ast::{
     Action, Binary, Control, Direction, Entry, Expr, Item, Key, Local, MatchKind, Param, Program, Stmt,
     Table, Type, names_of,
 };
-use crate::legal::{Refusal, STATE};
+use crate::legal::{REQUEST as REQUEST_TOO_LONG, Refusal, STATE};
 
 /// The register of a test's dice.
 pub(super) const DICE: &str = "dice_state";
@@ -127,7 +127,7 @@ pub const INGRESS: &str = "LambdaIngress";
 /// # Errors
 /// If what stands around the lambdas has no code: the match stage.
 pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
-    let mut unit = Unit::new(image, options.test);
+    let mut unit = Unit::new(image, options.test, options.constant_entries);
     for name in [
         "listen",
         "trusted",
@@ -185,9 +185,10 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
         wait::declare(&mut unit);
         unit.waits.places.clone_from(&options.services);
     }
-    let (actions, lookups, refused) = lambdas(&mut unit, options.constant_entries);
+    let (mut routines, mut refused) = lambdas(&mut unit);
+    let ahead = behind_match(&mut unit, &mut routines, &mut refused);
     let native: Vec<bool> = refused.iter().map(Option::is_none).collect();
-    let stage = stage::lower(&mut unit, &native, options.constant_entries)?;
+    let stage = stage::lower(&mut unit, &native, &ahead)?;
     let bound = bindings(&mut unit, &native)?;
     let value = |id: ParamId| {
         let given = options.params.get(id.index()).cloned().flatten();
@@ -195,20 +196,24 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
     };
     let streams = stream::table(image, &native);
     let values = unit.param_places().values(&value);
+    let waits = wait::parts(&mut unit)?;
+    let by_entry = Picked {
+        table: "lambdas",
+        field: "entry",
+    };
+    let runs = runs(&by_entry, routines);
     let entries = if options.constant_entries {
         Vec::new()
     } else {
-        stage_entries(&stage, &lookups)
+        added(&stage, &runs, waits.as_ref())
     };
-    let waits = wait::parts(&mut unit)?;
     let mut items = head(image, options, &unit.params, unit.waits());
     items.push(metadata(&unit));
     items.push(Item::Parser(parser(options, unit.waits())));
     items.push(Item::Control(verify()));
     let parts = Parts {
         stage,
-        lambdas: actions,
-        lookups,
+        runs,
         bound,
         values,
         streams,
@@ -229,13 +234,12 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
     })
 }
 
-/// The action of each entry's lambda, or why there is none.
-type Lambdas = (Vec<(usize, Action)>, Vec<(usize, Before)>, Vec<Option<Refusal>>);
-
-fn lambdas(unit: &mut Unit<'_>, entries: bool) -> Lambdas {
+/// What runs each entry's lambda, or why nothing does. A lambda of several entries is written once.
+fn lambdas(unit: &mut Unit<'_>) -> (Vec<(usize, Routine)>, Vec<Option<Refusal>>) {
     let image = unit.image;
-    let mut actions: Vec<(usize, Action)> = Vec::new();
-    let (mut refused, mut lookups) = (Vec::new(), Vec::<(usize, Before)>::new());
+    let mut routines: Vec<(usize, Routine)> = Vec::new();
+    let mut refused = Vec::new();
+    let behind = chunks::behind_match(image);
     for (index, entry) in image.entries.iter().enumerate() {
         if let Some(why) = &entry.on_host {
             refused.push(Some(Refusal::new(crate::legal::ASKED, &**why)));
@@ -245,35 +249,23 @@ fn lambdas(unit: &mut Unit<'_>, entries: bool) -> Lambdas {
         let same = image.entries[..index]
             .iter()
             .position(|other| other.lambda == entry.lambda);
-        if let Some(first) = same.and_then(|first| actions.iter().find(|(at, _)| *at == first)) {
-            let (first, action) = first.clone();
-            actions.push((index, action));
-            let before = lookups.iter().find(|(at, _)| *at == first);
-            if let Some((_, before)) = before {
-                let again = Before {
-                    apply: before.apply.clone(),
-                    ..Before::default()
-                };
-                lookups.push((index, again));
-            }
+        let same = same.and_then(|first| routines.iter().find(|(at, _)| *at == first));
+        if let Some((_, routine)) = same {
+            routines.push((index, routine.clone()));
             refused.push(None);
-            continue;
-        }
-        if lambda.stream
-            && let Err(refusal) = stream::check(image, index)
-        {
-            refused.push(Some(refusal));
             continue;
         }
         // What a refused lambda has declared goes with it.
         let before = unit.clone();
         let name = unit.names.fresh(&image.entry_name(index));
-        match lambda::action(unit, lambda, &name, entries) {
-            Ok((action, before)) => {
-                actions.push((index, action));
-                if !before.apply.is_empty() {
-                    lookups.push((index, before));
-                }
+        match lambda::routine(unit, (lambda, entry.workload), &name) {
+            // But for a test, nobody picks a stream behind a match by itself: that it has code is all that counts.
+            Ok(_) if behind.contains(&entry.workload) && !unit.test => {
+                *unit = before;
+                refused.push(None);
+            }
+            Ok(routine) => {
+                routines.push((index, routine));
                 refused.push(None);
             }
             Err(refusal) => {
@@ -282,45 +274,84 @@ fn lambdas(unit: &mut Unit<'_>, entries: bool) -> Lambdas {
             }
         }
     }
-    (actions, lookups, refused)
+    (routines, refused)
+}
+
+/// Adds what runs workloads whose streams stand behind a match, or says why nothing does: a packet's chunks may be for
+/// any of its lambdas, so that all of them run here or none. By id: the numbers that they run by.
+fn behind_match(
+    unit: &mut Unit<'_>,
+    routines: &mut Vec<(usize, Routine)>,
+    refused: &mut [Option<Refusal>],
+) -> Vec<(u32, usize)> {
+    let image = unit.image;
+    let mut ahead = Vec::new();
+    for workload in chunks::behind_match(image) {
+        let entries = chunks::entries(image, workload);
+        let on_host = entries.iter().find(|entry| refused[**entry].is_some());
+        let name = &image.workloads[workload].name;
+        let why = match on_host {
+            Some(entry) => {
+                let other = &image.entries[*entry].name;
+                let reason = format!("a chunk of its messages may be for `{other}`, which runs on the host");
+                Refusal::new(REQUEST_TOO_LONG, reason)
+            }
+            None => {
+                let before = unit.clone();
+                let name = unit.names.fresh(&format!("{name}_chunks"));
+                match chunks::routine(unit, workload, &name) {
+                    Ok(routine) => {
+                        let number = image.entries.len() + workload;
+                        routines.push((number, routine));
+                        ahead.push((image.workloads[workload].id, number));
+                        continue;
+                    }
+                    Err(refusal) => {
+                        *unit = before;
+                        refusal
+                    }
+                }
+            }
+        };
+        for entry in entries {
+            refused[entry].get_or_insert_with(|| why.clone());
+        }
+        routines.retain(|(entry, _)| refused.get(*entry).is_none_or(Option::is_none));
+    }
+    ahead
 }
 
 /// What sets parameters of shared code: an action for each entry that has some.
-fn bindings(unit: &mut Unit<'_>, native: &[bool]) -> Result<Vec<(usize, Action)>, Refusal> {
+fn bindings(unit: &mut Unit<'_>, native: &[bool]) -> Result<Routine, Refusal> {
     let image = unit.image;
     if let Some(entry) = image.entries.iter().position(|entry| !entry.instances.is_empty()) {
         let name = image.entry_name(entry);
         let reason = format!("`{name}` shares code that reaches objects by address, and registers have none");
         return Err(Refusal::new(STATE, reason));
     }
-    let mut actions = Vec::new();
+    let mut routines = Vec::new();
     let bound = image.entries.iter().zip(native).enumerate();
     for (index, (_, _)) in bound.filter(|(_, (entry, native))| **native && !entry.bindings.is_empty()) {
         let body = unit.bind(index)?;
         let name = unit.names.fresh(&format!("bind_{}", image.entry_name(index)));
-        actions.push((
-            index,
-            Action {
-                name,
-                params: Vec::new(),
-                body,
-            },
-        ));
+        routines.push((index, Routine::plain(&name, body)));
     }
-    Ok(actions)
+    let by_entry = Picked {
+        table: "bindings",
+        field: "entry",
+    };
+    Ok(runs(&by_entry, routines))
 }
 
-fn stage_entries(stage: &Lowered, lookups: &[(usize, Before)]) -> Vec<(String, Entry)> {
+/// Entries that the control plane adds.
+fn added(stage: &Lowered, runs: &Routine, waits: Option<&wait::Parts>) -> Vec<(String, Entry)> {
     let mut entries: Vec<(String, Entry)> = wire::prefixes(&wire::PRIVATE)
         .into_iter()
         .map(|entry| (wire::TRUSTED.to_owned(), entry))
         .collect();
     entries.extend(stage.runtime.iter().cloned());
-    entries.extend(
-        lookups
-            .iter()
-            .flat_map(|(_, before)| before.entries.iter().cloned()),
-    );
+    entries.extend(runs.entries.iter().cloned());
+    entries.extend(waits.into_iter().flat_map(|waits| waits.entries.iter().cloned()));
     entries
 }
 
@@ -462,8 +493,58 @@ fn call(action: &str) -> Stmt {
     Stmt::Call(Expr::name(action).call(Vec::new()))
 }
 
-/// A table that runs the action of an entry.
-pub(super) fn by_entry(name: &str, actions: &[(usize, Action)]) -> Table {
+/// How one of several routines is picked: by a field of the metadata, and with a table where they are actions.
+pub(super) struct Picked {
+    /// The table.
+    pub table: &'static str,
+    /// The field.
+    pub field: &'static str,
+}
+
+/// What runs one of several routines, by the number that each is picked by.
+pub(super) fn runs(picked: &Picked, routines: Vec<(usize, Routine)>) -> Routine {
+    let mut all = Routine::default();
+    let mut actions: Vec<(usize, Action)> = Vec::new();
+    let mut several: Vec<(Expr, Vec<Stmt>)> = Vec::new();
+    for (number, routine) in routines {
+        let known = match routine.action() {
+            Some(action) => {
+                let known = actions.iter().any(|(_, other)| other.name == action.name);
+                actions.push((number, action.clone()));
+                known
+            }
+            None => {
+                let field = Expr::name("meta").member(picked.field);
+                let own = field.binary(Binary::Eq, Expr::bits(16, number as u64));
+                match several.iter_mut().find(|(_, apply)| *apply == routine.apply) {
+                    Some((cond, _)) => {
+                        *cond = cond.clone().binary(Binary::OrOr, own);
+                        true
+                    }
+                    None => {
+                        several.push((own, routine.apply));
+                        false
+                    }
+                }
+            }
+        };
+        if !known {
+            all.locals.extend(routine.locals);
+            all.entries.extend(routine.entries);
+        }
+    }
+    let one = |(cond, apply)| Stmt::If(cond, apply, Vec::new());
+    all.apply.extend(several.into_iter().map(one));
+    if !actions.is_empty() {
+        all.locals.push(Local::Table(by_number(picked, &actions)));
+        let apply = Expr::name(picked.table).method("apply", Vec::new());
+        all.apply.push(Stmt::Call(apply));
+    }
+    all
+}
+
+/// A table that calls the action of a number.
+fn by_number(picked: &Picked, actions: &[(usize, Action)]) -> Table {
     let mut names: Vec<String> = Vec::new();
     for (_, action) in actions {
         if !names.contains(&action.name) {
@@ -472,11 +553,11 @@ pub(super) fn by_entry(name: &str, actions: &[(usize, Action)]) -> Table {
     }
     names.push("NoAction".to_owned());
     Table {
-        name: name.to_owned(),
+        name: picked.table.to_owned(),
         keys: vec![Key {
-            expr: Expr::path("meta.entry"),
+            expr: Expr::name("meta").member(picked.field),
             kind: MatchKind::Exact,
-            name: "entry".to_owned(),
+            name: picked.field.to_owned(),
             width: 16,
         }],
         actions: names,
@@ -497,9 +578,8 @@ pub(super) fn by_entry(name: &str, actions: &[(usize, Action)]) -> Table {
 /// What the ingress control is made of.
 struct Parts {
     stage: Lowered,
-    lambdas: Vec<(usize, Action)>,
-    lookups: Vec<(usize, Before)>,
-    bound: Vec<(usize, Action)>,
+    runs: Routine,
+    bound: Routine,
     values: Vec<Expr>,
     streams: Vec<Local>,
     waits: Option<wait::Parts>,
@@ -508,8 +588,7 @@ struct Parts {
 fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
     let Parts {
         stage,
-        lambdas,
-        lookups,
+        runs: lambdas,
         bound,
         values,
         streams,
@@ -521,13 +600,6 @@ fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
     let mut run_any = Vec::new();
     let mut locals = streams;
     let has_streams = !locals.is_empty();
-    let mut names = std::collections::BTreeSet::new();
-    let mut unique = |actions: &[(usize, Action)]| -> Vec<Local> {
-        let new = actions
-            .iter()
-            .filter(|(_, action)| names.insert(action.name.clone()));
-        new.map(|(_, action)| Local::Action(action.clone())).collect()
-    };
     let in_test = |datum: &ParamDatum| {
         let field = Expr::path("hdr.test").member(datum.name.clone());
         super::scalar::resized(field, padded(datum.width), datum.width)
@@ -569,26 +641,22 @@ fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
     } else {
         request.extend(stage.apply);
     }
-    if !lambdas.is_empty() {
-        locals.extend(unique(&lambdas));
-        locals.push(Local::Table(by_entry("lambdas", &lambdas)));
+    if !lambdas.apply.is_empty() {
+        locals.extend(lambdas.locals);
         let runs = Expr::path("meta.verdict").binary(Binary::Eq, Expr::name(verdict::RUN));
         let mut run = Vec::new();
-        if !bound.is_empty() {
-            locals.extend(unique(&bound));
-            locals.push(Local::Table(by_entry("bindings", &bound)));
-            run.push(Stmt::Call(Expr::path("bindings.apply").call(Vec::new())));
+        if !bound.apply.is_empty() {
+            locals.extend(bound.locals);
+            run.extend(bound.apply);
         }
-        run.extend(look_up(lookups, &mut locals));
-        let first = Stmt::Call(Expr::path("lambdas.apply").call(Vec::new()));
-        run.push(match &waits {
+        match &waits {
             Some(waits) => {
                 resumed.push(Stmt::If(runs.clone(), vec![waits.restore.clone()], Vec::new()));
                 let fresh = Expr::path("meta.site").binary(Binary::Eq, Expr::bits(16, 0));
-                Stmt::If(fresh, vec![first], vec![waits.go_on.clone()])
+                run.push(Stmt::If(fresh, lambdas.apply, waits.go_on.clone()));
             }
-            None => first,
-        });
+            None => run.extend(lambdas.apply),
+        }
         let runs = Stmt::If(runs, run, Vec::new());
         match waits {
             Some(_) => run_any.push(runs),
@@ -633,21 +701,6 @@ fn peek(wide: &[String]) -> Action {
         set("verdict", Expr::name(verdict::REPLY)),
     ]);
     plain("peek", body)
-}
-
-/// What is applied before the lambdas that look in tables: one of them, by the entry.
-fn look_up(lookups: Vec<(usize, Before)>, locals: &mut Vec<Local>) -> Vec<Stmt> {
-    let mut shared: Vec<(Vec<Stmt>, Expr)> = Vec::new();
-    for (index, before) in lookups {
-        locals.extend(before.locals);
-        let own = Expr::path("meta.entry").binary(Binary::Eq, Expr::bits(16, index as u64));
-        match shared.iter_mut().find(|(apply, _)| *apply == before.apply) {
-            Some((_, cond)) => *cond = cond.clone().binary(Binary::OrOr, own),
-            None => shared.push((before.apply, own)),
-        }
-    }
-    let one = |(apply, cond)| Stmt::If(cond, apply, Vec::new());
-    shared.into_iter().map(one).collect()
 }
 
 /// What is applied. `waits`: what comes before all, what is done with the answer of a service, and what runs.
@@ -788,7 +841,7 @@ fn drop_unused(items: &mut Vec<Item>) {
                     args.chain(&table.default.1)
                         .for_each(|arg| arg.for_each_name(&mut note));
                 }
-                Local::Comment(_) | Local::Instance { .. } => {}
+                Local::Comment(_) | Local::Var(..) | Local::Instance { .. } => {}
             }
         }
     }

@@ -7,7 +7,7 @@ use lambdac_mir::{BinOp, CastOp, CmpOp, SwitchRange};
 
 use super::code::Code;
 use super::memory::{constant, zero};
-use crate::ast::{Binary, Bits, Expr, For, Stmt, Type, Unary};
+use crate::ast::{Binary, Bits, Expr, For, Stmt, Trips, Type, Unary};
 
 /// A `bool` as one bit.
 pub(super) fn bit_of(expr: Expr) -> Expr {
@@ -265,6 +265,7 @@ impl Code<'_, '_> {
             cond: bit.clone().binary(Binary::Ne, Expr::bits(8, 0)),
             step: Some(Stmt::Assign(bit, less)),
             body,
+            trips: Trips::Most(width.into()),
         }));
         let nothing = b.binary(Binary::Eq, zero(width));
         self.push(Stmt::If(nothing.clone().negated(), vec![divide], Vec::new()));

@@ -37,6 +37,8 @@ pub(super) struct Stage<'u, 'm> {
     tables: Vec<Local>,
     entries: bool,
     runtime: Vec<(String, Entry)>,
+    /// Workloads that go by the stage, and the numbers that their packets run by.
+    ahead: &'u [(u32, usize)],
 }
 
 /// What the stage comes to.
@@ -51,16 +53,29 @@ pub(super) struct Lowered {
     pub runtime: Vec<(String, Entry)>,
 }
 
-/// Writes an image's stage. `entries`: those of tables stand in the program.
-pub(super) fn lower(unit: &mut Unit<'_>, native: &[bool], entries: bool) -> Result<Lowered, Refusal> {
-    let image = unit.image;
+/// Writes an image's stage. `ahead`: by id, workloads that go by it, and the numbers that their packets run by.
+pub(super) fn lower(
+    unit: &mut Unit<'_>,
+    native: &[bool],
+    ahead: &[(u32, usize)],
+) -> Result<Lowered, Refusal> {
+    let (image, entries) = (unit.image, unit.constant_entries);
     let nodes = &image.stage.nodes;
     let mut ways = vec![0_usize; nodes.len()];
     let mut by_table = vec![false; nodes.len()];
-    for node in nodes {
-        for to in node.successors() {
+    let mut reached = vec![false; nodes.len()];
+    reached[image.stage.root.index()] = true;
+    for index in (0..nodes.len())
+        .rev()
+        .filter(|index| *index <= image.stage.root.index())
+    {
+        if !reached[index] {
+            continue;
+        }
+        for to in successors(&nodes[index], ahead) {
+            reached[to.index()] = true;
             ways[to.index()] += 1;
-            by_table[to.index()] |= matches!(node, Node::Table { .. });
+            by_table[to.index()] |= matches!(nodes[index], Node::Table { .. });
         }
     }
     let leaf = |index: usize| matches!(nodes[index], Node::Leaf(_));
@@ -73,6 +88,7 @@ pub(super) fn lower(unit: &mut Unit<'_>, native: &[bool], entries: bool) -> Resu
         tables: Vec::new(),
         entries,
         runtime: Vec::new(),
+        ahead,
         unit,
     };
     let root = image.stage.root;
@@ -83,6 +99,10 @@ pub(super) fn lower(unit: &mut Unit<'_>, native: &[bool], entries: bool) -> Resu
             let next = Expr::path("meta.node").binary(Binary::Eq, number(index));
             apply.push(Stmt::If(next, body, Vec::new()));
         }
+    }
+    for (id, number) in ahead {
+        let own = Expr::path("hdr.lambda.workload").binary(Binary::Eq, Expr::bits(32, (*id).into()));
+        apply = vec![Stmt::If(own, run(Expr::bits(16, *number as u64)).into(), apply)];
     }
     let actions = stage.actions.into_values().map(Local::Action);
     Ok(Lowered {
@@ -95,6 +115,34 @@ pub(super) fn lower(unit: &mut Unit<'_>, native: &[bool], entries: bool) -> Resu
         apply,
         runtime: stage.runtime,
     })
+}
+
+/// Runs what has a number.
+fn run(number: Expr) -> [Stmt; 2] {
+    [set("entry", number), set("verdict", Expr::name(verdict::RUN))]
+}
+
+/// Entries of a table of the stage, without those of workloads that go by it.
+fn lines<'n>(key: StageKey, entries: &'n [(u64, NodeId)], ahead: &[(u32, usize)]) -> Vec<&'n (u64, NodeId)> {
+    let goes_by = |id: u32| ahead.iter().any(|(other, _)| *other == id);
+    let stays = |(value, _): &&(u64, NodeId)| match key {
+        StageKey::Workload => u32::try_from(*value).is_ok_and(|id| !goes_by(id)),
+        StageKey::Both(_) => !goes_by(StageKey::apart(*value).0),
+        StageKey::Field(_) => true,
+    };
+    entries.iter().filter(stays).collect()
+}
+
+/// Where a node leads those that don't go by the stage.
+fn successors(node: &Node, ahead: &[(u32, usize)]) -> Vec<NodeId> {
+    match node {
+        Node::Workload { id, other, .. } if ahead.iter().any(|(by, _)| by == id) => vec![*other],
+        Node::Table { key, entries, miss } => {
+            let lines = lines(*key, entries, ahead).into_iter();
+            lines.map(|(_, to)| *to).chain([*miss]).collect()
+        }
+        node => node.successors(),
+    }
 }
 
 fn number(index: usize) -> Expr {
@@ -114,6 +162,7 @@ impl<'m> Stage<'_, 'm> {
         let image = self.unit.image;
         match &image.stage.nodes[at.index()] {
             Node::Leaf(leaf) => Ok(self.leaf(*leaf)),
+            Node::Workload { id, other, .. } if self.ahead.iter().any(|(by, _)| by == id) => self.way(*other),
             Node::Workload { id, then, other } => {
                 let is = Expr::path("hdr.lambda.workload").binary(Binary::Eq, Expr::bits(32, (*id).into()));
                 self.branch(Vec::new(), is, *then, *other)
@@ -155,10 +204,7 @@ impl<'m> Stage<'_, 'm> {
     /// What a leaf sets. A packet is the host's unless something else is said.
     fn leaf(&mut self, leaf: Leaf) -> Vec<Stmt> {
         match leaf {
-            Leaf::Run(entry) if self.native[entry] => vec![
-                set("entry", Expr::bits(16, entry as u64)),
-                set("verdict", Expr::name(verdict::RUN)),
-            ],
+            Leaf::Run(entry) if self.native[entry] => run(Expr::bits(16, entry as u64)).into(),
             Leaf::Run(_) => vec![set("reason", Expr::name(reason::ON_HOST))],
             Leaf::Drop => vec![set("verdict", Expr::name(verdict::DROP))],
             Leaf::Punt(_) => vec![set("reason", Expr::name(reason::PUNTED))],
@@ -184,10 +230,7 @@ impl<'m> Stage<'_, 'm> {
         };
         let body = match (&image.stage.nodes[to.index()], param) {
             (_, Some("node")) => vec![set("node", Expr::name("node"))],
-            (_, Some(_)) => vec![
-                set("entry", Expr::name("entry")),
-                set("verdict", Expr::name(verdict::RUN)),
-            ],
+            (_, Some(_)) => run(Expr::name("entry")).into(),
             (Node::Leaf(leaf), None) => self.leaf(*leaf),
             _ => Vec::new(),
         };
@@ -209,6 +252,10 @@ impl<'m> Stage<'_, 'm> {
         entries: &[(u64, NodeId)],
         miss: NodeId,
     ) -> Result<Vec<Stmt>, Refusal> {
+        let entries = lines(key, entries, self.ahead);
+        if entries.is_empty() {
+            return self.way(miss);
+        }
         let exact = |expr: Expr, name: &str, width: u32| Key {
             expr,
             kind: MatchKind::Exact,
@@ -263,14 +310,7 @@ impl<'m> Stage<'_, 'm> {
         match field {
             Field::Bits { bit, width } => self.run(bit, width.into()),
             Field::Pkt(fact) => self.unit.pkt(fact),
-            Field::Rest { offset, max } => {
-                let (len, offset) = (Expr::path("meta.length"), Expr::bits(32, offset.into()));
-                let most = Expr::bits(32, max.into());
-                let rest = len.clone().binary(Binary::Sub, offset.clone());
-                let over = rest.clone().binary(Binary::Gt, most.clone());
-                let none = len.binary(Binary::Lt, offset);
-                none.select(Expr::bits(32, 0), over.select(most, rest))
-            }
+            Field::Rest { offset, max } => rest(Expr::path("meta.length"), offset, max),
         }
     }
 
@@ -297,32 +337,8 @@ impl<'m> Stage<'_, 'm> {
             }
             Cond::All(items) => self.several(items, true),
             Cond::Any(items) => self.several(items, false),
-            Cond::Cmp {
-                field,
-                op,
-                swapped,
-                value,
-            } => {
-                let width = u32::from(field.width());
-                let (field, value) = (self.field(*field), Expr::bits(width, *value));
-                let (a, b) = if *swapped { (value, field) } else { (field, value) };
-                simple(compare(*op, width, a, b))
-            }
-            Cond::Range { field, lo, hi } => {
-                let width = u32::from(field.width());
-                let field = self.field(*field);
-                let from = field.clone().binary(Binary::Ge, Expr::bits(width, *lo));
-                // The end may be past the largest number.
-                let past = Bits::new(width + 1, &hi.to_be_bytes());
-                let below = field
-                    .cast(Type::Bit(width + 1))
-                    .binary(Binary::Lt, Expr::Bits(past));
-                simple(from.binary(Binary::AndAnd, below))
-            }
-            Cond::Masked { field, mask, value } => {
-                let width = u32::from(field.width());
-                let kept = self.field(*field).binary(Binary::And, Expr::bits(width, *mask));
-                simple(kept.binary(Binary::Eq, Expr::bits(width, *value)))
+            Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } => {
+                simple(test(cond, &mut |field| Ok(self.field(field)))?)
             }
             Cond::Has { table, key } => {
                 let name = self.lookup(*table, key)?;
@@ -370,10 +386,10 @@ impl<'m> Stage<'_, 'm> {
     fn evaluate(&mut self, func: &'m Func) -> Result<(Vec<Stmt>, Expr), Refusal> {
         let holds = self.unit.meta("holds", Type::Bool);
         let name = self.unit.names.fresh(&format!("decide_{}", func.name));
-        let action = lambda::condition(self.unit, func, &name, holds.clone())?;
-        self.tables.push(Local::Action(action));
-        let call = Stmt::Call(Expr::name(name).call(Vec::new()));
-        Ok((vec![call], holds))
+        let routine = lambda::condition(self.unit, func, &name, holds.clone())?;
+        self.tables.extend(routine.locals);
+        self.runtime.extend(routine.entries);
+        Ok((routine.apply, holds))
     }
 
     /// A table with a key of fields; applied in one place, as p4c wants it.
@@ -457,8 +473,60 @@ pub(super) fn part_bits(part: KeyPart) -> u32 {
     }
 }
 
+/// Bytes of a request of a length from an offset on, at most so many.
+pub(super) fn rest(len: Expr, offset: u32, max: u32) -> Expr {
+    let (offset, most) = (Expr::bits(32, offset.into()), Expr::bits(32, max.into()));
+    let rest = len.clone().binary(Binary::Sub, offset.clone());
+    let over = rest.clone().binary(Binary::Gt, most.clone());
+    let none = len.binary(Binary::Lt, offset);
+    none.select(Expr::bits(32, 0), over.select(most, rest))
+}
+
+/// A condition on one integer of the packet, which `field` gives as a number.
+pub(super) fn test(
+    cond: &Cond,
+    field: &mut dyn FnMut(Field) -> Result<Expr, Refusal>,
+) -> Result<Expr, Refusal> {
+    Ok(match cond {
+        Cond::Cmp {
+            field: of,
+            op,
+            swapped,
+            value,
+        } => {
+            let width = u32::from(of.width());
+            let (field, value) = (field(*of)?, Expr::bits(width, *value));
+            let (a, b) = if *swapped { (value, field) } else { (field, value) };
+            compare(*op, width, a, b)
+        }
+        Cond::Range { field: of, lo, hi } => {
+            let (width, field) = (u32::from(of.width()), field(*of)?);
+            let from = field.clone().binary(Binary::Ge, Expr::bits(width, *lo));
+            // The end may be past the largest number.
+            let past = Bits::new(width + 1, &hi.to_be_bytes());
+            let below = field
+                .cast(Type::Bit(width + 1))
+                .binary(Binary::Lt, Expr::Bits(past));
+            from.binary(Binary::AndAnd, below)
+        }
+        Cond::Masked {
+            field: of,
+            mask,
+            value,
+        } => {
+            let width = u32::from(of.width());
+            let kept = field(*of)?.binary(Binary::And, Expr::bits(width, *mask));
+            kept.binary(Binary::Eq, Expr::bits(width, *value))
+        }
+        // The others are of several, of none, or no test.
+        Cond::True | Cond::Not(_) | Cond::All(_) | Cond::Any(_) | Cond::Has { .. } | Cond::Eval(_) => {
+            Expr::Bool(true)
+        }
+    })
+}
+
 /// A condition without tables and functions.
-fn is_simple(cond: &Cond) -> bool {
+pub(super) fn is_simple(cond: &Cond) -> bool {
     match cond {
         Cond::Not(inner) => is_simple(inner),
         Cond::All(items) | Cond::Any(items) => items.iter().all(is_simple),

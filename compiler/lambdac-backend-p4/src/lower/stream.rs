@@ -1,73 +1,68 @@
 //! A stream lambda: a loop over the chunks of a packet, whose replies are put one behind the other.
 //!
-//! The match stage runs once a packet, so only a stream that no match stands before is written so. How many bytes all
-//! packets of a message but the last have is in the table `streams`, where the rules of the wire find it.
+//! Where a match picks the lambda of each chunk, what the loop does is [`super::chunks`]'s. How many bytes all packets of a
+//! message but the last have is in the table `streams`, where the rules of the wire find it.
 
 use std::rc::Rc;
 
-use lambdac_image::{Image, Leaf, Node};
-use lambdac_mir::Lambda;
+use lambdac_image::Image;
+use lambdac_mir::{Lambda, MessageSize};
 
 use super::code::{Bytes, Code, Ended, Ends};
 use super::control::Goal;
 use super::lambda::{self, MAX_PAYLOAD, REPLY, fail, set, status, verdict};
 use super::memory::{WORD, WORD_BYTES};
 use super::op::sum;
+use super::routine::Routine;
 use super::scalar::resized;
 use super::unit::{self, Unit};
 use crate::ast::{
-    Action, Binary, Direction, Entry, Expr, For, Key, Local, MatchKind, Param, Stmt, Table, Type,
+    Action, Binary, Direction, Entry, Expr, For, Key, Local, MatchKind, Param, Stmt, Table, Trips, Type,
 };
-use crate::legal::{REQUEST, Refusal};
+use crate::legal::{CODE, Refusal};
 
 /// The name of the table that knows streams.
 pub(super) const STREAMS: &str = "streams";
 
-/// Bytes of all packets of a message but the last (wire, "Sizes").
-fn fragment(lambda: &Lambda) -> u32 {
-    let (chunk, reply) = (lambda.request.max, lambda.reply.max);
-    let most = |size: u32| MAX_PAYLOAD.checked_div(size).unwrap_or(u32::MAX);
-    most(chunk)
-        .min(most(reply))
-        .saturating_mul(chunk)
-        .min(MAX_PAYLOAD)
+/// How messages of a stream workload are cut (wire, "Sizes").
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    /// The size of a chunk.
+    chunk: MessageSize,
+    /// Bytes of all packets of a message but the last.
+    fragment: u32,
 }
 
-/// Whether a workload's requests go straight to an entry.
-pub(super) fn check(image: &Image, entry: usize) -> Result<(), Refusal> {
-    let own = &image.entries[entry];
-    let id = image.workloads[own.workload].id;
-    let runs = |to: &lambdac_image::NodeId| image.stage.nodes[to.index()] == Node::Leaf(Leaf::Run(entry));
-    let straight = image.stage.nodes.iter().any(|node| match node {
-        Node::Workload { id: wanted, then, .. } => *wanted == id && runs(then),
-        Node::Table {
-            key: lambdac_image::Key::Workload,
-            entries,
-            ..
-        } => entries
-            .iter()
-            .any(|(wanted, to)| *wanted == u64::from(id) && runs(to)),
-        _ => false,
-    });
-    match straight {
-        true => Ok(()),
-        false => Err(Refusal::new(
-            REQUEST,
-            "it is a stream behind a match, which looks at each chunk",
-        )),
+impl Cut {
+    /// That of a workload, if its lambdas are streams: the largest reply of all of them counts.
+    pub fn of(image: &Image, workload: usize) -> Option<Self> {
+        let chunk = image.workloads[workload].chunk?;
+        let lambdas = image.entries[image.entries_of(workload)].iter();
+        let lambdas = lambdas.map(|entry| &image.module.lambdas[entry.lambda.index()]);
+        let streams = lambdas.filter(|lambda| lambda.stream);
+        let reply = streams.map(|lambda| lambda.reply.max).max().unwrap_or(0);
+        let most = |size: u32| MAX_PAYLOAD.checked_div(size).unwrap_or(u32::MAX);
+        let count = most(chunk.max).min(most(reply));
+        let fragment = count.saturating_mul(chunk.max).min(MAX_PAYLOAD);
+        Some(Self { chunk, fragment })
+    }
+
+    /// The most chunks of a packet.
+    fn chunks(&self) -> u64 {
+        self.fragment.div_ceil(self.chunk.max.max(1)).into()
     }
 }
 
 /// The action and the table of the streams among the entries, by workload; none if there are none.
 pub(super) fn table(image: &Image, native: &[bool]) -> Vec<Local> {
     let mut entries = Vec::new();
-    for (entry, _) in image.entries.iter().zip(native).filter(|(_, native)| **native) {
-        let lambda = &image.module.lambdas[entry.lambda.index()];
-        if lambda.stream {
+    for (workload, own) in image.workloads.iter().enumerate() {
+        let runs = image.entries_of(workload).any(|entry| native[entry]);
+        if let Some(cut) = Cut::of(image, workload).filter(|_| runs) {
             entries.push(Entry {
-                keys: vec![Expr::bits(32, image.workloads[entry.workload].id.into())],
+                keys: vec![Expr::bits(32, own.id.into())],
                 action: "stream_of".to_owned(),
-                args: vec![Expr::bits(16, fragment(lambda).into())],
+                args: vec![Expr::bits(16, cut.fragment.into())],
             });
         }
     }
@@ -96,9 +91,34 @@ pub(super) fn table(image: &Image, native: &[bool]) -> Vec<Local> {
     vec![Local::Action(action), Local::Table(table)]
 }
 
-/// The action of a stream lambda.
-pub(super) fn action<'m>(unit: &mut Unit<'m>, lambda: &'m Lambda, name: &str) -> Result<Action, Refusal> {
-    let part = &lambda.parts[0];
+/// What runs a stream lambda that is picked by no match.
+pub(super) fn routine<'m>(
+    unit: &mut Unit<'m>,
+    (lambda, workload): (&'m Lambda, usize),
+    name: &str,
+) -> Result<Routine, Refusal> {
+    let region = &lambda.parts[0].region;
+    let Some(cut) = Cut::of(unit.image, workload) else {
+        return Err(Refusal::new(CODE, "a stream without chunks"));
+    };
+    over_chunks(unit, name, cut, |code| {
+        code.enter(&lambda.body, region, Vec::new());
+        code.whole(Goal::End, region, Vec::new())
+    })
+}
+
+/// Whether no chunk so far has ended with an error.
+pub(super) fn fine() -> Expr {
+    Expr::path("meta.status").binary(Binary::Eq, Expr::bits(8, 0))
+}
+
+/// What runs `one` for each chunk of a packet; the request there is the chunk.
+pub(super) fn over_chunks<'m>(
+    unit: &mut Unit<'m>,
+    name: &str,
+    cut: Cut,
+    one: impl FnOnce(&mut Code<'_, 'm>) -> Result<(), Refusal>,
+) -> Result<Routine, Refusal> {
     let ends = Rc::new(Chunks {
         word: Expr::name("word"),
         filled: Expr::name("filled"),
@@ -112,20 +132,18 @@ pub(super) fn action<'m>(unit: &mut Unit<'m>, lambda: &'m Lambda, name: &str) ->
     let (at, chunk) = (code.wide("at", 32), code.wide("chunk", 32));
     code.wide("word", WORD);
     code.wide("filled", 32);
-    code.enter(&lambda.body, &part.region, Vec::new());
-    let size = lambda.request;
+    let size = cut.chunk;
     let most = Expr::bits(32, size.max.into());
     let length = || Expr::path("meta.length");
-    let fine = || Expr::path("meta.status").binary(Binary::Eq, Expr::bits(8, 0));
     if size.min > 0 {
         let empty = length().binary(Binary::Eq, Expr::bits(32, 0));
         code.push(Stmt::If(empty, fail(status::BAD_REQUEST), Vec::new()));
     }
-    let one = code.inside_loop(|code| {
+    let trip = code.inside_loop(|code| {
         let left = length().binary(Binary::Sub, at.clone());
         let whole = left.clone().binary(Binary::Gt, most.clone());
         code.assign(chunk.clone(), whole.select(most.clone(), left));
-        let body = code.apart(|code| code.whole(Goal::End, &part.region, Vec::new()))?;
+        let body = code.apart(one)?;
         if size.min == 0 {
             code.out.extend(body);
             return Ok(());
@@ -139,7 +157,8 @@ pub(super) fn action<'m>(unit: &mut Unit<'m>, lambda: &'m Lambda, name: &str) ->
         first: Some(Stmt::Assign(at.clone(), Expr::bits(32, 0))),
         cond: fine().binary(Binary::AndAnd, more),
         step: Some(Stmt::Assign(at.clone(), sum(at, most))),
-        body: one,
+        body: trip,
+        trips: Trips::Most(cut.chunks()),
     })));
     let answered = code.apart(|code| {
         code.last_word(&ends.word, &ends.filled);
@@ -148,11 +167,7 @@ pub(super) fn action<'m>(unit: &mut Unit<'m>, lambda: &'m Lambda, name: &str) ->
         Ok(())
     })?;
     code.push(Stmt::If(fine(), answered, Vec::new()));
-    Ok(Action {
-        name: name.to_owned(),
-        params: Vec::new(),
-        body: code.finish(),
-    })
+    code.routine(name)
 }
 
 /// How a chunk ends: its reply goes behind those before.

@@ -126,6 +126,8 @@ pub(crate) struct Unit<'m> {
     pub image: &'m Image,
     /// Whether facts of a call come with the packet.
     pub test: bool,
+    /// Whether entries of tables stand in the program.
+    pub constant_entries: bool,
     pub names: Namer,
     pub registers: Vec<Register>,
     /// Fields of the metadata beside the fixed ones.
@@ -180,11 +182,12 @@ impl Homes for Parameter<'_, '_> {
 }
 
 impl<'m> Unit<'m> {
-    pub fn new(image: &'m Image, test: bool) -> Self {
+    pub fn new(image: &'m Image, test: bool, constant_entries: bool) -> Self {
         let bindings = image.entries.iter().flat_map(|entry| &entry.bindings);
         Self {
             image,
             test,
+            constant_entries,
             names: Namer::default(),
             registers: Vec::new(),
             meta: Vec::new(),

@@ -260,6 +260,10 @@ impl Checker {
                     }
                     self.declare(name, Type::Counter, 0)?;
                 }
+                Local::Var(ty, name) => {
+                    self.known(ty)?;
+                    self.declare(name, ty.clone(), 0)?;
+                }
                 Local::Action(name, params, body) => {
                     self.scoped(params, |this| this.stmts(body, Inside::Action { loops: 0 }))?;
                     self.declare(name, Type::Void, 0)?;
@@ -277,6 +281,7 @@ impl Checker {
             let name = match local {
                 Local::Register(_, _, name) | Local::Counter(_, name) | Local::Action(name, ..) => name,
                 Local::Table(table) => &table.name,
+                Local::Var(..) => continue,
             };
             if !self.used.contains(name) {
                 return Err(format!("{name} is used by nothing"));

@@ -221,7 +221,9 @@ impl Target for OnMachine {
         };
         let refused = |entry: usize| self.output.refused.get(entry).is_some_and(Option::is_some);
         let most = if lambda.stream {
-            let (chunk, reply) = (lambda.request.max as usize, lambda.reply.max as usize);
+            let chunk = lambda.request.max as usize;
+            let replies = lambdas.iter().map(|lambda| lambda.reply.max as usize);
+            let reply = replies.max().unwrap_or(0);
             (1344 / chunk)
                 .min(1344_usize.checked_div(reply).unwrap_or(1344))
                 .max(1)

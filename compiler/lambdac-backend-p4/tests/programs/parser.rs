@@ -336,6 +336,11 @@ impl Parser {
             return self.table();
         }
         let ty = self.ty()?;
+        if matches!(ty, Type::Bool | Type::Bit(_)) {
+            let name = self.name()?;
+            self.expect(";")?;
+            return Ok(Local::Var(ty, name));
+        }
         self.expect("(")?;
         let size = self.size()?;
         let counts = matches!(&ty, Type::Named(name) if name == "counter");

@@ -84,6 +84,7 @@ pub type Entry = (Vec<Expr>, String, Vec<Expr>);
 pub enum Local {
     Register(u32, u64, String),
     Counter(u64, String),
+    Var(Type, String),
     Action(String, Vec<Param>, Vec<Stmt>),
     Table(Table),
 }

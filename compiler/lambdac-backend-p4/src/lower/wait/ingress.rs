@@ -37,7 +37,9 @@ pub(in crate::lower) struct Parts {
     /// What makes the packet the request again.
     pub restore: Stmt,
     /// What goes on.
-    pub go_on: Stmt,
+    pub go_on: Vec<Stmt>,
+    /// Entries that the control plane adds, with their table.
+    pub entries: Vec<(String, Entry)>,
 }
 
 pub(super) fn plain(name: &str, body: Vec<Stmt>) -> Local {
@@ -57,14 +59,13 @@ pub(in crate::lower) fn parts(unit: &mut Unit<'_>) -> Result<Option<Parts>, Refu
     if !unit.waits() {
         return Ok(None);
     }
-    let actions: Vec<Action> = unit.waits.actions.iter().flatten().cloned().collect();
+    let sites = (1..).zip(unit.waits.routines.iter().flatten().cloned());
     let (where_, table) = services(unit);
-    let sites = actions.iter().zip(1..);
-    let sites: Vec<(usize, Action)> = sites.map(|(action, number)| (number, action.clone())).collect();
-    let mut go_on = program::by_entry("continuations", &sites);
-    for key in &mut go_on.keys {
-        (key.expr, key.name) = (path("meta.site"), "site".to_owned());
-    }
+    let by_site = program::Picked {
+        table: "continuations",
+        field: "site",
+    };
+    let runs = program::runs(&by_site, sites.collect());
     let asked = Local::Instance {
         ty: Type::named("counter"),
         args: vec![Expr::Number(1), Expr::path("CounterType.packets")],
@@ -73,8 +74,7 @@ pub(in crate::lower) fn parts(unit: &mut Unit<'_>) -> Result<Option<Parts>, Refu
     let mut locals = vec![asked, where_, Local::Table(table), find(unit)?, restore(unit)?];
     let length = path("hdr.udp.length").binary(Binary::Sub, Expr::bits(16, 16));
     locals.push(plain("take_answer", wire::take(ANSWER, &length)));
-    locals.extend(actions.into_iter().map(Local::Action));
-    locals.push(Local::Table(go_on));
+    locals.extend(runs.locals);
     locals.push(plain("ask", ask()));
     Ok(Some(Parts {
         locals,
@@ -84,7 +84,8 @@ pub(in crate::lower) fn parts(unit: &mut Unit<'_>) -> Result<Option<Parts>, Refu
             call("find_wait"),
         ],
         restore: call("restore"),
-        go_on: Stmt::Call(path("continuations.apply").call(Vec::new())),
+        go_on: runs.apply,
+        entries: runs.entries,
     }))
 }
 

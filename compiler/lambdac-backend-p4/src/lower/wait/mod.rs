@@ -27,11 +27,11 @@ use super::code::{Code, Spot};
 use super::control::Goal;
 use super::headers::bit;
 use super::lambda::{self, MAX_PAYLOAD, REQUEST, set, verdict};
-use super::lookup::Lookups;
 use super::memory::{Cell, Tree, WORD, WORD_BYTES};
 use super::op::sum;
+use super::routine::Routine;
 use super::unit::{self, Unit};
-use crate::ast::{Action, Binary, Expr, Stmt};
+use crate::ast::{Binary, Expr, Stmt};
 use crate::legal::{AWAIT, Refusal};
 
 pub use ingress::services_entry;
@@ -125,15 +125,14 @@ pub(crate) struct Waits {
     pub places: Vec<Reach>,
     endpoints: BTreeMap<ServiceId, Endpoint>,
     sites: BTreeMap<(String, PartId, Option<SlotId>), Site>,
-    actions: Vec<Option<Action>>,
+    pub(super) routines: Vec<Option<Routine>>,
 }
 
-/// A lambda whose parts are being written, the name of its action, and what tables have found for it.
+/// A lambda whose parts are being written, and the name of its action.
 #[derive(Clone)]
 pub(super) struct Waiting<'m> {
     pub lambda: &'m Lambda,
     pub name: String,
-    pub lookups: Lookups,
 }
 
 fn path(path: &str) -> Expr {
@@ -192,7 +191,7 @@ impl Unit<'_> {
 
     /// Whether some lambda waits.
     pub(super) fn waits(&self) -> bool {
-        !self.waits.actions.is_empty()
+        !self.waits.routines.is_empty()
     }
 
     fn endpoint(&mut self, id: ServiceId) -> Result<Endpoint, Refusal> {
@@ -316,16 +315,16 @@ impl<'m> Code<'_, 'm> {
             let tree = self.unit.lasting(&shape, &format!("{name}_{}", own.name))?;
             slots.push((*id, Rc::new(tree)));
         }
-        let number = self.unit.waits.actions.len();
-        self.unit.waits.actions.push(None);
+        let number = self.unit.waits.routines.len();
+        self.unit.waits.routines.push(None);
         let site = Site {
             number: number as u64 + 1,
             args: saved,
             slots,
         };
         self.unit.waits.sites.insert(known, site.clone());
-        let action = resume(self.unit, &waiting, &site, call, part)?;
-        self.unit.waits.actions[number] = Some(action);
+        let routine = resume(self.unit, &waiting, &site, call, part)?;
+        self.unit.waits.routines[number] = Some(routine);
         Ok(site)
     }
 
@@ -383,18 +382,17 @@ fn kind_is(op: Binary, kind: u8) -> Expr {
     path("meta.answer_kind").binary(op, Expr::bits(8, kind.into()))
 }
 
-/// The action in which a lambda goes on.
+/// What runs where a lambda goes on.
 fn resume<'m>(
     unit: &mut Unit<'m>,
     waiting: &Waiting<'m>,
     site: &Site,
     call: &ServiceCall,
     part: PartId,
-) -> Result<Action, Refusal> {
+) -> Result<Routine, Refusal> {
     let name = unit.names.fresh(&format!("{}_goes_on", waiting.name));
     let mut code = Code::new(unit, &name, lambda::request(), lambda::message());
     code.waiting = Some(waiting.clone());
-    code.lookups = waiting.lookups.clone();
     code.enter(
         &waiting.lambda.body,
         &waiting.lambda.parts[part.index()].region,
@@ -427,9 +425,5 @@ fn resume<'m>(
     }
     let region = code.enter_part(part, &values)?;
     code.scope(Goal::End, region, Vec::new(), true)?;
-    Ok(Action {
-        name,
-        params: Vec::new(),
-        body: code.finish(),
-    })
+    code.routine(&name)
 }
