@@ -33,6 +33,9 @@ const ROUTE_KEY: u64 = 32;
 /// Words of an address: 40 bits (NFP notes, 2.2).
 pub(crate) const ADDRESS_WORDS: u64 = 2;
 
+/// Words of a service's number.
+pub(crate) const SERVICE_WORDS: u64 = 1;
+
 /// Words that are assigned to give shared code a parameter: an integer itself, of everything else the address.
 pub(crate) fn bound_words(shape: &lambdac_mir::Shape) -> u64 {
     match shape {
@@ -353,7 +356,9 @@ impl Count {
             }
             let bound = entry.bindings.iter();
             let bound = bound.map(|binding| bound_words(&image.module.params[binding.param.index()].shape));
-            let bound = bound.sum::<u64>() + entry.instances.len() as u64 * ADDRESS_WORDS;
+            let bound = bound.sum::<u64>()
+                + entry.instances.len() as u64 * ADDRESS_WORDS
+                + entry.services.len() as u64 * SERVICE_WORDS;
             self.shape.assigned_words += if *call == Call::None { 0 } else { bound };
         }
         let replies: BTreeSet<usize> = used.iter().map(|entry| plumbing.reply_of[*entry]).collect();

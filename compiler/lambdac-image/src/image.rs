@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use lambdac_cost::LineProfile;
 use lambdac_mir::{
-    Cond, Data, Dispatch, Field, LambdaId, Loc, Match, MessageSize, Module, ObjectId, ParamId, Rule, Target,
+    Cond, Data, Dispatch, Field, LambdaId, Loc, Match, MessageSize, Module, ObjectId, ParamId, Rule,
+    ServiceId, Target,
 };
 
 /// Workloads that share a core.
@@ -64,6 +65,8 @@ pub struct Entry {
     pub bindings: Vec<Binding>,
     /// What objects that the code names stand for here, by what is named.
     pub instances: Vec<Instance>,
+    /// What services that the code names stand for here, by what is named.
+    pub services: Vec<Instance<ServiceId>>,
     /// Why the host runs it, if it does.
     pub on_host: Option<Arc<str>>,
     /// Whether its author wants it on the NIC: it does not leave for want of room.
@@ -88,26 +91,35 @@ pub enum Bound {
     Param(ParamId),
 }
 
-/// An object that shared code names, and the one of the entry's own workload that it reaches there.
+/// An object or service that shared code names, and the one of the entry's own workload that it reaches there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Instance {
+pub struct Instance<I = ObjectId> {
     /// What the code names.
-    pub named: ObjectId,
+    pub named: I,
     /// What it reaches.
-    pub own: ObjectId,
+    pub own: I,
 }
 
 impl Entry {
     /// Whether its code is entered as it is.
     pub fn is_plain(&self) -> bool {
-        self.bindings.is_empty() && self.instances.is_empty()
+        self.bindings.is_empty() && self.instances.is_empty() && self.services.is_empty()
     }
 
     /// The object that one which its code names stands for.
     pub fn object(&self, named: ObjectId) -> ObjectId {
-        let found = self.instances.iter().find(|instance| instance.named == named);
-        found.map_or(named, |instance| instance.own)
+        own(&self.instances, named)
     }
+
+    /// The service that one which its code names stands for.
+    pub fn service(&self, named: ServiceId) -> ServiceId {
+        own(&self.services, named)
+    }
+}
+
+fn own<I: Copy + PartialEq>(instances: &[Instance<I>], named: I) -> I {
+    let found = instances.iter().find(|instance| instance.named == named);
+    found.map_or(named, |instance| instance.own)
 }
 
 /// Index into [`Stage::nodes`].

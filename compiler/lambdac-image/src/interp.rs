@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lambdac_mir::interp::{Callee, Env, MirInterp, Outcome, Services, StageView, StateDump};
+use lambdac_mir::interp::{Callee, Env, MirInterp, Outcome, Services, StageView, StandFor, StateDump};
 use lambdac_mir::{Data, PktField, ValidateError};
 
 use crate::image::{Bound, Call, Image, Key, Leaf, Node, NodeId, Stage, Way};
@@ -181,9 +181,10 @@ impl ImageInterp {
         if let Some(why) = stuck(image, entry) {
             return invalid(why);
         }
-        let instances = this.instances.iter();
-        self.interp
-            .stand_for(instances.map(|instance| (instance.named, instance.own)).collect());
+        self.interp.stand_for(StandFor {
+            objects: this.instances.iter().map(|one| (one.named, one.own)).collect(),
+            services: this.services.iter().map(|one| (one.named, one.own)).collect(),
+        });
         self.interp.seed(self.dice[this.workload]);
         let outcome = self
             .interp
@@ -222,8 +223,11 @@ fn stuck(image: &Image, entry: usize) -> Option<String> {
     }
     let asked = crate::link::services_of(&image.module.lambdas[this.lambda.index()]);
     let reached = |service| ways.contains(&Way::Service(service));
-    (!asked.into_iter().all(reached))
-        .then(|| format!("`{}` cannot reach its service", image.entry_name(entry)))
+    (!asked
+        .into_iter()
+        .map(|service| this.service(service))
+        .all(reached))
+    .then(|| format!("`{}` cannot reach its service", image.entry_name(entry)))
 }
 
 fn invalid(why: String) -> Ending {

@@ -267,6 +267,7 @@ impl Naive {
             lambda: id,
             bindings: Vec::new(),
             instances: Vec::new(),
+            services: Vec::new(),
             on_host: None,
             asked: false,
         });

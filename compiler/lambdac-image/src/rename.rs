@@ -79,6 +79,15 @@ fn of(table: &[u32], id: u32) -> u32 {
     table.get(id as usize).copied().unwrap_or(id)
 }
 
+/// What a table leads to becomes what another one makes of it.
+fn share(table: &mut Vec<u32>, other: &[u32]) {
+    if table.is_empty() {
+        *table = other.to_vec();
+    } else {
+        table.iter_mut().for_each(|id| *id = of(other, *id));
+    }
+}
+
 /// A table that moves `count` ids up by `base`.
 pub(crate) fn shifted(base: usize, count: usize) -> Vec<u32> {
     (base..base + count).map(|id| id as u32).collect()
@@ -98,20 +107,17 @@ pub(crate) fn closing(kept: &[bool]) -> Vec<u32> {
 impl Rename {
     /// Constants become what stands for them.
     pub fn share_consts(&mut self, shared: &[u32]) {
-        if self.consts.is_empty() {
-            self.consts = shared.to_vec();
-        } else {
-            self.consts.iter_mut().for_each(|id| *id = of(shared, *id));
-        }
+        share(&mut self.consts, shared);
     }
 
     /// Objects go by other names.
     pub fn share_objects(&mut self, named: &[u32]) {
-        if self.objects.is_empty() {
-            self.objects = named.to_vec();
-        } else {
-            self.objects.iter_mut().for_each(|id| *id = of(named, *id));
-        }
+        share(&mut self.objects, named);
+    }
+
+    /// Services go by other names.
+    pub fn share_services(&mut self, named: &[u32]) {
+        share(&mut self.services, named);
     }
 
     pub fn object(&self, id: ObjectId) -> ObjectId {

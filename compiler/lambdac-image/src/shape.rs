@@ -180,6 +180,18 @@ impl<'m> Pull<'m> {
     }
 }
 
+/// The id that code mentions.
+pub(crate) fn id_of(id: IdMut<'_>) -> Id {
+    match id {
+        IdMut::Const(id) => Id::Const(*id),
+        IdMut::Param(id) => Id::Param(*id),
+        IdMut::Object(id) => Id::Object(*id),
+        IdMut::Service(id) => Id::Service(*id),
+        IdMut::Func(id) => Id::Func(*id),
+        IdMut::Lambda(id) => Id::Lambda(*id),
+    }
+}
+
 fn take(id: IdMut<'_>) -> Id {
     match id {
         IdMut::Const(id) => Id::Const(std::mem::replace(id, ConstId(0))),

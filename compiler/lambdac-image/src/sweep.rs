@@ -284,8 +284,12 @@ fn field_end(field: Field, end: &mut u32) {
 /// Ways out and epilogues that are somebody's.
 fn trim_plumbing(image: &mut Image) {
     let called = called(image);
-    let lambdas = &image.module.lambdas;
-    let asked: BTreeSet<_> = lambdas.iter().flat_map(services_of).collect();
+    let entries = image.entries.iter();
+    let asked = entries.flat_map(|entry| {
+        let named = services_of(&image.module.lambdas[entry.lambda.index()]).into_iter();
+        named.map(|service| entry.service(service))
+    });
+    let asked: BTreeSet<_> = asked.collect();
     let plumbing = &mut image.plumbing;
     for route in &mut plumbing.routes {
         route.entries.retain(|way| match way {

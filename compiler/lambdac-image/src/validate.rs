@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lambdac_mir::ObjectId;
+use lambdac_mir::{ObjectId, ServiceId};
 
 use crate::coalesce::structure;
 use crate::image::{Bound, Image, Leaf, Node, Stage};
@@ -120,14 +120,22 @@ impl Image {
         }
     }
 
-    /// What an entry's code names stands for objects of its own workload, of the same structure.
+    /// What an entry's code names stands for objects of its own workload, of the same structure, and for services of its
+    /// own, of the same protocol.
     fn check_instances(&self, index: usize, wrong: &mut Vec<String>) {
         let entry = &self.entries[index];
+        let service = |id: ServiceId| self.module.services.get(id.index());
+        let fit = entry.services.iter().all(|instance| {
+            let pair = service(instance.named).zip(service(instance.own));
+            pair.is_some_and(|(named, own)| {
+                named.protocol == own.protocol && self.owner(&own.name) == Some(entry.workload)
+            })
+        });
+        if !fit || !entry.services.is_sorted_by(|a, b| a.named < b.named) {
+            wrong.push(format!("entry {index} asks services that are not its own"));
+        }
         let object = |id: ObjectId| self.module.objects.get(id.index());
-        let sorted = entry
-            .instances
-            .windows(2)
-            .all(|pair| pair[0].named < pair[1].named);
+        let sorted = entry.instances.is_sorted_by(|a, b| a.named < b.named);
         let fit = entry.instances.iter().all(|instance| {
             let pair = object(instance.named).zip(object(instance.own));
             pair.is_some_and(|(named, own)| {

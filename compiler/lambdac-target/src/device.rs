@@ -149,8 +149,8 @@ pub struct Limits {
     pub ternary_entries: Option<u32>,
     /// The largest value of memory that each core has its own of, in bytes.
     pub per_cpu_value: Option<u32>,
-    /// Whether code reaches objects by addresses that it is given, so that workloads can share code over objects of their
-    /// own.
+    /// Whether code reaches objects by addresses that it is given, and services by numbers, so that workloads can share code
+    /// over objects and services of their own.
     #[serde(default)]
     pub object_addresses: bool,
 }

@@ -11,7 +11,7 @@ use lambdac_image::Image;
 use lambdac_mir::ObjectId;
 use lambdac_tests::generate::{Request, program};
 use lambdac_tests::images::{
-    Member, compare_in_c, copies, folder, image, keep_on_host, linked, many_rules, run_tests_in_c,
+    Member, compare, compare_in_c, copies, folder, image, keep_on_host, linked, many_rules, run_tests_in_c,
 };
 use lnic_nfp::{Build, Code, Machine, Toolchain, options};
 
@@ -267,20 +267,23 @@ fn joined_tables_answer_alike_in_c() {
 }
 
 #[test]
-fn copies_that_share_code_keep_their_own_state_in_c() {
+fn copies_that_share_code_keep_their_own_state_and_services_in_c() {
     for file in [
         "examples/kv/kv.lnic",
         "examples/counter/counter.lnic",
         "examples/rate_limit/rate_limit.lnic",
+        "examples/lambda-nic-original/original_get.lnic",
+        "examples/lambda-nic-original/original_set.lnic",
     ] {
         let members = copies(file, 3, REQUESTS);
         let members: Vec<&Member> = members.iter().collect();
         let image = Arc::new(image(&members, &["partition"]).unwrap_or_else(|error| panic!("{error}")));
-        let shares = |entry: &lambdac_image::Entry| !entry.instances.is_empty();
+        let shares = |entry: &lambdac_image::Entry| !entry.instances.is_empty() || !entry.services.is_empty();
         assert!(
             image.entries.iter().any(shares),
-            "{file}: no code is shared over objects"
+            "{file}: no code is shared over objects or services"
         );
+        compare((*image).clone(), &members).unwrap_or_else(|error| panic!("{file}: {error}"));
         for dialect in [Dialect::Host, Dialect::MicroC] {
             let Some(mut machine) = start(file, dialect, &image) else {
                 return;

@@ -24,8 +24,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lambdac_image::{Bound, Image};
 use lambdac_mir::{
-    ConstId, Effects, Func, FuncId, LambdaId, Loc, MemoryRegion, ObjectId, ObjectKind, ParamId, Shape,
-    func_effects,
+    ConstId, Effects, Func, FuncId, LambdaId, Loc, MemoryRegion, ObjectId, ObjectKind, ParamId, ServiceId,
+    Shape, func_effects,
 };
 
 use crate::ast::{self, Data, Expr, Item, Name, Type, Unit};
@@ -117,6 +117,8 @@ pub(super) struct Lowerer<'a> {
     pub objects: Vec<Option<Object>>,
     pub consts: Vec<Option<(Name, Region)>>,
     pub params: Vec<Option<Param>>,
+    /// By the service that shared code names for several: where its number is for the entry that runs.
+    pub services: BTreeMap<ServiceId, Name>,
     pub symbols: Vec<Symbol>,
     pub threads: Vec<Item>,
     pub instances: BTreeMap<Instance, Signature>,
@@ -158,6 +160,7 @@ impl<'a> Lowerer<'a> {
             params: Vec::new(),
             symbols: Vec::new(),
             threads: Vec::new(),
+            services: BTreeMap::new(),
             instances: BTreeMap::new(),
             queue: BTreeSet::new(),
             funcs: BTreeMap::new(),
@@ -203,6 +206,14 @@ impl<'a> Lowerer<'a> {
             let whole = parts && self.origins[index].1.is_none();
             let object = if whole { None } else { self.object_memory(index) };
             self.objects.push(object);
+        }
+        let image = self.image;
+        for instance in image.entries.iter().flat_map(|entry| &entry.services) {
+            if !self.services.contains_key(&instance.named) {
+                let like = &image.module.services[instance.named.index()].name;
+                let name = self.thread(&format!("{like}_service"), Type::U32);
+                self.services.insert(instance.named, name);
+            }
         }
     }
 

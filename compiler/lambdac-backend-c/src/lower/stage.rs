@@ -332,6 +332,10 @@ impl<'a> Lowerer<'a> {
             return None;
         }
         let mut body = self.bound_objects(entry);
+        for instance in &image.entries[entry].services {
+            let number = Expr::Var(self.services[&instance.named].clone());
+            body.push(Stmt::Assign(number, Expr::int(instance.own.0)));
+        }
         for binding in &image.entries[entry].bindings {
             let shape = &image.module.params[binding.param.index()].shape;
             let value = match (&binding.value, shape.scalar()) {

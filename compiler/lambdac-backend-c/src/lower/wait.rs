@@ -98,7 +98,10 @@ impl Code<'_, '_> {
             ServiceOp::Set => "set",
             ServiceOp::Delete => "delete",
         };
-        let service = Expr::int(call.service.0);
+        let service = match self.unit.services.get(&call.service) {
+            Some(number) => Expr::Var(number.clone()),
+            None => Expr::int(call.service.0),
+        };
         let site = Expr::int(self.unit.resumes.len() as u32);
         let asked = match value {
             Some(value) => between(

@@ -324,9 +324,13 @@ fn behind_match(
 /// What sets parameters of shared code: an action for each entry that has some.
 fn bindings(unit: &mut Unit<'_>, native: &[bool]) -> Result<Routine, Refusal> {
     let image = unit.image;
-    if let Some(entry) = image.entries.iter().position(|entry| !entry.instances.is_empty()) {
+    let by_address = |entry: &lambdac_image::Entry| !entry.instances.is_empty() || !entry.services.is_empty();
+    if let Some(entry) = image.entries.iter().position(by_address) {
         let name = image.entry_name(entry);
-        let reason = format!("`{name}` shares code that reaches objects by address, and registers have none");
+        let reason = format!(
+            "`{name}` shares code that reaches objects by address or services by number, which registers and packets to \
+             services have not"
+        );
         return Err(Refusal::new(STATE, reason));
     }
     let mut routines = Vec::new();

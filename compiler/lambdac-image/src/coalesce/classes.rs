@@ -38,8 +38,8 @@ impl Member {
 /// Lambdas that have one shape, and mention as many different things at the same places.
 pub(super) struct Class {
     pub members: Vec<Member>,
-    /// Workloads that enter them.
-    pub tenants: BTreeSet<usize>,
+    /// The ways into them.
+    pub entries: BTreeSet<usize>,
     pub on_nic: bool,
 }
 
@@ -74,7 +74,7 @@ impl Class {
         Code {
             lambda,
             weight: if self.on_nic { self.members.len() as u64 } else { 0 },
-            tenants: self.tenants.clone(),
+            entries: self.entries.clone(),
             values,
             ids,
             locs,

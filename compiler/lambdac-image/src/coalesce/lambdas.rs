@@ -11,7 +11,7 @@ use super::outline::Code;
 use super::pools::{self, Pooled};
 use super::positions::Positions;
 use super::units::{Soft, Units};
-use crate::cost::{ADDRESS_WORDS, bound_words};
+use crate::cost::bound_words;
 use crate::hash::Map;
 use crate::image::{Binding, Bound, Call, Image};
 use crate::pass::Context;
@@ -87,22 +87,20 @@ pub(super) fn plan(
         left.extend(plan.merge(image, units, by, (&by_lambda, positions), group));
     }
     left.sort_by_key(|member| member.lambda);
-    plan.classify(units, left, &on_nic, &tenants(image, &by_lambda));
+    plan.classify(units, left, &on_nic, &entered(image, &by_lambda));
     plan
 }
 
-/// The workloads that enter each lambda.
-fn tenants(image: &Image, by_lambda: &[Vec<usize>]) -> Vec<BTreeSet<usize>> {
-    let mut tenants = vec![BTreeSet::new(); by_lambda.len()];
+/// The entries of each lambda, and of those that became it.
+fn entered(image: &Image, by_lambda: &[Vec<usize>]) -> Vec<BTreeSet<usize>> {
+    let mut entered = vec![BTreeSet::new(); by_lambda.len()];
     for (first, entries) in by_lambda.iter().enumerate() {
         for entry in entries {
-            // What was merged is entered by all of them.
-            let lambda = image.entries[*entry].lambda.index();
-            tenants[lambda].insert(image.entries[*entry].workload);
-            tenants[first].insert(image.entries[*entry].workload);
+            entered[image.entries[*entry].lambda.index()].insert(*entry);
+            entered[first].insert(*entry);
         }
     }
-    tenants
+    entered
 }
 
 /// The entries of each lambda.
@@ -148,7 +146,7 @@ impl Plan {
         let softs: Vec<&[Soft]> = group.iter().map(|member| &member.soft[..]).collect();
         let columns = columns(&softs);
         let shapes = column_shapes(image, &softs, &columns)
-            .filter(|shapes| pays(image, units, by, by_lambda, &group, (&columns, shapes)));
+            .filter(|shapes| pays(units, by, by_lambda, &group, (&columns, shapes)));
         let Some(shapes) = shapes else {
             let parts = parts(group);
             if parts.len() == 1 {
@@ -203,14 +201,14 @@ impl Plan {
         units: &Units<'_>,
         left: Vec<Member>,
         on_nic: &[bool],
-        tenants: &[BTreeSet<usize>],
+        entered: &[BTreeSet<usize>],
     ) {
         type Key = (u64, Vec<Option<Id>>, Vec<usize>, bool);
         let mut by_key: Map<Key, Vec<usize>> = Map::default();
         for mut member in left {
             let (_, shaped) = units.lambda(member.lambda);
             let on_nic = on_nic[member.lambda];
-            let tenants = &tenants[member.lambda];
+            let entries = &entered[member.lambda];
             member.ids.extend(member.soft.iter().filter_map(|soft| soft.id()));
             // Functions must be the same ones.
             let funcs = member
@@ -226,14 +224,14 @@ impl Plan {
             };
             match candidates.iter().find(alike) {
                 Some(class) => {
-                    self.classes[*class].tenants.extend(tenants);
+                    self.classes[*class].entries.extend(entries);
                     self.classes[*class].members.push(member);
                 }
                 None => {
                     candidates.push(self.classes.len());
                     self.classes.push(Class {
                         members: vec![member],
-                        tenants: tenants.clone(),
+                        entries: entries.clone(),
                         on_nic,
                     });
                 }
@@ -326,7 +324,6 @@ fn columns_set(image: &mut Image, group: &[Member], columns: &Columns, base: u32
 
 /// Whether one lambda takes fewer words than a group of them.
 fn pays(
-    image: &Image,
     units: &Units<'_>,
     (context, families): (&Context<'_>, &Families),
     by_lambda: &[Vec<usize>],
@@ -336,15 +333,10 @@ fn pays(
     let (Some(items), Some(ops)) = (&context.device.items, &context.device.ops) else {
         return false;
     };
-    let tenants: BTreeSet<usize> = group
+    let entries = group
         .iter()
-        .flat_map(|member| &by_lambda[member.lambda])
-        .map(|entry| image.entries[*entry].workload)
-        .collect();
-    let addresses = match tenants.len() {
-        1 => 0,
-        _ => families.names(units.objects(group[0].lambda)) * ADDRESS_WORDS,
-    };
+        .flat_map(|member| by_lambda[member.lambda].iter().copied());
+    let named = families.words(units.names(group[0].lambda), entries);
     let count = group.len() as u64;
     let bound: u64 = shapes.iter().map(bound_words).sum();
     // What stands in the code in place of constants.
@@ -356,7 +348,7 @@ fn pays(
             Soft::Const { .. } | Soft::Param(_) => 1,
         });
     let saved = (units.lambda_words(group[0].lambda) + items.plugin_call) * (count - 1);
-    let paid = count * (bound + addresses) * items.assigned_word + read.sum::<u64>();
+    let paid = count * (bound + named) * items.assigned_word + read.sum::<u64>();
     columns.numbers.len() <= MAX_PARAMS && saved > paid
 }
 

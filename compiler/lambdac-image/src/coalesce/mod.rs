@@ -16,7 +16,7 @@
 //!
 //! **Never across tenancy.** Each workload keeps its own objects, tables and services. Code that names one is equal only
 //! to code that names the same one, or, where the device reaches objects by addresses, one of its family ([`instances`]):
-//! then the way into the code says whose object it works on. Services are not shared, nor is code that names them.
+//! then the way into the code says whose object it works on, and whose service it asks.
 //!
 //! **Why nothing changes.** (1) Constants are read-only. (2) Two functions that differ in a constant's value compute what
 //! one function does to which that value is passed: operations are total and do not ask where an operand comes from,
@@ -104,8 +104,8 @@ pub(crate) fn declined(context: &Context<'_>) -> Option<Vec<String>> {
 pub(crate) fn coalesce(image: &mut Image, context: &Context<'_>, units: Vec<Unit<'_>>) -> Vec<String> {
     let families = Families::of(image, &units, context);
     let before = families.any().then(|| (image.clone(), units.clone()));
-    let (notes, addresses) = with(image, context, units, &families);
-    let Some((bare, units)) = before.filter(|_| addresses > 0) else {
+    let (notes, names) = with(image, context, units, &families);
+    let Some((bare, units)) = before.filter(|_| names > 0) else {
         return notes;
     };
     let code = Code::of(image, context.device, &context.model);
@@ -117,7 +117,7 @@ pub(crate) fn coalesce(image: &mut Image, context: &Context<'_>, units: Vec<Unit
     with(image, context, units, &Families::default()).0
 }
 
-/// With objects of families under one name; also how many names stand for several objects then.
+/// With objects and services of families under one name; also how many names stand for several then.
 fn with(
     image: &mut Image,
     context: &Context<'_>,
@@ -133,7 +133,7 @@ fn with(
     }
     for unit in &mut units {
         unit.rename.share_consts(&consts);
-        unit.rename.share_objects(families.named());
+        families.rename(&mut unit.rename);
     }
     let mut positions = Positions::new(image, context);
     let sources = &units;
@@ -161,15 +161,20 @@ fn with(
     lambdas.build(image, &units, &mut codes);
     run_pass(&FUNC_DCE, &mut image.module);
     positions.finish(image, sources, context);
-    let addresses = families.settle(image);
-    if addresses > 0 {
+    let (objects, services) = families.settle(image);
+    if objects > 0 {
         notes.push(format!(
-            "objects that shared code reaches by an address, which each way in sets to its workload's own: {addresses}"
+            "objects that shared code reaches by an address, which each way in sets to its workload's own: {objects}"
+        ));
+    }
+    if services > 0 {
+        notes.push(format!(
+            "services that shared code asks by a number, which each way in sets to its workload's own: {services}"
         ));
     }
     crate::reduce::share_pool(image);
     notes.extend(share_requests(image, context));
-    (notes, addresses)
+    (notes, objects + services)
 }
 
 /// One piece of code builds all requests to services, where calls of it take fewer words than the copies.

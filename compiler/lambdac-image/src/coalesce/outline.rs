@@ -25,10 +25,9 @@ use super::form::{Form, Group, Site, Values, normal, wrap};
 use super::instances::Families;
 use super::positions::Positions;
 use super::windows::{Flat, Taken, flatten_code};
-use crate::cost::ADDRESS_WORDS;
 use crate::pass::Context;
-use crate::rename::{IdMut, op_ids};
-use crate::shape::{Id, for_each_loc, hash};
+use crate::rename::op_ids;
+use crate::shape::{Id, for_each_loc, hash, id_of};
 
 /// Lengths of windows, in statements that are no constants.
 const LENGTHS: [usize; 10] = [64, 32, 16, 12, 8, 6, 4, 3, 2, 1];
@@ -41,8 +40,8 @@ pub(super) struct Code {
     pub lambda: Lambda,
     /// How many of them the NIC runs.
     pub weight: u64,
-    /// Workloads that enter them.
-    pub tenants: BTreeSet<usize>,
+    /// The ways into them.
+    pub entries: BTreeSet<usize>,
     /// Values whose constants differ between them.
     pub values: HashSet<Value>,
     /// Those values by number of what may differ; none for a parameter.
@@ -258,7 +257,7 @@ impl<'a, 'd> Outliner<'a, 'd> {
         let differs = &self.codes[code];
         let mut own = false;
         region.walk_mut(&mut |stmt| {
-            op_ids(&mut stmt.op, &mut |id| own |= differs.ids.contains(&of(id)));
+            op_ids(&mut stmt.op, &mut |id| own |= differs.ids.contains(&id_of(id)));
             own |= stmt.results.iter().any(|value| differs.values.contains(value));
         });
         if own {
@@ -402,25 +401,18 @@ impl<'a, 'd> Outliner<'a, 'd> {
         places as i64 * (inline - call) - words as i64
     }
 
-    /// Words of setting, for a place, the objects of a function that several workloads share.
+    /// Words of setting, for a place, the objects of a function that are not the same everywhere.
     fn addresses(&self, group: &Group) -> u64 {
-        let sites = group.sites.iter();
-        let tenants: BTreeSet<usize> = sites
-            .flat_map(|site| &self.codes[site.code].tenants)
-            .copied()
-            .collect();
-        let Some(items) = self.context.device.items.as_ref().filter(|_| tenants.len() > 1) else {
+        let Some(items) = &self.context.device.items else {
             return 0;
         };
         let mut named = Vec::new();
         group.func.region.clone().walk_mut(&mut |stmt| {
-            op_ids(&mut stmt.op, &mut |id| {
-                if let IdMut::Object(id) = id {
-                    named.push(*id);
-                }
-            });
+            op_ids(&mut stmt.op, &mut |id| named.push(id_of(id)));
         });
-        self.families.names(named) * ADDRESS_WORDS * items.assigned_word
+        let sites = group.sites.iter();
+        let entries = sites.flat_map(|site| self.codes[site.code].entries.iter().copied());
+        self.families.words(named, entries) * items.assigned_word
     }
 
     /// Puts functions and calls in.
@@ -480,17 +472,6 @@ impl<'a, 'd> Outliner<'a, 'd> {
             }
             number += 1;
         });
-    }
-}
-
-fn of(id: IdMut<'_>) -> Id {
-    match id {
-        IdMut::Const(id) => Id::Const(*id),
-        IdMut::Param(id) => Id::Param(*id),
-        IdMut::Object(id) => Id::Object(*id),
-        IdMut::Service(id) => Id::Service(*id),
-        IdMut::Func(id) => Id::Func(*id),
-        IdMut::Lambda(id) => Id::Lambda(*id),
     }
 }
 

@@ -93,15 +93,22 @@ impl<'m> Units<'m> {
         self.units[unit].facts.priced.lambda_words(number)
     }
 
-    /// The objects that a lambda reaches, by the names that code has for them.
-    pub fn objects(&self, lambda: usize) -> impl Iterator<Item = ObjectId> {
+    /// The objects and services that a lambda reaches, by the names that code has for them.
+    pub fn names(&self, lambda: usize) -> impl Iterator<Item = Id> {
         let (unit, number) = self.lambdas[lambda];
         let unit = &self.units[unit];
         let items = unit.facts.touched[number].iter();
-        items.filter_map(|item| match item {
-            Item::Object(id) => Some(unit.rename.object(ObjectId(*id))),
+        let objects = items.filter_map(|item| match item {
+            Item::Object(id) => Some(Id::Object(unit.rename.object(ObjectId(*id)))),
             Item::Field(..) | Item::Const(_) => None,
-        })
+        });
+        // Lambdas alone ask services.
+        let pulled = unit.facts.lambdas[number].pulled.iter();
+        let services = pulled.filter_map(|pulled| match pulled {
+            Pulled::Id(Id::Service(id)) => Some(Id::Service(unit.rename.service(*id))),
+            _ => None,
+        });
+        objects.chain(services)
     }
 
     /// A function as the image has it.

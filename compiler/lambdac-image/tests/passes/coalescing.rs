@@ -1,9 +1,9 @@
 //! lambda-coalescing.
 
 use insta::assert_snapshot;
-use lambdac_image::{Bound, Ending, Image};
+use lambdac_image::{Bound, Ending, Image, Way};
 use lambdac_mir::interp::{Answer, Outcome};
-use lambdac_mir::{Data, ObjectId};
+use lambdac_mir::{Data, ObjectId, ServiceId};
 
 use crate::support::{cost, linked, nfp, run};
 
@@ -281,12 +281,124 @@ dispatch only l0
 fn one_piece_of_code_builds_requests_to_services_where_many_ask() {
     for (count, shared) in [(2, false), (6, true)] {
         let texts: Vec<String> = (0..count).map(asking).collect();
-        let (image, notes) = coalesced(&texts);
+        let (image, notes) = coalesced_without_addresses(&texts);
         assert_eq!(image.plumbing.shared_requests, shared, "{count}: {notes:?}");
     }
     let texts: Vec<String> = (0..6).map(asking).collect();
-    let (_, notes) = coalesced(&texts);
+    let (_, notes) = coalesced_without_addresses(&texts);
     assert_snapshot!(notes.join("\n"), @"requests to services that one piece of code builds: 6, 10 words fewer");
+}
+
+/// The services that workloads' requests go to, each with its key, when each workload gets the same request.
+fn asked(image: Image) -> Vec<(String, Vec<u8>)> {
+    let image = std::sync::Arc::new(image);
+    let mut interp = lambdac_image::ImageInterp::new(std::sync::Arc::clone(&image), 1).expect("it is valid");
+    let packet = lambdac_image::Packet {
+        pkt: [0; 5],
+        now: 0,
+        random: None,
+    };
+    let mut asked = Vec::new();
+    let mut service = |service: &lambdac_mir::Service, _, key: &[u8], _: Option<&[u8]>| {
+        asked.push((service.name.to_string(), key.to_vec()));
+        Answer::Value(service.name.as_bytes().to_vec())
+    };
+    for workload in &image.workloads {
+        let ending = interp.call(workload.id, &[b'k'; 32], &packet, &mut service);
+        let own = format!("{}.cache", workload.name);
+        assert_eq!(
+            ending,
+            Ending::Of(Outcome::Reply(own.into())),
+            "{}",
+            workload.name
+        );
+    }
+    asked
+}
+
+#[test]
+fn lambdas_that_ask_services_of_one_protocol_are_one_and_each_asks_its_own() {
+    let texts: Vec<String> = (0..6).map(asking).collect();
+    let apart = asked(linked(&texts));
+    let (image, notes) = coalesced(&texts);
+    assert_snapshot!(notes.join("\n"), @r"
+    `w0.go`, `w1.go`, `w2.go`, `w3.go` and 2 more became one lambda with a parameter
+    services that shared code asks by a number, which each way in sets to its workload's own: 1
+    ");
+    assert_eq!(cost(&image).lambdas, 1);
+    assert_eq!(asked(image.clone()), apart);
+    let mut stranger = image;
+    stranger.entries[0].services[0].own = ServiceId(1);
+    assert!(stranger.validate().is_err(), "never another workload's service");
+}
+
+#[test]
+fn ways_out_to_services_that_shared_code_asks_stay() {
+    let texts: Vec<String> = (0..3).map(asking).collect();
+    let mut image = linked(&texts);
+    let options = lambdac_image::Options {
+        validate: true,
+        ..Default::default()
+    };
+    lambdac_image::optimize(&mut image, &nfp(), &options);
+    assert_eq!(cost(&image).lambdas, 1);
+    let services = |ways: &[Way]| ways.iter().filter(|way| **way != Way::Reply).count();
+    assert_eq!(
+        image
+            .plumbing
+            .routes
+            .iter()
+            .map(|route| services(&route.entries))
+            .sum::<usize>(),
+        3
+    );
+    assert_eq!(asked(image), asked(linked(&texts)));
+}
+
+/// A workload whose lambdas do the same to objects of one structure, each to its own; with `both`, the second to the first's
+/// too.
+fn siblings(name: &str, both: bool) -> String {
+    let text = caller(name, 7);
+    let (head, lambda) = text.split_once("\nlambda l0").expect("it has a lambda");
+    let (lambda, _) = lambda.split_once("\ndispatch").expect("and a dispatch");
+    let second = lambda
+        .replace("\"go\"", "\"stay\"")
+        .replace("store o0", "store o1");
+    let second = match both {
+        true => second.replace("store o1, v1", "store o0, v1\n    store o1, v0"),
+        false => second,
+    };
+    format!(
+        "{head}
+object o1 \"m\" \"u32\" = value i32 = 0
+
+lambda l0{lambda}
+lambda l1{second}
+dispatch match min 4 {{
+  bits(0, i8) ult 128 => l0
+  true => l1
+}}
+"
+    )
+}
+
+#[test]
+fn lambdas_of_one_workload_over_like_objects_are_one_and_each_keeps_its_own_state() {
+    let texts = [siblings("a", false)];
+    let (image, _) = coalesced(&texts);
+    assert_eq!(cost(&image).lambdas, 1);
+    let own = |entry: usize| image.entries[entry].object(ObjectId(0));
+    assert_eq!((own(0), own(1)), (ObjectId(0), ObjectId(1)));
+}
+
+#[test]
+fn objects_that_one_lambda_reaches_have_names_of_their_own() {
+    let texts = [siblings("a", true), siblings("b", true)];
+    let (image, _) = coalesced(&texts);
+    assert_eq!(cost(&image).lambdas, 2, "each of two, of both workloads");
+    let own = |entry: usize, named| image.entries[entry].object(ObjectId(named));
+    assert_eq!((own(1, 0), own(1, 1)), (ObjectId(0), ObjectId(1)));
+    assert_eq!((own(3, 0), own(3, 1)), (ObjectId(2), ObjectId(3)));
 }
 
 const SEEN: &str = "\"seen\" \"map<u32, u32>(8)\" = map (i32) -> i32 capacity 8";

@@ -24,7 +24,8 @@ pub use dispatch::StageView;
 pub use state::StateDump;
 
 use crate::{
-    Data, LambdaId, Loc, Module, ObjectId, PktField, Service, ServiceOp, TrapCause, ValidateError, validate,
+    Data, LambdaId, Loc, Module, ObjectId, PktField, Service, ServiceId, ServiceOp, TrapCause, ValidateError,
+    validate,
 };
 use memory::Memory;
 use run::Run;
@@ -96,14 +97,37 @@ pub enum Callee {
     Dispatch,
 }
 
+/// What code names, and what that stands for; all else stands for itself.
+#[derive(Clone, Debug, Default)]
+pub struct StandFor {
+    /// Objects, for others of the same structure.
+    pub objects: Vec<(ObjectId, ObjectId)>,
+    /// Services, for others of the same protocol.
+    pub services: Vec<(ServiceId, ServiceId)>,
+}
+
+impl StandFor {
+    fn object(&self, named: ObjectId) -> ObjectId {
+        own(&self.objects, named)
+    }
+
+    fn service(&self, named: ServiceId) -> ServiceId {
+        own(&self.services, named)
+    }
+}
+
+fn own<I: Copy + PartialEq>(pairs: &[(I, I)], named: I) -> I {
+    let found = pairs.iter().find(|(name, _)| *name == named);
+    found.map_or(named, |(_, own)| *own)
+}
+
 /// A module and its state.
 #[derive(Clone, Debug)]
 pub struct MirInterp {
     module: Arc<Module>,
     consts: Arc<[Memory]>,
     state: State,
-    /// Objects that code names, and what they stand for; all others for themselves.
-    stand_for: Vec<(ObjectId, ObjectId)>,
+    stand_for: StandFor,
     dice: u64,
     max_steps: u64,
     logs: Vec<String>,
@@ -125,7 +149,7 @@ impl MirInterp {
             consts: consts.collect(),
             module,
             state,
-            stand_for: Vec::new(),
+            stand_for: StandFor::default(),
             dice: 0,
             max_steps: u64::MAX,
             logs: Vec::new(),
@@ -138,10 +162,9 @@ impl MirInterp {
         self.dice = seed;
     }
 
-    /// Lets objects that lambdas name stand for others of the same structure in the calls that follow; all others stand
-    /// for themselves.
-    pub fn stand_for(&mut self, objects: Vec<(ObjectId, ObjectId)>) {
-        self.stand_for = objects;
+    /// Lets what lambdas name stand for others in the calls that follow.
+    pub fn stand_for(&mut self, stand_for: StandFor) {
+        self.stand_for = stand_for;
     }
 
     /// Where the stream of `random` stands: a seed that goes on from here.
@@ -193,7 +216,7 @@ impl MirInterp {
         );
         run.dice = self.dice;
         run.steps_left = self.max_steps;
-        run.stand_for = &self.stand_for;
+        run.stand_for = Some(&self.stand_for);
         run.counts = self.counts.as_mut();
         let outcome = run.message(callee, request);
         self.dice = run.dice;

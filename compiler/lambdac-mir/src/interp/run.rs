@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::StandFor;
 use super::counts::Counts;
 use super::memory::Memory;
 use super::state::State;
@@ -79,8 +80,8 @@ pub(super) struct Run<'m, 'r> {
     pub(super) services: Services<'r>,
     pub(super) state: &'r mut State,
     pub(super) logs: &'r mut Vec<String>,
-    /// What objects stand for that code names.
-    pub(super) stand_for: &'r [(ObjectId, ObjectId)],
+    /// What stands for others.
+    pub(super) stand_for: Option<&'r StandFor>,
     pub(super) dice: u64,
     pub(super) steps_left: u64,
     pub(super) frames: Vec<Frame<'m>>,
@@ -113,7 +114,7 @@ impl<'m, 'r> Run<'m, 'r> {
             services,
             state,
             logs,
-            stand_for: &[],
+            stand_for: None,
             dice: 0,
             steps_left: u64::MAX,
             frames: Vec::new(),
@@ -128,8 +129,7 @@ impl<'m, 'r> Run<'m, 'r> {
 
     /// The object that one which code names stands for.
     pub(super) fn object(&self, named: ObjectId) -> ObjectId {
-        let found = self.stand_for.iter().find(|(name, _)| *name == named);
-        found.map_or(named, |(_, object)| *object)
+        self.stand_for.map_or(named, |others| others.object(named))
     }
 
     pub(super) fn frame(&self) -> &Frame<'m> {
@@ -346,7 +346,10 @@ impl<'m, 'r> Run<'m, 'r> {
         if !may_be_sent(&key) {
             return Ok((false, true));
         }
-        let service = &self.module.services[call.service.index()];
+        let service = self
+            .stand_for
+            .map_or(call.service, |others| others.service(call.service));
+        let service = &self.module.services[service.index()];
         match (
             (self.services)(service, call.op, &key, value.as_deref()),
             call.dst,

@@ -11,7 +11,7 @@ use lambdac_interp::{CallResult, Env, Givens, Target, TestResult, run_test};
 use lambdac_mir::interp::Outcome;
 use lnic_nfp::Machine;
 
-use super::{Member, answer, ending, packet};
+use super::{Member, answers, ending, packet};
 use crate::differential::{Mismatch, Outcome as Ended, State, agree};
 use crate::runners::{SEED, by_name, dump_text};
 
@@ -92,7 +92,8 @@ impl CTarget<'_> {
         let mut services = |service: &lambdac_mir::Service, op, key: &[u8], value: Option<&[u8]>| {
             let own =
                 |other: &lambdac_mir::Service| format!("{}.{}", module.name, other.name) == *service.name;
-            let index = module.services.iter().position(own).unwrap_or_default();
+            let index = module.services.iter().position(own);
+            let index = index.expect("a workload asks its own services");
             mir::answer(index, (op, key, value), givens)
         };
         match step.callee {
@@ -150,7 +151,12 @@ pub fn compare_in_c(machine: &mut Machine, image: &Image, members: &[&Member]) -
                 continue;
             };
             let got = machine
-                .call(workload.id, &request.bytes, &packet(request), &mut answer)
+                .call(
+                    workload.id,
+                    &request.bytes,
+                    &packet(request),
+                    &mut answers(member),
+                )
                 .map_err(|error| {
                     Mismatch(format!(
                         "request {number} of {}: {request:?}: {error}",

@@ -91,7 +91,12 @@ pub fn compare(image: Image, members: &[&Member]) -> Result<(), Mismatch> {
             else {
                 continue;
             };
-            let got = ending(interp.call(workload.id, &request.bytes, &packet(request), &mut answer));
+            let got = ending(interp.call(
+                workload.id,
+                &request.bytes,
+                &packet(request),
+                &mut answers(member),
+            ));
             if !agree(expected, &got) {
                 return Err(Mismatch(format!(
                     "request {number} of {}: {request:?}\n  interp: {expected:?}\n  image: {got:?}",
@@ -100,7 +105,7 @@ pub fn compare(image: Image, members: &[&Member]) -> Result<(), Mismatch> {
             }
         }
     }
-    let nobody = interp.call(0, b"", &packet(&members[0].requests[0]), &mut answer);
+    let nobody = interp.call(0, b"", &packet(&members[0].requests[0]), &mut answers(members[0]));
     if nobody != Ending::NoWorkload {
         return Err(Mismatch(format!("nobody has id 0, and yet: {nobody:?}")));
     }
@@ -148,12 +153,21 @@ fn packet(request: &Request) -> Packet {
     }
 }
 
-fn answer(_: &lambdac_mir::Service, op: lambdac_mir::ServiceOp, key: &[u8], _: Option<&[u8]>) -> Answer {
-    match service_answer(op == lambdac_mir::ServiceOp::Get, key) {
-        ServiceAnswer::Value(value) => Answer::Value(value),
-        ServiceAnswer::Done => Answer::Done,
-        ServiceAnswer::Missing => Answer::Missing,
-        ServiceAnswer::Failed => Answer::Failed,
+/// What a member's own services answer; another's would give itself away.
+fn answers(
+    member: &Member,
+) -> impl FnMut(&lambdac_mir::Service, lambdac_mir::ServiceOp, &[u8], Option<&[u8]>) -> Answer {
+    let own = format!("{}.", member.module.name);
+    move |service, op, key, _| {
+        if !service.name.starts_with(&own) {
+            return Answer::Value(b"the service of another workload".to_vec());
+        }
+        match service_answer(op == lambdac_mir::ServiceOp::Get, key) {
+            ServiceAnswer::Value(value) => Answer::Value(value),
+            ServiceAnswer::Done => Answer::Done,
+            ServiceAnswer::Missing => Answer::Missing,
+            ServiceAnswer::Failed => Answer::Failed,
+        }
     }
 }
 

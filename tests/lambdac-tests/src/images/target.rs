@@ -83,7 +83,8 @@ impl Target for ImageTarget<'_> {
         let mut services = |service: &lambdac_mir::Service, op, key: &[u8], value: Option<&[u8]>| {
             let own =
                 |other: &lambdac_mir::Service| format!("{}.{}", module.name, other.name) == *service.name;
-            let index = module.services.iter().position(own).unwrap_or_default();
+            let index = module.services.iter().position(own);
+            let index = index.expect("a workload asks its own services");
             mir::answer(index, (op, key, value), givens)
         };
         let ending = match step.callee {
