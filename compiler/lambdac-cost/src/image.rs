@@ -1,5 +1,7 @@
 //! What an image takes around its lambdas: the parts that a P4 program has.
 
+use std::ops::AddAssign;
+
 use lambdac_target::Items;
 
 /// How many of each part an image has.
@@ -23,6 +25,20 @@ pub struct Shape {
     pub assigned_words: u64,
     /// Calls of the plugin.
     pub plugin_calls: u64,
+}
+
+impl AddAssign for Shape {
+    fn add_assign(&mut self, other: Self) {
+        self.headers += other.headers;
+        self.header_bits += other.header_bits;
+        self.branches += other.branches;
+        self.keyless_tables += other.keyless_tables;
+        self.keyed_tables += other.keyed_tables;
+        self.key_bits += other.key_bits;
+        self.actions += other.actions;
+        self.assigned_words += other.assigned_words;
+        self.plugin_calls += other.plugin_calls;
+    }
 }
 
 impl Shape {

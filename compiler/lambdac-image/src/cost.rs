@@ -20,7 +20,7 @@ use lambdac_mir::{Cond, KeyField, Module, Object, ObjectId, ObjectKind, Rule};
 use lambdac_target::Device;
 
 use crate::hash::Set;
-use crate::image::{Call, Entry, Image, Leaf, Node, Role, Stage};
+use crate::image::{Call, Entry, Header, Image, Leaf, Node, Reply, Role, Route, Stage};
 use crate::price::Code;
 use crate::touch::Item;
 
@@ -334,50 +334,86 @@ impl Count {
             Role::Request(Some(entry)) => is_used[entry],
             Role::Request(None) | Role::Packet | Role::Service(_) => true,
         });
-        for header in parsed {
-            self.shape.headers += 1;
-            // Each header starts at a word.
-            self.shape.header_bits += header.bits.next_multiple_of(32);
-        }
+        parsed.for_each(|header| self.shape += header_items(header));
         let mut called = BTreeSet::new();
-        for (entry, call) in image.entries.iter().zip(&plumbing.calls) {
-            match call {
-                Call::None => {}
-                Call::Table => {
-                    self.shape.branches += 1;
-                    self.shape.keyless_tables += 1;
-                    self.shape.actions += 1;
-                    self.shape.plugin_calls += 1;
-                }
-                Call::Direct => {
-                    // Entries of one lambda are one call, with what they bind assigned before.
-                    self.shape.plugin_calls += u64::from(called.insert(entry.lambda));
-                }
+        for (index, entry) in image.entries.iter().enumerate() {
+            self.shape += entry_items(image, index);
+            if plumbing.calls[index] == Call::Direct {
+                // Entries of one lambda are one call, with what they bind assigned before.
+                self.shape.plugin_calls += u64::from(called.insert(entry.lambda));
             }
-            let bound = entry.bindings.iter();
-            let bound = bound.map(|binding| bound_words(&image.module.params[binding.param.index()].shape));
-            let bound = bound.sum::<u64>()
-                + entry.instances.len() as u64 * ADDRESS_WORDS
-                + entry.services.len() as u64 * SERVICE_WORDS;
-            self.shape.assigned_words += if *call == Call::None { 0 } else { bound };
         }
         let replies: BTreeSet<usize> = used.iter().map(|entry| plumbing.reply_of[*entry]).collect();
-        for reply in replies.into_iter().map(|index| &plumbing.replies[index]) {
-            self.shape.actions += 1;
-            self.shape.branches += 1;
-            self.shape.assigned_words += REPLY_WORDS;
-            self.shape.keyless_tables += u64::from(reply.table);
+        for reply in replies {
+            self.shape += reply_items(&plumbing.replies[reply]);
         }
         let routes: BTreeSet<usize> = used.iter().map(|entry| plumbing.route_of[*entry]).collect();
-        for route in routes.into_iter().map(|index| &plumbing.routes[index]) {
-            self.shape.assigned_words += 1;
-            if !route.entries.is_empty() {
-                self.shape.actions += 1;
-                self.shape.keyed_tables += 1;
-                self.shape.key_bits += ROUTE_KEY;
-                self.entries += route.entries.len() as u64;
-            }
+        for route in routes {
+            self.shape += route_items(&plumbing.routes[route]);
+            self.entries += plumbing.routes[route].entries.len() as u64;
         }
+    }
+}
+
+/// A header. Each starts at a word.
+pub(crate) fn header_items(header: &Header) -> Shape {
+    Shape {
+        headers: 1,
+        header_bits: header.bits.next_multiple_of(32),
+        ..Shape::default()
+    }
+}
+
+/// What an entry that is called has for itself: its table, and what is assigned before its code runs.
+pub(crate) fn entry_items(image: &Image, index: usize) -> Shape {
+    let entry = &image.entries[index];
+    let bound = entry.bindings.iter();
+    let bound = bound.map(|binding| bound_words(&image.module.params[binding.param.index()].shape));
+    let assigned_words = bound.sum::<u64>()
+        + entry.instances.len() as u64 * ADDRESS_WORDS
+        + entry.services.len() as u64 * SERVICE_WORDS;
+    let direct = Shape {
+        assigned_words,
+        ..Shape::default()
+    };
+    match image.plumbing.calls[index] {
+        Call::None => Shape::default(),
+        Call::Direct => direct,
+        Call::Table => Shape {
+            branches: 1,
+            keyless_tables: 1,
+            actions: 1,
+            plugin_calls: 1,
+            ..direct
+        },
+    }
+}
+
+/// What makes a request's headers the reply's.
+pub(crate) fn reply_items(reply: &Reply) -> Shape {
+    Shape {
+        actions: 1,
+        branches: 1,
+        assigned_words: REPLY_WORDS,
+        keyless_tables: u64::from(reply.table),
+        ..Shape::default()
+    }
+}
+
+/// What says where packets leave.
+pub(crate) fn route_items(route: &Route) -> Shape {
+    let assigned = Shape {
+        assigned_words: 1,
+        ..Shape::default()
+    };
+    match route.entries.is_empty() {
+        true => assigned,
+        false => Shape {
+            actions: 1,
+            keyed_tables: 1,
+            key_bits: ROUTE_KEY,
+            ..assigned
+        },
     }
 }
 

@@ -22,7 +22,7 @@ use crate::image::{Image, Node};
 use crate::legal::{self, legalise};
 use crate::link::{LinkError, Naive, distinct, link, pooled};
 use crate::partition;
-use crate::pass::{Context, Manager, Options, Report, coalesces, passes, with_cut};
+use crate::pass::{Context, Manager, Options, Report, coalesces, passes};
 use crate::price::Priced;
 use crate::reduce::Reduced;
 use crate::rename::Rename;
@@ -107,15 +107,14 @@ impl Linker {
             self.profile.clone_from(&options.profile);
         }
         let model = model.without_lines();
-        let (mut image, mut report) = self.once(name, sources, (&device, &model), options, &[])?;
-        let cut = partition::cut(&image);
-        if !cut.is_empty() && coalesces(options) {
-            let (again, second) = self.once(name, sources, (&device, &model), options, &cut)?;
-            let first = (std::mem::replace(&mut image, again), report);
-            let (better, of_better) = with_cut(first, second, &image);
-            image = better.unwrap_or(image);
-            report = of_better;
-        }
+        let by = (&device, &model);
+        let first = self.once(name, sources, by, options, &[])?;
+        let (image, report) = if first.2.is_empty() || !coalesces(options) {
+            (first.0, first.1)
+        } else {
+            let again = |cut: &[usize]| self.once(name, sources, by, options, cut);
+            partition::refine(first, partition::room(&device), again)?
+        };
         self.forget();
         Ok((image, Some(report)))
     }
@@ -128,7 +127,7 @@ impl Linker {
         by: (&Device, &Model<'_>),
         options: &Options,
         cut: &[usize],
-    ) -> Result<(Image, Report), LinkError> {
+    ) -> Result<partition::Run, LinkError> {
         let device = by.0;
         let (mut image, units) = self.bare(name, sources, by)?;
         keep_on_host(&mut image, sources);
@@ -146,7 +145,7 @@ impl Linker {
             manager.run(pass, &mut image);
         }
         self.reduced = manager.context.reduced.take();
-        Ok((image, manager.report))
+        Ok((image, manager.report, manager.context.cut.take()))
     }
 
     /// The image as it is linked, but for its code, and where that is.

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use lambdac_cost::{Model, Profile};
@@ -14,7 +15,7 @@ use lambdac_target::{Device, Programs};
 use crate::cost::ImageCost;
 use crate::image::Image;
 use crate::legal::{self, legalise};
-use crate::partition;
+use crate::partition::{self, Cut};
 use crate::price::Code;
 use crate::reduce::Reduced;
 
@@ -50,6 +51,8 @@ pub(crate) struct Context<'d> {
     code: Option<Code>,
     /// Workloads' rules that were reduced before.
     pub reduced: RefCell<Reduced>,
+    /// What was cut, that which is worth most.
+    pub cut: RefCell<Vec<Cut>>,
 }
 
 /// What [`optimize`] does.
@@ -119,17 +122,18 @@ pub fn optimize(image: &mut Image, device: &Device, options: &Options) -> Option
         .without_lines()
         .with_profile(options.profile.as_deref());
     let linked = device.store.is_some().then(|| image.clone());
-    let report = once(image, (device, model), options, &[]);
-    let cut = partition::cut(image);
-    let Some(mut again) = linked.filter(|_| !cut.is_empty() && coalesces(options)) else {
+    let (report, cut) = once(image, (device, model), options, &[]);
+    let Some(linked) = linked.filter(|_| !cut.is_empty() && coalesces(options)) else {
         return Some(report);
     };
-    let second = once(&mut again, (device, model), options, &cut);
-    let first = (std::mem::replace(image, again), report);
-    let (better, report) = with_cut(first, second, image);
-    if let Some(better) = better {
-        *image = better;
-    }
+    let first = (std::mem::replace(image, linked.clone()), report, cut);
+    let again = |cut: &[usize]| -> Result<partition::Run, Infallible> {
+        let mut image = linked.clone();
+        let (report, cut) = once(&mut image, (device, model), options, cut);
+        Ok((image, report, cut))
+    };
+    let Ok((best, report)) = partition::refine(first, partition::room(device), again);
+    *image = best;
     Some(report)
 }
 
@@ -139,39 +143,13 @@ pub(crate) fn coalesces(options: &Options) -> bool {
     options.disabled.iter().all(|disabled| disabled != name)
 }
 
-/// The better of an image from which lambdas were cut in the end and of `again`, from which they were cut at the start, so
-/// that what stays was shared by itself; the first, where that is it, and the report of the better one.
-pub(crate) fn with_cut(
-    (first, report): (Image, Report),
-    mut second: Report,
-    again: &Image,
-) -> (Option<Image>, Report) {
-    let (before, after) = (report.end().words(), second.end().words());
-    if after >= before || partition::cut(again) != partition::cut(&first) {
-        return (Some(first), report);
-    }
-    let of = |report: &Report| {
-        let mut steps = report.steps.iter();
-        steps.position(|step| step.name == partition::PARTITION.name)
-    };
-    if let (Some(from), Some(to)) = (of(&report), of(&second)) {
-        let mut notes = report.steps[from].notes.clone();
-        notes.push(format!(
-            "the passes ran again over what stays: {before} words became {after}"
-        ));
-        second.steps[to].notes = notes;
-    }
-    second.naive = report.naive;
-    (None, second)
-}
-
 /// Runs the passes over a linked image, of which entries are the host's as they do not fit.
 fn once(
     image: &mut Image,
     (device, model): (&Device, Model<'_>),
     options: &Options,
     cut: &[usize],
-) -> Report {
+) -> (Report, Vec<Cut>) {
     let mut context = Context::new(image, (device, model), options);
     let code = Code::of(image, device, &context.model);
     legalise(image, device, |image, entry| {
@@ -189,7 +167,7 @@ fn once(
     for pass in passes() {
         manager.run(pass, image);
     }
-    manager.report
+    (manager.report, manager.context.cut.take())
 }
 
 impl<'d> Context<'d> {
@@ -218,6 +196,7 @@ impl<'d> Context<'d> {
             words: 0,
             code: None,
             reduced: RefCell::default(),
+            cut: RefCell::default(),
         }
     }
 

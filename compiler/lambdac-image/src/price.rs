@@ -15,6 +15,17 @@ use crate::facts::Unit;
 use crate::image::{Image, Node};
 use crate::touch::{self, Item, Touched};
 
+/// What stands once an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Piece {
+    /// A lambda's own code.
+    Lambda(usize),
+    /// A function.
+    Func(usize),
+    /// A routine of the device.
+    Once(&'static str),
+}
+
 /// Prices by piece.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Priced {
@@ -88,6 +99,29 @@ impl Priced {
         self.funcs.extend(named(&other.funcs));
         self.lambdas.extend(named(&other.lambdas));
         self.conds.extend(other.conds.iter().cloned());
+    }
+
+    /// What a lambda brings with it, each piece once an image, and its words. One piece of code may take a routine for larger
+    /// than another; then it is told more than once.
+    pub fn pieces(&self, lambda: usize) -> Vec<(Piece, u64)> {
+        let mut reached: BTreeSet<usize> = BTreeSet::new();
+        let mut todo = self.lambda_calls[lambda].clone();
+        while let Some(func) = todo.pop() {
+            if reached.insert(func) {
+                todo.extend(&self.func_calls[func]);
+            }
+        }
+        let own = (Piece::Lambda(lambda), &self.lambdas[lambda]);
+        let funcs = reached.into_iter();
+        let funcs = funcs.map(|func| (Piece::Func(func), &self.funcs[func]));
+        let codes = std::iter::once(own).chain(funcs);
+        codes
+            .flat_map(|(piece, code)| {
+                let once = code.once.iter();
+                let once = once.map(|(name, words)| (Piece::Once(name), *words));
+                std::iter::once((piece, code.words)).chain(once)
+            })
+            .collect()
     }
 
     /// Words of a function, by its id.

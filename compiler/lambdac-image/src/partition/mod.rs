@@ -1,29 +1,35 @@
 //! partition: what does not fit the core's store runs on the host.
 //!
 //! Lambdas tied by state that changes live on one side, so components of them move as a whole. Each is worth the requests
-//! that it answers on the NIC: the workload's rate, spread evenly over its lambdas. With up to [`EXACT`] components every
-//! choice is counted and the one that is worth most taken (then the one with more lambdas, then the smaller one). With more, workloads go, with what is
-//! tied to them, the least worth for each word that its going frees first, and as few of them as make the rest fit; then
-//! components that still fit come back, the most worth first. Words are counted on the whole image each time, as shared
-//! code goes only with its last user.
+//! that it answers on the NIC: the workload's rate, spread over its lambdas evenly or as a profile says. What stays is what is
+//! worth most of all that fits (then the one with more lambdas, then the smaller one), as far as a bounded search tells
+//! ([`search`]): words are counted on the whole image, as shared code goes only with its last user, and what the search leaves
+//! out is bounded by the pieces that components share ([`pieces`]). How far from the best it may be is reported.
 //!
-//! What its author wants on the NIC (`@on(nic)`) does not go, nor what is tied to it; with many components, nor its workload.
+//! The search starts from what is found at once: workloads go, with what is tied to them, the least worth for each word that
+//! their going frees first, and as few of them as make the rest fit; then components that still fit come back, the most worth
+//! first. What its author wants on the NIC (`@on(nic)`) does not go, nor what is tied to it; in this first choice, nor its
+//! workload.
 //!
-//! Code was shared by all before the cut. What stays is shared by itself once more: all passes run again over the image as
-//! it was linked, without what was cut ([`crate::optimize`]), and the smaller of the two images is taken.
-//!
-//! Where not every choice is counted, the distance to a bound is reported: no set that fits is worth more than what fits
-//! of components that each take only the words that no other needs, the most worth for a word first, the last one cut.
-//! (Code that several need is counted once, so a component never takes less than beside all others.)
+//! Code was shared by all before the cut. What stays is shared by itself once more ([`again`]), and what that frees brings
+//! lambdas back.
 //!
 //! What leads to lambdas of the host alone is handed up at once ([`crate::hand_up`]), in an image that fits too.
 //!
 //! **Why nothing changes.** The host runs the same code on the same state behind the same stage: a request for a lambda
 //! there is handed up untouched, before any effect.
 
-use std::cmp::Reverse;
+mod again;
+mod pieces;
+mod search;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+pub(crate) use self::again::{Run, refine};
+use self::pieces::Pieces;
+use self::search::{Found, Item, search};
+use lambdac_target::Device;
 
 use crate::hand_up::hand_up;
 use crate::image::{Call, Image, Stage};
@@ -41,18 +47,18 @@ pub(crate) const PARTITION: Pass = Pass {
 /// Why a lambda is the host's that was cut.
 pub(crate) const NO_ROOM: &str = "it does not fit the core's store beside what is asked for more";
 
+/// Words of a device's store beside its base.
+pub(crate) fn room(device: &Device) -> u64 {
+    let store = device.store.as_ref();
+    store.map_or(0, |store| store.words.saturating_sub(store.base_words))
+}
+
 /// The entries that were cut.
 pub(crate) fn cut(image: &Image) -> Vec<usize> {
     let entries = image.entries.iter().enumerate();
     let cut = entries.filter(|(_, entry)| entry.on_host.as_deref() == Some(NO_ROOM));
     cut.map(|(index, _)| index).collect()
 }
-
-/// Most components of which every choice is counted.
-const EXACT: usize = 8;
-
-/// Most components of which the distance to the best is told: the image is counted once for each.
-const MAX_BOUNDED: usize = 64;
 
 /// Components that do not fit when they are tried again, before the rest is given up.
 const MAX_TRIES: usize = 8;
@@ -67,11 +73,20 @@ struct Component {
     asked: bool,
 }
 
+/// Lambdas that were cut together, and what they would take.
+#[derive(Clone, Debug)]
+pub(crate) struct Cut {
+    /// Their entries.
+    pub entries: Vec<usize>,
+    /// Words that they take beside what stays.
+    pub words: u64,
+}
+
 fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
-    let Some(store) = context.device.store else {
+    let Some(store) = &context.device.store else {
         return Vec::new();
     };
-    let room = store.words.saturating_sub(store.base_words);
+    let room = room(context.device);
     let components = components(image, context);
     let mut trial = Trial::new(image, context, &components);
     let mut gone = vec![false; components.len()];
@@ -80,11 +95,9 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     if whole <= room {
         notes.push(format!("it fits: {whole} words of {room}"));
     } else {
-        gone = if components.len() <= EXACT {
-            exactly(&mut trial, room)
-        } else {
-            greedily(&mut trial, room)
-        };
+        let first = greedily(&mut trial, room);
+        let found = best(&mut trial, room, &first);
+        gone.clone_from(&found.gone);
         notes.push(format!(
             "over by {}: {whole} words, {room} beside the base",
             whole - room
@@ -97,9 +110,7 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
             ));
         }
         notes.extend(tell(&mut trial, &gone, room));
-        if components.len() > EXACT {
-            notes.extend(gap(&mut trial, &gone, room));
-        }
+        notes.push(distance(&found));
     }
     let nodes = trial.settle(&gone);
     if nodes > 0 {
@@ -113,59 +124,53 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     notes
 }
 
-/// How far from the best what stays can be.
-fn gap(trial: &mut Trial<'_, '_>, gone: &[bool], room: u64) -> Option<String> {
-    let count = gone.len();
-    if count > MAX_BOUNDED {
-        return None;
-    }
-    let least = trial.words(&vec![true; count]);
-    let all = trial.words(&vec![false; count]);
-    let mut items: Vec<(f64, f64)> = (0..count)
-        .map(|index| {
-            let mut without = vec![false; count];
-            without[index] = true;
-            let own = all.saturating_sub(trial.words(&without));
-            (trial.components[index].worth, own as f64)
-        })
-        .collect();
-    // Worth for a word, the most first, without dividing by 0.
-    items.sort_by(|a, b| (b.0 * a.1).total_cmp(&(a.0 * b.1)));
-    let mut left = room.saturating_sub(least) as f64;
-    let mut bound = 0.0;
-    for (worth, own) in items {
-        bound += worth * if own > left { left / own } else { 1.0 };
-        left = (left - own).max(0.0);
-    }
-    let kept = trial.components.iter().zip(gone).filter(|(_, gone)| !**gone);
-    let worth: f64 = kept.map(|(component, _)| component.worth).sum();
-    let under = if bound > 0.0 {
-        (bound - worth) / bound * 100.0
-    } else {
-        0.0
+/// What stays, by search.
+fn best(trial: &mut Trial<'_, '_>, room: u64, first: &[bool]) -> Found {
+    let pieces = Pieces::of(trial.image, trial.context, trial.components);
+    let item = |component: &Component| Item {
+        worth: component.worth,
+        lambdas: component.entries.len(),
+        asked: component.asked,
     };
-    Some(format!(
-        "what stays is worth {:.2}, at most {:.0} % under the best",
-        worth,
-        under.max(0.0)
-    ))
+    let items: Vec<Item> = trial.components.iter().map(item).collect();
+    search(&items, &pieces, room, first, &mut |gone| trial.words(gone))
 }
 
-/// A line for each component that goes: what would have to shrink for it to stay.
+/// How far from the best what stays can be.
+fn distance(found: &Found) -> String {
+    let Found { worth, bound, .. } = found;
+    if bound <= worth {
+        return format!("what stays is worth {worth:.2}, the most that fits");
+    }
+    let under = (bound - worth) / bound * 100.0;
+    format!("what stays is worth {worth:.2}, at most {under:.1} % under the most that fits")
+}
+
+/// A line for each component that goes, the most worth first: what would have to shrink for it to stay.
 fn tell(trial: &mut Trial<'_, '_>, gone: &[bool], room: u64) -> Vec<String> {
-    let away: Vec<usize> = (0..gone.len()).filter(|index| gone[*index]).collect();
+    let components = trial.components;
+    let mut away: Vec<usize> = (0..gone.len()).filter(|index| gone[*index]).collect();
+    away.sort_by(|a, b| {
+        components[*b]
+            .worth
+            .total_cmp(&components[*a].worth)
+            .then(a.cmp(b))
+    });
     let mut notes = Vec::new();
     if away.len() > MAX_TOLD {
         notes.push(format!(
-            "{} groups of lambdas to the host; the first of them:",
+            "{} groups of lambdas to the host; those that are worth most:",
             away.len()
         ));
     }
+    let left = trial.words(gone);
+    let mut cut = Vec::new();
     for index in away.into_iter().take(MAX_TOLD) {
         let mut with = gone.to_vec();
         with[index] = false;
-        let over = trial.words(&with).saturating_sub(room);
-        let component = &trial.components[index];
+        let words = trial.words(&with);
+        let over = words.saturating_sub(room);
+        let component = &components[index];
         let names: Vec<String> = component
             .entries
             .iter()
@@ -177,7 +182,12 @@ fn tell(trial: &mut Trial<'_, '_>, gone: &[bool], room: u64) -> Vec<String> {
             // To a hundredth, without zeros at the end.
             (component.worth * 100.0).round() / 100.0
         ));
+        cut.push(Cut {
+            entries: component.entries.clone(),
+            words: words.saturating_sub(left),
+        });
     }
+    *trial.context.cut.borrow_mut() = cut;
     notes
 }
 
@@ -260,42 +270,6 @@ fn components(image: &Image, context: &Context<'_>) -> Vec<Component> {
     tied(image, touched).into_iter().map(component).collect()
 }
 
-/// What a choice is worth: requests, then lambdas, then words, of which few are good.
-type Value = (f64, usize, Reverse<u64>);
-
-/// Counts every choice: which components go.
-fn exactly(trial: &mut Trial<'_, '_>, room: u64) -> Vec<bool> {
-    let count = trial.components.len();
-    let mut best: Option<(Value, Vec<bool>)> = None;
-    for choice in 0u32..1 << count {
-        let gone: Vec<bool> = (0..count).map(|index| choice >> index & 1 == 1).collect();
-        let away = trial.components.iter().zip(&gone).filter(|(_, gone)| **gone);
-        if away.clone().any(|(component, _)| component.asked) {
-            continue;
-        }
-        let kept = || trial.components.iter().zip(&gone).filter(|(_, gone)| !**gone);
-        let worth: f64 = kept().map(|(component, _)| component.worth).sum();
-        let lambdas = kept().map(|(component, _)| component.entries.len()).sum();
-        if best.as_ref().is_some_and(|((most, ..), _)| worth < *most) {
-            continue;
-        }
-        let words = trial.words(&gone);
-        let value = (worth, lambdas, Reverse(words));
-        if words <= room && best.as_ref().is_none_or(|(best, _)| value > *best) {
-            best = Some((value, gone));
-        }
-    }
-    // Where not even the empty image fits, everything goes that may.
-    let all = || {
-        trial
-            .components
-            .iter()
-            .map(|component| !component.asked)
-            .collect()
-    };
-    best.map_or_else(all, |(_, gone)| gone)
-}
-
 /// Components that go together at first: a workload's, as its part of the stage goes only with all of them.
 fn by_workload(image: &Image, components: &[Component]) -> Vec<Vec<usize>> {
     let mut ties = Ties::new(components.len());
@@ -309,6 +283,7 @@ fn by_workload(image: &Image, components: &[Component]) -> Vec<Vec<usize>> {
     ties.groups(0..components.len())
 }
 
+/// What is found at once: which components go.
 fn greedily(trial: &mut Trial<'_, '_>, room: u64) -> Vec<bool> {
     let components = trial.components;
     let context = trial.context;
