@@ -452,13 +452,25 @@ LNIC_SUPPORT int lnic_answer(EXTRACTED_HEADERS_T *headers)
   return PIF_PLUGIN_RETURN_FORWARD;
 }
 
-/* Nobody gets an answer; but the worker is told. */
+/* Nobody gets an answer; but the worker is told: by its request, or where a service's answer came between by the
+ * request's headers. */
 LNIC_SUPPORT int lnic_drop(EXTRACTED_HEADERS_T *headers)
 {
-  if (lnic_packet.own == 0u || !pif_plugin_hdr_lambda_present(headers)) {
+  if (lnic_packet.own == 0u) {
     return PIF_PLUGIN_RETURN_DROP;
   }
-  pif_plugin_hdr_get_lambda(headers)->status = LNIC_DROPPED;
+  if (pif_plugin_hdr_lambda_present(headers)) {
+    pif_plugin_hdr_get_lambda(headers)->status = LNIC_DROPPED;
+  } else {
+    lnic_call.reply_len = 0u;
+    lnic_put_lengths();
+    lnic_packet.udp_sum = 0u;
+    lnic_packet.kind = 0u;
+    lnic_packet.status = LNIC_DROPPED;
+    lnic_put_outer(headers);
+    lnic_put_lambda(headers);
+    lnic_send(headers, 0u, 0u);
+  }
   pif_plugin_meta_set__standard_metadata__egress_spec(headers, LNIC_HOST_PORT);
   return PIF_PLUGIN_RETURN_FORWARD;
 }
@@ -478,6 +490,8 @@ int pif_plugin_lnic_lambdas(EXTRACTED_HEADERS_T *headers, MATCH_DATA_T *data)
     lnic_ended = lnic_request(headers);
   } else {
 #ifdef LNIC_SERVICES
+    /* It is nobody's request, until a slot says whose it becomes. */
+    lnic_packet.own = 0u;
     used = lnic_event_len();
     lnic_ended = lnic_event(used);
 #else

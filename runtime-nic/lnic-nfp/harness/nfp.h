@@ -175,14 +175,12 @@ static uint32_t sweep(const EXTRACTED_HEADERS_T *asked, uint32_t id, struct pack
     if (turns > LNIC_WAITS / LNIC_SWEPT) {
       slot[LNIC_SLOT_DEADLINE / 4] = slot[LNIC_SLOT_DEADLINE / 4 + 1] = 0u;
     }
-    if (through(packet, h) != LNIC_DROP) {
+    /* The lambda may have dropped its request. */
+    if (through(packet, h) != LNIC_DROP || slot[LNIC_SLOT_STATE / 4] == LNIC_FREE) {
       return lnic_ended;
     }
   }
-  /* The lambda may have dropped its request. */
-  if (slot[LNIC_SLOT_STATE / 4] != LNIC_FREE) {
-    wrong("a wait that never ends");
-  }
+  wrong("a wait that never ends");
   return LNIC_DROP;
 }
 

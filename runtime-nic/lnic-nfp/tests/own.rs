@@ -21,6 +21,19 @@ const OWN: [u64; 5] = [0xc000_0008, 9, 4369, 0x300, 77];
 /// What the shim has in padding, where the client's address is.
 const PADDING: [u8; 4] = [0xee; 4];
 
+/// A lambda that asks a service and drops what that does not have.
+const ASKS: &str = "workload w;
+service cache = memcached(\"192.0.2.9:11211\", timeout = 5ms);
+state dropped: u32;
+lambda asks(key: bytes<8>) -> bytes<64> {
+    let value = await cache.get(key) else {
+        dropped.fetch_add(1);
+        drop;
+    };
+    reply value as bytes<64>;
+}
+";
+
 fn packet(pkt: [u64; 5]) -> Packet {
     Packet {
         pkt,
@@ -29,20 +42,27 @@ fn packet(pkt: [u64; 5]) -> Packet {
     }
 }
 
-#[test]
-fn a_request_of_the_workers_own_shows_the_client_and_nothing_else() {
+/// A source on the shim, with its id; none without compilers.
+fn started(source: &str) -> Option<(Machine, u32)> {
     let Some(toolchain) = toolchain() else {
         eprintln!("skipped: gcc or clang not found");
-        return;
+        return None;
     };
     let made =
-        lambdac_driver::compile(&Input::new("w.lnic", SOURCE)).unwrap_or_else(|error| panic!("{error}"));
+        lambdac_driver::compile(&Input::new("w.lnic", source)).unwrap_or_else(|error| panic!("{error}"));
     let compiled = compile(&made.checked, &made.module).expect("it can be linked");
     let machine = Machine::new(Arc::new(compiled.image), Dialect::MicroC, &toolchain, 0);
-    let mut machine = machine.unwrap_or_else(|error| panic!("{error}"));
+    Some((machine.unwrap_or_else(|error| panic!("{error}")), compiled.id))
+}
+
+#[test]
+fn a_request_of_the_workers_own_shows_the_client_and_nothing_else() {
+    let Some((mut machine, id)) = started(SOURCE) else {
+        return;
+    };
     let mut call = |pkt: [u64; 5], request: &[u8]| {
         let mut nobody = |_: &lambdac_mir::Service, _, _: &[u8], _: Option<&[u8]>| Answer::Failed;
-        let ended = machine.call(compiled.id, request, &packet(pkt), &mut nobody);
+        let ended = machine.call(id, request, &packet(pkt), &mut nobody);
         match ended.unwrap_or_else(|error| panic!("{error}")) {
             Ending::Of(outcome) => outcome,
             Ending::NoWorkload => panic!("it is there"),
@@ -60,4 +80,32 @@ fn a_request_of_the_workers_own_shows_the_client_and_nothing_else() {
         call([address, from, to, 0, number], &[0, 1]),
         Outcome::Reply(facts)
     );
+}
+
+/// Where a service fails, the harness ends waits with keys of even length by a sweep and others by an answer.
+#[test]
+fn the_worker_is_told_of_a_request_that_is_dropped_behind_a_services_answer() {
+    let Some((mut machine, id)) = started(ASKS) else {
+        return;
+    };
+    let keys: [(&[u8], Answer); 4] = [
+        (b"missing", Answer::Missing),
+        (b"fails", Answer::Failed),
+        (b"no", Answer::Failed),
+        (b"there", Answer::Value(b"value".to_vec())),
+    ];
+    for pkt in [OWN, [0x0a00_0001, 9, 4369, 0x300, 78]] {
+        for (key, answer) in &keys {
+            let mut service = |_: &lambdac_mir::Service, _, _: &[u8], _: Option<&[u8]>| answer.clone();
+            let ended = machine.call(id, key, &packet(pkt), &mut service);
+            let Ending::Of(outcome) = ended.unwrap_or_else(|error| panic!("{error}")) else {
+                panic!("it is there");
+            };
+            let wanted = match answer {
+                Answer::Value(value) => Outcome::Reply(value.clone()),
+                _ => Outcome::Drop,
+            };
+            assert_eq!(outcome, wanted, "{}", key.escape_ascii());
+        }
+    }
 }
