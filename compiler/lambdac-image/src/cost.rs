@@ -275,17 +275,21 @@ impl Count {
                 self.shape.branches += 1;
                 self.shape.assigned_words += ways;
             }
-            match node {
-                Node::Leaf(_) => {}
-                Node::Workload { .. } | Node::Length { .. } => self.shape.branches += 1,
-                Node::Test { cond, .. } => self.cond(objects, &pool[*cond].cond),
-                Node::Table { key, entries, .. } => {
-                    let places: BTreeSet<_> = entries.iter().map(|(_, to)| to).collect();
-                    self.shape.keyed_tables += 1;
-                    self.shape.key_bits += key.bits().next_multiple_of(32);
-                    self.shape.actions += places.len() as u64;
-                    self.entries += entries.len() as u64;
-                }
+            self.node(node, pool, objects);
+        }
+    }
+
+    fn node(&mut self, node: &Node, pool: &[Rule], objects: &[Object]) {
+        match node {
+            Node::Leaf(_) => {}
+            Node::Workload { .. } | Node::Length { .. } => self.shape.branches += 1,
+            Node::Test { cond, .. } => self.cond(objects, &pool[*cond].cond),
+            Node::Table { key, entries, .. } => {
+                let places: BTreeSet<_> = entries.iter().map(|(_, to)| to).collect();
+                self.shape.keyed_tables += 1;
+                self.shape.key_bits += key.bits().next_multiple_of(32);
+                self.shape.actions += places.len() as u64;
+                self.entries += entries.len() as u64;
             }
         }
     }
@@ -353,6 +357,13 @@ impl Count {
             self.entries += plumbing.routes[route].entries.len() as u64;
         }
     }
+}
+
+/// A node of the stage, however many ways lead to it.
+pub(crate) fn node_items(image: &Image, node: &Node) -> Shape {
+    let mut count = Count::default();
+    count.node(node, image.pool(), &image.module.objects);
+    count.shape
 }
 
 /// A header. Each starts at a word.

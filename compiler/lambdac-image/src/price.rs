@@ -134,6 +134,11 @@ impl Priced {
         self.lambdas[lambda].words
     }
 
+    /// Words of what a condition of the pool evaluates, each time that it is tested.
+    pub fn cond_words(&self, cond: usize) -> u64 {
+        self.conds[cond].words
+    }
+
     /// Cycles that a lambda runs at a stretch at most, by its id.
     pub fn lambda_stretch(&self, lambda: usize) -> u64 {
         self.lambdas[lambda].stretch

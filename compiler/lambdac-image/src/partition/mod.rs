@@ -22,6 +22,7 @@
 mod again;
 mod pieces;
 mod search;
+mod stage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

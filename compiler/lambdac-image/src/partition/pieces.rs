@@ -5,22 +5,20 @@
 //! at least the sum of the pieces that it needs:
 //!
 //! - code and what stands around it are counted just so ([`crate::price`], [`crate::cost`]);
-//! - the stage is not, as it is made anew for each choice. But it leads to each entry that stays apart from all others, and
-//!   elsewhere those whose id nobody has: a graph that tells `n` places and one more apart has a branch, or an action of
-//!   a table, for each of the `n`. And a table of ids in front of it stays as long as an id in it leads to an entry that
-//!   stays: what follows when no id matches leads to other workloads, so no choice makes the two one.
+//! - the stage is made anew for each choice, and has at least what [`super::stage`] finds.
 //!
 //! From this follows a bound on what can still be gained: a piece that no component has yet which is decided to stay is paid
 //! for by the undecided ones that need it, each its part ([`Pieces::share`]). However many of them stay, what they pay
-//! together is no more than the piece.
+//! together is no more than the piece, whatever the parts are; the bound is close where nobody is cheaper for its worth than
+//! the others. Where no more than so many of them fit, a part need not be smaller than by that many.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use lambdac_cost::Shape;
 
-use super::Component;
+use super::{Component, stage};
 use crate::cost::{entry_items, header_items, reply_items, route_items};
-use crate::image::{Call, Image, Key, Leaf, Node, NodeId, Role};
+use crate::image::{Call, Image, Role};
 use crate::pass::Context;
 use crate::price::Piece;
 
@@ -44,8 +42,8 @@ enum Part {
     Reply(usize),
     Route(usize),
     Entry(usize),
-    /// A table of ids, by its node.
-    Ids(usize),
+    /// Of the stage, by number.
+    Stage(usize),
 }
 
 impl Pieces {
@@ -55,23 +53,17 @@ impl Pieces {
         let words = |shape: Shape| context.model.shape(&shape);
         let always = plumbing.headers.iter();
         let always = always.filter(|header| !matches!(header.role, Role::Request(Some(_))));
-        let led = led(image, std::iter::once(image.stage.root));
-        let ids = ids(image);
-        let table = Shape {
-            keyed_tables: 1,
-            key_bits: Key::Workload.bits().next_multiple_of(32),
-            ..Shape::default()
-        };
-        // A branch of the stage, or an action of one of its tables.
-        let branch = Shape {
-            branches: 1,
-            ..Shape::default()
-        };
-        let action = Shape {
-            actions: 1,
-            ..Shape::default()
-        };
-        let told = words(branch).min(words(action));
+        let mut requests: BTreeMap<usize, u64> = BTreeMap::new();
+        for header in &plumbing.headers {
+            if let Role::Request(Some(entry)) = header.role {
+                *requests.entry(entry).or_default() += words(header_items(header));
+            }
+        }
+        let stage = stage::pieces(image, context);
+        let mut needs: Vec<Vec<usize>> = vec![Vec::new(); image.entries.len()];
+        for (number, piece) in stage.iter().enumerate() {
+            piece.by.iter().for_each(|entry| needs[*entry].push(number));
+        }
         let mut new = Self {
             base: always.map(|header| words(header_items(header))).sum(),
             ..Self::default()
@@ -103,17 +95,11 @@ impl Pieces {
                 let (reply, route) = (plumbing.reply_of[*entry], plumbing.route_of[*entry]);
                 add(Part::Reply(reply), words(reply_items(&plumbing.replies[reply])));
                 add(Part::Route(route), words(route_items(&plumbing.routes[route])));
-                let headers = plumbing.headers.iter();
-                let request = headers.filter(|header| header.role == Role::Request(Some(*entry)));
-                let request: u64 = request.map(|header| words(header_items(header))).sum();
-                if let Some(node) = ids.get(entry) {
-                    add(Part::Ids(*node), words(table));
+                let request = requests.get(entry).copied().unwrap_or(0);
+                add(Part::Entry(*entry), request + words(entry_items(image, *entry)));
+                for piece in &needs[*entry] {
+                    add(Part::Stage(*piece), stage[*piece].words);
                 }
-                let stage = if led.contains(entry) { told } else { 0 };
-                add(
-                    Part::Entry(*entry),
-                    request + words(entry_items(image, *entry)) + stage,
-                );
             }
             new.of.push(own.into_iter().collect());
         }
@@ -135,55 +121,33 @@ impl Pieces {
         self.base + words.map(|(words, _)| words).sum::<u64>()
     }
 
-    /// What each of some components pays for pieces that are not needed yet.
-    pub fn share(&self, components: &[usize], needed: &[bool]) -> Vec<f64> {
-        let mut users = vec![0u32; self.words.len()];
-        let pieces = components.iter().flat_map(|component| &self.of[*component]);
-        pieces.for_each(|piece| users[*piece] += 1);
-        let part = |piece: &usize| match needed[*piece] {
-            true => 0.0,
-            false => self.words[*piece] as f64 / f64::from(users[*piece]),
+    /// What each of some components, of which at most so many stay, pays for pieces that are not needed yet: a part by what
+    /// `leans` says of each, or the same part each where not all that need a piece can stay.
+    pub fn share(&self, components: &[usize], needed: &[bool], most: usize, leans: &[f64]) -> Vec<f64> {
+        let mut users = vec![(0usize, 0.0); self.words.len()];
+        for component in components {
+            for piece in &self.of[*component] {
+                users[*piece].0 += 1;
+                users[*piece].1 += leans[*component];
+            }
+        }
+        let part = |component: usize, piece: usize| {
+            let (count, sum) = users[piece];
+            let part = if count > most {
+                1.0 / most.max(1) as f64
+            } else {
+                leans[component] / sum
+            };
+            if needed[piece] {
+                0.0
+            } else {
+                self.words[piece] as f64 * part
+            }
         };
-        let pays = |component: &usize| self.of[*component].iter().map(part).sum();
+        let pays = |component: &usize| {
+            let pieces = self.of[*component].iter();
+            pieces.map(|piece| part(*component, *piece)).sum()
+        };
         components.iter().map(pays).collect()
     }
-}
-
-/// By entry: the table in front of the stage whose ids lead to it.
-fn ids(image: &Image) -> BTreeMap<usize, usize> {
-    let mut ids = BTreeMap::new();
-    let mut at = image.stage.root;
-    loop {
-        at = match &image.stage.nodes[at.index()] {
-            Node::Workload { other, .. } => *other,
-            Node::Table {
-                key: Key::Workload,
-                entries,
-                miss,
-            } => {
-                let starts = entries.iter().map(|(_, to)| *to).filter(|to| to != miss);
-                ids.extend(led(image, starts).into_iter().map(|entry| (entry, at.index())));
-                *miss
-            }
-            _ => return ids,
-        };
-    }
-}
-
-/// The entries that nodes of the stage lead to.
-fn led(image: &Image, from: impl Iterator<Item = NodeId>) -> BTreeSet<usize> {
-    let mut led = BTreeSet::new();
-    let mut seen = BTreeSet::new();
-    let mut todo: Vec<NodeId> = from.collect();
-    while let Some(at) = todo.pop() {
-        if !seen.insert(at) {
-            continue;
-        }
-        let node = &image.stage.nodes[at.index()];
-        if let Node::Leaf(Leaf::Run(entry)) = node {
-            led.insert(*entry);
-        }
-        node.for_each_successor(&mut |to| todo.push(to));
-    }
-    led
 }

@@ -18,6 +18,12 @@ const EFFORT: usize = 1 << 21;
 const COUNTING: usize = 16;
 /// Most components of which, among choices of one worth, the one with most lambdas and then the fewest words is looked for.
 const MAX_TIES: usize = 12;
+/// Components that do not fit when the best choice is filled up, before the others are given up.
+const MAX_FAILED: usize = 32;
+/// Rounds of making none cheaper than the others.
+const LEANING: usize = 16;
+/// How often the number of components that can stay, and with it what each pays, is made more precise.
+const ROUNDS: usize = 4;
 /// A lambda's part of what everything is worth, so that of choices of one worth the one with more lambdas is better.
 const LAMBDA: f64 = 1e-9;
 /// Sums of rates that differ by less, as parts of everything, are equal.
@@ -63,6 +69,8 @@ struct Search<'a> {
     room: u64,
     /// By component: its worth, and a little for each lambda.
     values: Vec<f64>,
+    /// By component: how much it pays of what it shares with others.
+    leans: Vec<f64>,
     order: Vec<usize>,
     /// What all worths are multiples of, if they are.
     unit: Option<f64>,
@@ -85,7 +93,9 @@ pub(super) fn search(
     let asked: Vec<bool> = items.iter().map(|item| item.asked).collect();
     search.count(first.iter().map(|gone| !gone).collect());
     search.count(asked.clone());
+    search.fill();
     let open = search.run(asked.clone());
+    search.fill();
     // Where not even what has to stay fits, nothing else does.
     let kept = search.best.take().map_or(asked, |best| best.kept);
     let worth = sum(items, &kept);
@@ -116,7 +126,9 @@ impl<'a> Search<'a> {
             .collect();
         let undecided: Vec<usize> = (0..items.len()).filter(|index| !items[*index].asked).collect();
         let asked: Vec<bool> = items.iter().map(|item| item.asked).collect();
-        let pays = pieces.share(&undecided, &pieces.needed(&asked));
+        let needed = pieces.needed(&asked);
+        let leans = leans(pieces, &undecided, &needed, &values);
+        let pays = pieces.share(&undecided, &needed, undecided.len(), &leans);
         let order = by_ratio(&undecided, &values, &pays);
         Self {
             items,
@@ -126,9 +138,33 @@ impl<'a> Search<'a> {
             unit: unit(items),
             equal: (total + lambda).max(f64::MIN_POSITIVE) * EQUAL,
             values,
+            leans,
             best: None,
             effort: EFFORT,
             words,
+        }
+    }
+
+    /// Adds to the best choice what still fits, that which is worth most for what it pays first.
+    fn fill(&mut self) {
+        let Some(mut kept) = self.best.as_ref().map(|best| best.kept.clone()) else {
+            return;
+        };
+        let gone: Vec<usize> = (0..kept.len()).filter(|index| !kept[*index]).collect();
+        let pays = self
+            .pieces
+            .share(&gone, &self.pieces.needed(&kept), gone.len(), &self.leans);
+        let mut tries = MAX_FAILED;
+        for (component, _) in by_ratio(&gone, &self.values, &pays) {
+            if tries == 0 {
+                break;
+            }
+            kept[component] = true;
+            let fits = self.pieces.least(&self.pieces.needed(&kept)) <= self.room;
+            if !fits || !self.count(kept.clone()) {
+                kept[component] = false;
+                tries -= 1;
+            }
         }
     }
 
@@ -169,13 +205,28 @@ impl<'a> Search<'a> {
         let needed = self.pieces.needed(&kept);
         let mut left = self.room.checked_sub(self.pieces.least(&needed))? as f64;
         let undecided = &self.order[next..];
-        let pays = self.pieces.share(undecided, &needed);
+        let pays = self.pays(undecided, &needed, left);
         let mut bound = self.value(&kept);
         for (component, pays) in by_ratio(undecided, &self.values, &pays) {
             bound += self.values[component] * if pays > left { left / pays } else { 1.0 };
             left = (left - pays).max(0.0);
         }
         Some(Choice { kept, next, bound })
+    }
+
+    /// What each undecided component pays at least, where they have so much room.
+    fn pays(&self, undecided: &[usize], needed: &[bool], left: f64) -> Vec<f64> {
+        let mut most = undecided.len();
+        let mut pays = self.pieces.share(undecided, needed, most, &self.leans);
+        for _ in 0..ROUNDS {
+            let fit = fitting(&pays, left);
+            if fit == most {
+                break;
+            }
+            most = fit;
+            pays = self.pieces.share(undecided, needed, most, &self.leans);
+        }
+        pays
     }
 
     fn value(&self, kept: &[bool]) -> f64 {
@@ -229,6 +280,37 @@ impl<'a> Search<'a> {
         }
         true
     }
+}
+
+/// How much components pay of what they share, so that none is much cheaper for its worth than the others.
+fn leans(pieces: &Pieces, components: &[usize], needed: &[bool], values: &[f64]) -> Vec<f64> {
+    let mut leans = vec![1.0; values.len()];
+    for _ in 0..LEANING {
+        let pays = pieces.share(components, needed, components.len(), &leans);
+        let worth: f64 = components.iter().map(|component| values[*component]).sum();
+        let words: f64 = pays.iter().sum();
+        for (component, pays) in components.iter().zip(&pays) {
+            let cheaper = values[*component] * words / (pays * worth);
+            if cheaper.is_finite() {
+                leans[*component] = (leans[*component] * cheaper).clamp(1e-6, 1e6);
+            }
+        }
+    }
+    leans
+}
+
+/// How many can stay at most that pay so much.
+fn fitting(pays: &[f64], left: f64) -> usize {
+    let mut pays = pays.to_vec();
+    pays.sort_by(f64::total_cmp);
+    // A sum may be over by what rounding adds.
+    let left = left + 1e-6;
+    let mut sum = 0.0;
+    let fits = pays.iter().take_while(|pays| {
+        sum += **pays;
+        sum <= left
+    });
+    fits.count()
 }
 
 /// Components with what they pay, the most value for a word first, without dividing by 0.

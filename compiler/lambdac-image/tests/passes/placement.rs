@@ -512,3 +512,33 @@ fn a_cut_of_very_many_components_ends_and_tells_how_far_it_may_be_from_the_best(
     let percent: f64 = percent.map_or(0.0, |text| text.parse().expect("a number"));
     assert!(percent < 5.0, "{told}");
 }
+
+#[test]
+fn the_stage_is_in_the_bound_of_a_cut() {
+    // Tests of packets are most of what such workloads take once their code is shared.
+    let rules = "  bits(0, i8) eq 7 => l0\n  bits(8, i8) eq 9 => l1\n  true => drop";
+    let texts: Vec<String> = (0..64)
+        .map(|index| behind(&format!("w{index:02}"), 2, rules))
+        .collect();
+    let mut image = linked(&texts);
+    let options = lambdac_image::Options {
+        validate: true,
+        ..lambdac_image::Options::default()
+    };
+    let device = with_room(1042);
+    let report = lambdac_image::optimize(&mut image, &device, &options).expect("it counts words");
+    assert!(report.end().words() <= 1042);
+    let notes: Vec<&String> = report.steps.iter().flat_map(|step| &step.notes).collect();
+    let told = notes
+        .iter()
+        .find_map(|note| note.strip_prefix("what stays is worth "));
+    let told = told.unwrap_or_else(|| panic!("{notes:#?}"));
+    let percent = told
+        .split("at most ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
+    let percent: f64 = percent.map_or(0.0, |text| text.parse().expect("a number"));
+    assert!(percent < 10.0, "{told}");
+    let fits = notes.iter().any(|note| note.contains("back on the NIC, 0 words"));
+    assert!(!fits, "what fits stays: {notes:#?}");
+}
