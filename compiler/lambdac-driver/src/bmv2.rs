@@ -140,23 +140,58 @@ mod tests {
     use crate::nic::Place;
     use crate::{Input, compile, link};
 
+    /// Why lambdas of a program are the host's, by code.
+    fn kept(source: &str) -> Vec<String> {
+        let compiled = compile(&Input::new("w.lnic", source)).expect("it is right");
+        let places = places(&compiled.checked, &compiled.module).expect("its match has code");
+        let files = files(&link(vec![compiled]).expect("it is one")).expect("it has a program");
+        assert!(files.iter().all(|(_, text)| !text.is_empty()));
+        let codes = places.lambdas().iter().filter_map(|place| match place {
+            Place::Native => None,
+            Place::Host { code, .. } => Some(code.clone()),
+        });
+        codes.collect()
+    }
+
     #[test]
     fn the_example_of_the_page_has_its_code_and_its_mend_is_native() {
         let page = lang_spec::error_page("E0710").expect("it is listed");
         let blocks = page.split("```lnic\n").skip(1);
         let blocks: Vec<_> = blocks.filter_map(|rest| rest.split("```").next()).collect();
-        let kept = |source: &str| {
-            let compiled = compile(&Input::new("w.lnic", source)).expect("it is right");
-            let places = places(&compiled.checked, &compiled.module).expect("it has no match");
-            let files = files(&link(vec![compiled]).expect("it is one")).expect("it has a program");
-            assert!(files.iter().all(|(_, text)| !text.is_empty()));
-            let codes = places.lambdas().iter().filter_map(|place| match place {
-                Place::Native => None,
-                Place::Host { code, .. } => Some(code.clone()),
-            });
-            codes.collect::<Vec<_>>()
-        };
         assert_eq!(kept(blocks[0]), ["E0710"]);
         assert!(kept(blocks[1]).is_empty());
+    }
+
+    #[test]
+    fn lookups_are_counted_with_the_trips_of_their_loops() {
+        let walk = |trips: u32| {
+            format!(
+                "workload w; table t: exact<u8, u8>(4) {{ 1 => 2, }}
+                lambda f(req: [u8; 1]) -> [u8; 1] {{
+                    let mut at = req[0];
+                    for i in 0..{trips} {{
+                        let to = t.get(at) else {{ reply [at]; }};
+                        at = to;
+                    }}
+                    reply [at];
+                }}"
+            )
+        };
+        assert!(kept(&walk(128)).is_empty());
+        assert_eq!(kept(&walk(129)), ["E0707"]);
+    }
+
+    #[test]
+    fn streams_of_one_match_are_on_one_side() {
+        let pair = |host: &str| {
+            format!(
+                "workload w;
+                {host} stream lambda a(chunk: [u8; 4]) -> [u8; 4] {{ reply chunk; }}
+                stream lambda b(chunk: [u8; 4]) -> [u8; 4] {{ reply chunk; }}
+                match (req: bytes<1>) {{ req == b\"a\" => a, _ => b, }}"
+            )
+        };
+        assert!(kept(&pair("")).is_empty());
+        assert_eq!(kept(&pair("@on(host)")), ["E0705", "E0702"]);
     }
 }

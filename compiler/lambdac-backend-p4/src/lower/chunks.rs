@@ -20,10 +20,10 @@ use super::stage::{is_simple, part_bits, rest, test};
 use super::stream;
 use super::unit::Unit;
 use crate::ast::{Binary, Expr, Stmt};
-use crate::legal::{ASKED, CODE, Refusal};
+use crate::legal::{ASKED, CODE, REQUEST, Refusal};
 
 /// The workloads whose streams stand behind a match, by number.
-pub(super) fn behind_match(image: &Image) -> Vec<usize> {
+pub(super) fn workloads(image: &Image) -> Vec<usize> {
     let streams = image.workloads.iter().enumerate();
     let streams = streams.filter(|(_, workload)| workload.chunk.is_some());
     let behind = streams.filter(|(_, workload)| {
@@ -34,7 +34,7 @@ pub(super) fn behind_match(image: &Image) -> Vec<usize> {
 }
 
 /// The entries that a workload's match leads to.
-pub(super) fn entries(image: &Image, workload: usize) -> BTreeSet<usize> {
+fn entries(image: &Image, workload: usize) -> BTreeSet<usize> {
     let way = Way::of(image, image.workloads[workload].id);
     let (mut found, mut open, mut seen) = (BTreeSet::new(), vec![way.root()], BTreeSet::new());
     while let Some(at) = open.pop() {
@@ -114,7 +114,7 @@ impl<'m> Way<'m> {
 }
 
 /// What runs a workload whose streams stand behind a match.
-pub(super) fn routine<'m>(unit: &mut Unit<'m>, workload: usize, name: &str) -> Result<Routine, Refusal> {
+fn routine<'m>(unit: &mut Unit<'m>, workload: usize, name: &str) -> Result<Routine, Refusal> {
     let image = unit.image;
     let way = Way::of(image, image.workloads[workload].id);
     let Some(cut) = stream::Cut::of(image, workload) else {
@@ -136,6 +136,50 @@ pub(super) fn routine<'m>(unit: &mut Unit<'m>, workload: usize, name: &str) -> R
         }
         Ok(())
     })
+}
+
+/// Adds what runs workloads whose streams stand behind a match, or says why nothing does: a packet's chunks may be for
+/// any of its lambdas, so that all of them run here or none. By id: the numbers that they run by.
+pub(super) fn add(
+    unit: &mut Unit<'_>,
+    routines: &mut Vec<(usize, Routine)>,
+    refused: &mut [Option<Refusal>],
+) -> Vec<(u32, usize)> {
+    let image = unit.image;
+    let mut ahead = Vec::new();
+    for workload in workloads(image) {
+        let entries = entries(image, workload);
+        let on_host = entries.iter().find(|entry| refused[**entry].is_some());
+        let name = &image.workloads[workload].name;
+        let why = match on_host {
+            Some(entry) => {
+                let other = &image.entries[*entry].name;
+                let reason = format!("a chunk of its messages may be for `{other}`, which runs on the host");
+                Refusal::new(REQUEST, reason)
+            }
+            None => {
+                let before = unit.clone();
+                let name = unit.names.fresh(&format!("{name}_chunks"));
+                match routine(unit, workload, &name) {
+                    Ok(routine) => {
+                        let number = image.entries.len() + workload;
+                        routines.push((number, routine));
+                        ahead.push((image.workloads[workload].id, number));
+                        continue;
+                    }
+                    Err(refusal) => {
+                        *unit = before;
+                        refusal
+                    }
+                }
+            }
+        };
+        for entry in entries {
+            refused[entry].get_or_insert_with(|| why.clone());
+        }
+        routines.retain(|(entry, _)| refused.get(*entry).is_none_or(Option::is_none));
+    }
+    ahead
 }
 
 /// What says that a chunk is for an entry; none: for nobody.

@@ -10,6 +10,7 @@ use super::lambda::{self, MAX_PAYLOAD, REPLY, REQUEST, reason, set, verdict};
 use super::memory::WORD;
 use super::outcome;
 use super::parser::parser;
+use super::pick::{Picked, runs};
 use super::routine::Routine;
 use super::stage::{self, Lowered};
 use super::state::State;
@@ -18,10 +19,9 @@ use super::wait::{self, Reach};
 use super::wire::{self, Listen, TAILS};
 use super::{chunks, stream};
 use crate::ast::{
-    Action, Binary, Control, Direction, Entry, Expr, Item, Key, Local, MatchKind, Param, Program, Stmt,
-    Table, Type, names_of,
+    Action, Binary, Control, Direction, Entry, Expr, Item, Local, Param, Program, Stmt, Table, Type, names_of,
 };
-use crate::legal::{REQUEST as REQUEST_TOO_LONG, Refusal, STATE};
+use crate::legal::{Refusal, STATE};
 
 /// The register of a test's dice.
 pub(super) const DICE: &str = "dice_state";
@@ -152,6 +152,7 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
         "deployed",
         "set_params",
         "initialise",
+        "cell",
         "take_request",
         "ready",
         "run",
@@ -186,7 +187,7 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
         unit.waits.places.clone_from(&options.services);
     }
     let (mut routines, mut refused) = lambdas(&mut unit);
-    let ahead = behind_match(&mut unit, &mut routines, &mut refused);
+    let ahead = chunks::add(&mut unit, &mut routines, &mut refused);
     let native: Vec<bool> = refused.iter().map(Option::is_none).collect();
     let stage = stage::lower(&mut unit, &native, &ahead)?;
     let bound = bindings(&mut unit, &native)?;
@@ -239,7 +240,7 @@ fn lambdas(unit: &mut Unit<'_>) -> (Vec<(usize, Routine)>, Vec<Option<Refusal>>)
     let image = unit.image;
     let mut routines: Vec<(usize, Routine)> = Vec::new();
     let mut refused = Vec::new();
-    let behind = chunks::behind_match(image);
+    let behind = chunks::workloads(image);
     for (index, entry) in image.entries.iter().enumerate() {
         if let Some(why) = &entry.on_host {
             refused.push(Some(Refusal::new(crate::legal::ASKED, &**why)));
@@ -275,50 +276,6 @@ fn lambdas(unit: &mut Unit<'_>) -> (Vec<(usize, Routine)>, Vec<Option<Refusal>>)
         }
     }
     (routines, refused)
-}
-
-/// Adds what runs workloads whose streams stand behind a match, or says why nothing does: a packet's chunks may be for
-/// any of its lambdas, so that all of them run here or none. By id: the numbers that they run by.
-fn behind_match(
-    unit: &mut Unit<'_>,
-    routines: &mut Vec<(usize, Routine)>,
-    refused: &mut [Option<Refusal>],
-) -> Vec<(u32, usize)> {
-    let image = unit.image;
-    let mut ahead = Vec::new();
-    for workload in chunks::behind_match(image) {
-        let entries = chunks::entries(image, workload);
-        let on_host = entries.iter().find(|entry| refused[**entry].is_some());
-        let name = &image.workloads[workload].name;
-        let why = match on_host {
-            Some(entry) => {
-                let other = &image.entries[*entry].name;
-                let reason = format!("a chunk of its messages may be for `{other}`, which runs on the host");
-                Refusal::new(REQUEST_TOO_LONG, reason)
-            }
-            None => {
-                let before = unit.clone();
-                let name = unit.names.fresh(&format!("{name}_chunks"));
-                match chunks::routine(unit, workload, &name) {
-                    Ok(routine) => {
-                        let number = image.entries.len() + workload;
-                        routines.push((number, routine));
-                        ahead.push((image.workloads[workload].id, number));
-                        continue;
-                    }
-                    Err(refusal) => {
-                        *unit = before;
-                        refusal
-                    }
-                }
-            }
-        };
-        for entry in entries {
-            refused[entry].get_or_insert_with(|| why.clone());
-        }
-        routines.retain(|(entry, _)| refused.get(*entry).is_none_or(Option::is_none));
-    }
-    ahead
 }
 
 /// What sets parameters of shared code: an action for each entry that has some.
@@ -497,88 +454,6 @@ fn call(action: &str) -> Stmt {
     Stmt::Call(Expr::name(action).call(Vec::new()))
 }
 
-/// How one of several routines is picked: by a field of the metadata, and with a table where they are actions.
-pub(super) struct Picked {
-    /// The table.
-    pub table: &'static str,
-    /// The field.
-    pub field: &'static str,
-}
-
-/// What runs one of several routines, by the number that each is picked by.
-pub(super) fn runs(picked: &Picked, routines: Vec<(usize, Routine)>) -> Routine {
-    let mut all = Routine::default();
-    let mut actions: Vec<(usize, Action)> = Vec::new();
-    let mut several: Vec<(Expr, Vec<Stmt>)> = Vec::new();
-    for (number, routine) in routines {
-        let known = match routine.action() {
-            Some(action) => {
-                let known = actions.iter().any(|(_, other)| other.name == action.name);
-                actions.push((number, action.clone()));
-                known
-            }
-            None => {
-                let field = Expr::name("meta").member(picked.field);
-                let own = field.binary(Binary::Eq, Expr::bits(16, number as u64));
-                match several.iter_mut().find(|(_, apply)| *apply == routine.apply) {
-                    Some((cond, _)) => {
-                        *cond = cond.clone().binary(Binary::OrOr, own);
-                        true
-                    }
-                    None => {
-                        several.push((own, routine.apply));
-                        false
-                    }
-                }
-            }
-        };
-        if !known {
-            all.locals.extend(routine.locals);
-            all.entries.extend(routine.entries);
-        }
-    }
-    let one = |(cond, apply)| Stmt::If(cond, apply, Vec::new());
-    all.apply.extend(several.into_iter().map(one));
-    if !actions.is_empty() {
-        all.locals.push(Local::Table(by_number(picked, &actions)));
-        let apply = Expr::name(picked.table).method("apply", Vec::new());
-        all.apply.push(Stmt::Call(apply));
-    }
-    all
-}
-
-/// A table that calls the action of a number.
-fn by_number(picked: &Picked, actions: &[(usize, Action)]) -> Table {
-    let mut names: Vec<String> = Vec::new();
-    for (_, action) in actions {
-        if !names.contains(&action.name) {
-            names.push(action.name.clone());
-        }
-    }
-    names.push("NoAction".to_owned());
-    Table {
-        name: picked.table.to_owned(),
-        keys: vec![Key {
-            expr: Expr::name("meta").member(picked.field),
-            kind: MatchKind::Exact,
-            name: picked.field.to_owned(),
-            width: 16,
-        }],
-        actions: names,
-        default: ("NoAction".to_owned(), Vec::new()),
-        const_default: true,
-        entries: actions
-            .iter()
-            .map(|(index, action)| Entry {
-                keys: vec![Expr::bits(16, *index as u64)],
-                action: action.name.clone(),
-                args: Vec::new(),
-            })
-            .collect(),
-        size: None,
-    }
-}
-
 /// What the ingress control is made of.
 struct Parts {
     stage: Lowered,
@@ -611,7 +486,7 @@ fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
     locals.push(Local::Action(prepare(options, unit.set_params(&in_test))));
     request.push(call("prepare"));
     let fresh = Expr::path("meta.ready").binary(Binary::Eq, Expr::bits(1, 0));
-    let mut initial = unit.initial.clone();
+    let mut initial = unit.initial.statements("cell");
     initial.push(unit::write("ready", Expr::bits(32, 0), Expr::bits(1, 1)));
     locals.push(Local::Action(plain("initialise", initial)));
     request.push(Stmt::If(fresh, vec![call("initialise")], Vec::new()));

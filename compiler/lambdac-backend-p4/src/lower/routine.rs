@@ -84,6 +84,8 @@ pub(super) fn cut(unit: &mut Unit<'_>, name: &str, whole: Whole) -> Result<Routi
         pieces: Vec::new(),
         locals: whole.locals,
         once: None,
+        ways: Vec::new(),
+        depth: 0,
         written: 0,
         name,
         unit,
@@ -116,6 +118,9 @@ struct Cutter<'c, 'u, 'm> {
     locals: Vec<Stmt>,
     /// What says that a loop of one trip has its trip.
     once: Option<Expr>,
+    /// By depth: how the loops around go on.
+    ways: Vec<Expr>,
+    depth: usize,
     written: usize,
 }
 
@@ -125,17 +130,32 @@ struct Done {
     stmts: Vec<Stmt>,
     /// Whether they may set the loop's `way`.
     leaves: bool,
+    /// Whether the last one is a test of it that holds for what comes next.
+    tested: bool,
 }
 
 impl Done {
+    /// Statements that leave nothing.
+    fn of(stmts: Vec<Stmt>) -> Self {
+        Self {
+            stmts,
+            ..Self::default()
+        }
+    }
+
     /// Adds what comes next, unless a way out was taken.
     fn then(&mut self, next: Done, way: Option<&Expr>) {
-        match way {
-            Some(way) if self.leaves && !next.stmts.is_empty() => {
+        if next.stmts.is_empty() {
+            return;
+        }
+        match (way, self.stmts.last_mut()) {
+            (Some(_), Some(Stmt::If(_, then, _))) if self.tested => then.extend(next.stmts),
+            (Some(way), _) if self.leaves => {
                 self.stmts.push(Stmt::If(is(way, ON), next.stmts, Vec::new()));
             }
             _ => self.stmts.extend(next.stmts),
         }
+        self.tested = self.leaves && !next.leaves;
         self.leaves |= next.leaves;
     }
 }
@@ -233,6 +253,16 @@ impl Cutter<'_, '_, '_> {
         Expr::name(name)
     }
 
+    /// What says how a loop at this depth goes on, and whether another one had it, so that it is not zero any more.
+    fn way(&mut self) -> (Expr, bool) {
+        if let Some(way) = self.ways.get(self.depth) {
+            return (way.clone(), true);
+        }
+        let way = self.local("way", Type::Bit(8), Expr::bits(8, ON));
+        self.ways.push(way.clone());
+        (way, false)
+    }
+
     fn sequence(&mut self, stmts: &[Stmt], way: Option<&Expr>) -> Result<Done, Refusal> {
         let (mut done, mut run) = (Done::default(), Vec::new());
         for stmt in stmts {
@@ -241,12 +271,18 @@ impl Cutter<'_, '_, '_> {
                 continue;
             }
             if let Stmt::For(inner) = stmt {
-                let own = self.local("way", Type::Bit(8), Expr::bits(8, ON));
-                run.extend(inner.first.clone());
-                run.push(goes(&own, ON));
+                let (own, used) = self.way();
+                if inner.trips != Trips::One {
+                    run.extend(inner.first.clone());
+                }
+                if used || way.is_some() {
+                    run.push(goes(&own, ON));
+                }
                 done.then(self.run(take(&mut run), way)?, way);
-                let stmts = self.unrolled(inner, &own)?;
-                done.then(Done { stmts, leaves: false }, way);
+                self.depth += 1;
+                let trips = self.unrolled(inner, &own);
+                self.depth -= 1;
+                done.then(Done::of(trips?), way);
                 continue;
             }
             done.then(self.run(take(&mut run), way)?, way);
@@ -255,13 +291,10 @@ impl Cutter<'_, '_, '_> {
                     let (then, other) = (self.sequence(then, way)?, self.sequence(other, way)?);
                     Done {
                         leaves: then.leaves || other.leaves,
-                        stmts: vec![Stmt::If(cond.clone(), then.stmts, other.stmts)],
+                        ..Done::of(vec![Stmt::If(cond.clone(), then.stmts, other.stmts)])
                     }
                 }
-                stmt => Done {
-                    stmts: vec![self.lookup(stmt)?],
-                    leaves: false,
-                },
+                stmt => Done::of(vec![self.lookup(stmt)?]),
             };
             done.then(next, way);
         }
@@ -354,8 +387,8 @@ impl Cutter<'_, '_, '_> {
             }
         };
         Ok(Done {
-            stmts: vec![call(&name)],
             leaves,
+            ..Done::of(vec![call(&name)])
         })
     }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use lambdac_image::{Bound, Image};
 use lambdac_mir::{ConstId, Data, ObjectId, ObjectKind, ParamId, PktField, Shape};
 
+use super::initial::{Initial, MAX_RUNS};
 use super::keyed::HashedTables;
 use super::memory::{Datum, Home, Homes, Reach, Tree, WORD, WORD_BYTES, constant, words};
 use super::state::State;
@@ -16,8 +17,6 @@ use crate::names::Namer;
 
 /// Most elements of a register: four million of 8 bits are known to work.
 const MAX_ELEMENTS: u64 = 1 << 22;
-/// Most statements that put something into registers before the first packet.
-const MAX_INITIAL: usize = 4096;
 
 /// Most elements of a register for a lambda's own variables: what is copied or cleared goes element by element, some 12 µs
 /// each on the switch, so that this is about a second.
@@ -133,7 +132,7 @@ pub(crate) struct Unit<'m> {
     /// Fields of the metadata beside the fixed ones.
     pub meta: Vec<Field>,
     /// What is written before the first packet.
-    pub initial: Vec<Stmt>,
+    pub initial: Initial,
     pub params: Vec<ParamDatum>,
     objects: BTreeMap<ObjectId, Rc<Tree>>,
     consts: BTreeMap<ConstId, Rc<Tree>>,
@@ -191,7 +190,7 @@ impl<'m> Unit<'m> {
             names: Namer::default(),
             registers: Vec::new(),
             meta: Vec::new(),
-            initial: Vec::new(),
+            initial: Initial::default(),
             params: Vec::new(),
             objects: BTreeMap::new(),
             consts: BTreeMap::new(),
@@ -423,12 +422,12 @@ impl<'m> Unit<'m> {
     fn initialise(&mut self, name: &str, tree: &Tree, data: &Data) -> Result<(), Refusal> {
         let initial = &mut self.initial;
         tree.for_each_datum(data, 0, &mut |cell, at, part| {
-            if initial.len() <= MAX_INITIAL {
-                initial.extend(put(cell, at, part));
+            for (register, index, value) in writes(cell, at, part) {
+                initial.add(register, index, value);
             }
         });
-        if self.initial.len() > MAX_INITIAL {
-            let reason = format!("what `{name}` starts with takes more than {MAX_INITIAL} writes");
+        if self.initial.is_too_much() {
+            let reason = format!("what `{name}` starts with takes more than {MAX_RUNS} writes");
             return Err(Refusal::new(CODE, reason));
         }
         Ok(())
@@ -479,26 +478,33 @@ pub(crate) fn read(name: &str, to: Expr, index: Expr) -> Stmt {
 
 /// Statements that put something into cells.
 fn put(cell: &super::memory::Cell, at: u64, part: Datum<'_>) -> Vec<Stmt> {
-    let index = |at: u64| Expr::bits(32, at);
     match (&cell.home, part) {
-        (Home::Register(name), Datum::Int(value)) => {
-            vec![write(name, index(at), Expr::bits(cell.width, value))]
-        }
-        (Home::Register(name), Datum::Bytes(bytes)) => {
-            let filled = bytes.iter().enumerate().filter(|(_, byte)| **byte != 0);
-            let one = |(offset, byte): (usize, &u8)| {
-                write(name, index(at + offset as u64), Expr::bits(8, (*byte).into()))
-            };
-            filled.map(one).collect()
-        }
-        (Home::Words(name), Datum::Bytes(bytes)) => {
-            let all = words(bytes).into_iter().zip(0..);
-            all.map(|(word, at)| write(name, index(at), word)).collect()
-        }
         (Home::Var(place), Datum::Int(value)) => {
             vec![Stmt::Assign(place.clone(), constant(cell.width, value))]
         }
-        (Home::Known(_), _) | (Home::Words(_), Datum::Int(_)) | (Home::Var(_), Datum::Bytes(_)) => Vec::new(),
+        _ => {
+            let all = writes(cell, at, part).into_iter();
+            all.map(|(register, index, value)| write(register, Expr::bits(32, index), value))
+                .collect()
+        }
+    }
+}
+
+/// What goes where, of something that is put into registers.
+fn writes<'c>(cell: &'c super::memory::Cell, at: u64, part: Datum<'_>) -> Vec<(&'c str, u64, Expr)> {
+    match (&cell.home, part) {
+        (Home::Register(name), Datum::Int(value)) => vec![(name, at, Expr::bits(cell.width, value))],
+        (Home::Register(name), Datum::Bytes(bytes)) => {
+            let filled = bytes.iter().zip(at..).filter(|(byte, _)| **byte != 0);
+            filled
+                .map(|(byte, at)| (&**name, at, Expr::bits(8, (*byte).into())))
+                .collect()
+        }
+        (Home::Words(name), Datum::Bytes(bytes)) => {
+            let all = words(bytes).into_iter().zip(0..);
+            all.map(|(word, at)| (&**name, at, word)).collect()
+        }
+        (Home::Var(_) | Home::Known(_), _) | (Home::Words(_), Datum::Int(_)) => Vec::new(),
     }
 }
 

@@ -18,8 +18,9 @@ use crate::lower::lambda::{self, REQUEST, set};
 use crate::lower::lookup::Nowhere;
 use crate::lower::memory::{WORD, WORD_BYTES};
 use crate::lower::op::sum;
+use crate::lower::pick::{Picked, runs};
 use crate::lower::unit::{self, Unit};
-use crate::lower::{outcome, program, wire};
+use crate::lower::{outcome, wire};
 
 /// The name of the table that knows where services are.
 const SERVICES: &str = "services";
@@ -61,11 +62,11 @@ pub(in crate::lower) fn parts(unit: &mut Unit<'_>) -> Result<Option<Parts>, Refu
     }
     let sites = (1..).zip(unit.waits.routines.iter().flatten().cloned());
     let (where_, table) = services(unit);
-    let by_site = program::Picked {
+    let by_site = Picked {
         table: "continuations",
         field: "site",
     };
-    let runs = program::runs(&by_site, sites.collect());
+    let go_on = runs(&by_site, sites.collect());
     let asked = Local::Instance {
         ty: Type::named("counter"),
         args: vec![Expr::Number(1), Expr::path("CounterType.packets")],
@@ -74,7 +75,7 @@ pub(in crate::lower) fn parts(unit: &mut Unit<'_>) -> Result<Option<Parts>, Refu
     let mut locals = vec![asked, where_, Local::Table(table), find(unit)?, restore(unit)?];
     let length = path("hdr.udp.length").binary(Binary::Sub, Expr::bits(16, 16));
     locals.push(plain("take_answer", wire::take(ANSWER, &length)));
-    locals.extend(runs.locals);
+    locals.extend(go_on.locals);
     locals.push(plain("ask", ask()));
     Ok(Some(Parts {
         locals,
@@ -84,8 +85,8 @@ pub(in crate::lower) fn parts(unit: &mut Unit<'_>) -> Result<Option<Parts>, Refu
             call("find_wait"),
         ],
         restore: call("restore"),
-        go_on: runs.apply,
-        entries: runs.entries,
+        go_on: go_on.apply,
+        entries: go_on.entries,
     }))
 }
 
