@@ -13,7 +13,7 @@
 use super::pieces::Pieces;
 
 /// Effort that a search may take: components that are looked at, in all choices together.
-const EFFORT: usize = 1 << 21;
+const EFFORT: usize = 1 << 20;
 /// What counting a choice on the whole image is of that, for each component.
 const COUNTING: usize = 16;
 /// Most components of which, among choices of one worth, the one with most lambdas and then the fewest words is looked for.
