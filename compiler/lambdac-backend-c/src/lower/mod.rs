@@ -198,13 +198,13 @@ impl<'a> Lowerer<'a> {
             let param = self.param_memory(index);
             self.params.push(Some(param));
         }
+        let parts = self.origins.iter().filter(|(_, field)| field.is_some());
+        let in_parts: BTreeSet<usize> = parts.map(|(of, _)| *of).collect();
         for index in 0..self.image.module.objects.len() {
-            let parts = self
-                .origins
-                .iter()
-                .any(|&(of, field)| of == index && field.is_some());
-            let whole = parts && self.origins[index].1.is_none();
-            let object = if whole { None } else { self.object_memory(index) };
+            let object = match in_parts.contains(&index) {
+                true => None,
+                false => self.object_memory(index),
+            };
             self.objects.push(object);
         }
         let image = self.image;

@@ -490,6 +490,19 @@ fn of_many_components_the_most_stay_that_fit() {
     assert!(cost(&more).words() > 2200, "one more would not fit by itself");
 }
 
+/// What notes say of how good a cut is, and how many percent it may be under the best.
+fn told_of_the_best(notes: &[impl AsRef<str> + std::fmt::Debug]) -> (&str, f64) {
+    let told = notes
+        .iter()
+        .find_map(|note| note.as_ref().strip_prefix("what stays is worth "));
+    let told = told.unwrap_or_else(|| panic!("{notes:#?}"));
+    let percent = told
+        .split("at most ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
+    (told, percent.map_or(0.0, |text| text.parse().expect("a number")))
+}
+
 #[test]
 fn a_cut_of_very_many_components_ends_and_tells_how_far_it_may_be_from_the_best() {
     let texts: Vec<String> = (0..150)
@@ -501,15 +514,7 @@ fn a_cut_of_very_many_components_ends_and_tells_how_far_it_may_be_from_the_best(
         .collect();
     let (image, notes) = run("partition", &with_room(6000), &rates, linked(&texts));
     assert!(cost(&image).words() <= 6000, "{notes:#?}");
-    let told = notes
-        .iter()
-        .find_map(|note| note.strip_prefix("what stays is worth "));
-    let told = told.unwrap_or_else(|| panic!("{notes:#?}"));
-    let percent = told
-        .split("at most ")
-        .nth(1)
-        .and_then(|rest| rest.split(' ').next());
-    let percent: f64 = percent.map_or(0.0, |text| text.parse().expect("a number"));
+    let (told, percent) = told_of_the_best(&notes);
     assert!(percent < 5.0, "{told}");
 }
 
@@ -529,15 +534,7 @@ fn the_stage_is_in_the_bound_of_a_cut() {
     let report = lambdac_image::optimize(&mut image, &device, &options).expect("it counts words");
     assert!(report.end().words() <= 1042);
     let notes: Vec<&String> = report.steps.iter().flat_map(|step| &step.notes).collect();
-    let told = notes
-        .iter()
-        .find_map(|note| note.strip_prefix("what stays is worth "));
-    let told = told.unwrap_or_else(|| panic!("{notes:#?}"));
-    let percent = told
-        .split("at most ")
-        .nth(1)
-        .and_then(|rest| rest.split(' ').next());
-    let percent: f64 = percent.map_or(0.0, |text| text.parse().expect("a number"));
+    let (told, percent) = told_of_the_best(&notes);
     assert!(percent < 10.0, "{told}");
     let fits = notes.iter().any(|note| note.contains("back on the NIC, 0 words"));
     assert!(!fits, "what fits stays: {notes:#?}");
