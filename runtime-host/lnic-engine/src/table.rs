@@ -1,9 +1,11 @@
 //! Tables: snapshots that lambdas read and the control plane replaces.
 //!
-//! A lookup loads the current snapshot and never waits. `exact` is a hash table, `lpm` one per prefix length (longest
-//! first), `ternary` a list in order of precedence.
+//! A lookup loads the current snapshot, and neither waits, allocates nor frees: what a writer has replaced, a writer frees,
+//! once no lookup uses it any more. `exact` is a hash table, `lpm` a sorted list per prefix length (longest first),
+//! `ternary` a list in order of precedence.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use lambdac_backend_host::layout;
@@ -32,8 +34,8 @@ pub struct Table {
     signs: Signs,
     capacity: usize,
     current: ArcSwap<Snapshot>,
-    /// Orders writers, who build on what is there.
-    writing: std::sync::Mutex<()>,
+    /// What was replaced while a lookup used it. The lock orders writers, who build on what is there.
+    replaced: Mutex<Vec<Arc<Snapshot>>>,
 }
 
 /// The entries at one time.
@@ -46,8 +48,8 @@ struct Snapshot {
 
 /// Rows by key in its encoding.
 type ByKey = HashMap<Box<[u8]>, usize>;
-/// The mask of a prefix length, and the rows by masked key.
-type Length = (Box<[u8]>, ByKey);
+/// The mask of a prefix length, and the rows in order of their keys, which are masked.
+type Length = (Box<[u8]>, Vec<(Box<[u8]>, usize)>);
 /// Value, mask and row.
 type Masked = (Box<[u8]>, Box<[u8]>, usize);
 
@@ -80,7 +82,7 @@ impl Table {
                 values: Vec::new(),
                 index: Index::Ternary(Vec::new()),
             }),
-            writing: std::sync::Mutex::new(()),
+            replaced: Mutex::default(),
         };
         let rows = entries.iter().map(|entry| Row {
             key: entry.key.clone(),
@@ -138,8 +140,7 @@ impl Table {
     /// # Errors
     /// The first entry that does not fit; then the table is unchanged.
     pub fn replace(&self, rows: Vec<Row>) -> Result<(), ControlError> {
-        let _writing = self.lock();
-        self.publish(rows)
+        self.publish(&mut self.lock(), rows)
     }
 
     /// Adds entries, or replaces those with the same key (for ternary: key, mask and priority).
@@ -147,7 +148,7 @@ impl Table {
     /// # Errors
     /// As [`Table::replace`].
     pub fn upsert(&self, rows: Vec<Row>) -> Result<(), ControlError> {
-        let _writing = self.lock();
+        let mut replaced = self.lock();
         let mut all = self.rows();
         for row in rows {
             let same = |old: &&mut Row| {
@@ -158,7 +159,7 @@ impl Table {
                 None => all.push(row),
             }
         }
-        self.publish(all)
+        self.publish(&mut replaced, all)
     }
 
     /// Removes the entries with these keys; gives how many there were.
@@ -166,22 +167,20 @@ impl Table {
     /// # Errors
     /// None today; the result is one because a snapshot is built.
     pub fn delete(&self, keys: &[EntryKey]) -> Result<usize, ControlError> {
-        let _writing = self.lock();
+        let mut replaced = self.lock();
         let mut rows = self.rows();
         let before = rows.len();
         rows.retain(|row| !keys.contains(&row.key));
         let removed = before - rows.len();
-        self.publish(rows)?;
+        self.publish(&mut replaced, rows)?;
         Ok(removed)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.writing
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Snapshot>>> {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn publish(&self, rows: Vec<Row>) -> Result<(), ControlError> {
+    fn publish(&self, replaced: &mut Vec<Arc<Snapshot>>, rows: Vec<Row>) -> Result<(), ControlError> {
         if rows.len() > self.capacity {
             return Err(ControlError::TooMany {
                 entries: rows.len(),
@@ -189,7 +188,9 @@ impl Table {
             });
         }
         let snapshot = Snapshot::build(self, rows)?;
-        self.current.store(snapshot.into());
+        replaced.push(self.current.swap(snapshot.into()));
+        // A new lookup takes the new snapshot: where this list has the last reference, no lookup has one again.
+        replaced.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         Ok(())
     }
 
@@ -212,8 +213,9 @@ impl Index {
         match self {
             Self::Exact(rows) => rows.get(key).copied(),
             Self::Lpm(lengths) => lengths.iter().find_map(|(mask, rows)| {
-                let masked: smallkey::Key = smallkey::Key::masked(key, mask);
-                rows.get(masked.bytes()).copied()
+                let masked = || key.iter().zip(mask).map(|(key, mask)| key & mask);
+                let at = rows.binary_search_by(|(prefix, _)| prefix.iter().copied().cmp(masked()));
+                at.ok().map(|at| rows[at].1)
             }),
             Self::Ternary(rows) => rows
                 .iter()
@@ -224,35 +226,6 @@ impl Index {
                         .all(|((k, m), v)| k & m == *v)
                 })
                 .map(|(_, _, row)| *row),
-        }
-    }
-}
-
-/// Masked keys without an allocation for the usual sizes.
-mod smallkey {
-    /// A key of our own.
-    pub(super) enum Key {
-        Small([u8; 32], usize),
-        Large(Box<[u8]>),
-    }
-
-    impl Key {
-        pub(super) fn masked(key: &[u8], mask: &[u8]) -> Self {
-            if key.len() > 32 {
-                return Self::Large(key.iter().zip(mask).map(|(k, m)| k & m).collect());
-            }
-            let mut out = [0; 32];
-            for ((out, key), mask) in out.iter_mut().zip(key).zip(mask) {
-                *out = key & mask;
-            }
-            Self::Small(out, key.len())
-        }
-
-        pub(super) fn bytes(&self) -> &[u8] {
-            match self {
-                Self::Small(bytes, len) => &bytes[..*len],
-                Self::Large(bytes) => bytes,
-            }
         }
     }
 }
@@ -361,7 +334,7 @@ fn lpm(table: &Table, rows: &[Row]) -> Result<Vec<Length>, ControlError> {
             KeyPart::Bytes(count) => count * 8,
         })
         .sum();
-    let mut lengths: std::collections::BTreeMap<u32, ByKey> = Default::default();
+    let mut lengths: BTreeMap<u32, BTreeMap<Box<[u8]>, usize>> = BTreeMap::new();
     for (index, row) in rows.iter().enumerate() {
         let (data, len) = match &row.key {
             EntryKey::Prefix(data, len) => (data, *len),
@@ -388,7 +361,7 @@ fn lpm(table: &Table, rows: &[Row]) -> Result<Vec<Length>, ControlError> {
     }
     let longest_first = lengths.into_iter().rev();
     Ok(longest_first
-        .map(|(len, rows)| (prefix_mask(&table.key, len), rows))
+        .map(|(len, rows)| (prefix_mask(&table.key, len), rows.into_iter().collect()))
         .collect())
 }
 
@@ -469,6 +442,21 @@ mod tests {
         assert_eq!(find(&table, 0xabc, 0x0b00_0000), Some(2));
         assert_eq!(find(&table, 0xabc, 0x0a01_0203), Some(3));
         assert_eq!(find(&table, 0x123, 0), Some(4));
+    }
+
+    #[test]
+    fn what_a_lookup_still_uses_is_freed_by_a_later_writer() {
+        let table = table(TableKind::Exact, &[(EntryKey::Exact(parts(1, 2)), 7)]);
+        let used = Arc::downgrade(&table.current.load_full());
+        let key = encode(&table, 0, "key", &parts(1, 2)).unwrap();
+        let value = table.find(&key, |value| {
+            table.replace(Vec::new()).unwrap();
+            value[0]
+        });
+        assert_eq!(value, Some(7));
+        assert!(used.upgrade().is_some(), "the lookup's end has freed it");
+        table.replace(Vec::new()).unwrap();
+        assert!(used.upgrade().is_none(), "nobody has freed it");
     }
 
     #[test]
