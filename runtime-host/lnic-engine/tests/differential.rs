@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use fastrand::Rng;
 use lambdac_check::disk::{self, Disk};
 use lambdac_mir::interp::{self, Callee, Env, MirInterp};
 use lambdac_mir::{LambdaId, Module, ServiceOp};
@@ -32,34 +33,17 @@ fn compile(path: &Path) -> Option<Module> {
     Some(module)
 }
 
-/// splitmix64.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
-    }
-
-    /// Mostly small numbers, letters and digits, so that comparisons hold now and then.
-    fn bytes(&mut self, len: u64) -> Vec<u8> {
-        let kind = self.below(4);
-        (0..len)
-            .map(|_| match kind {
-                0 => self.below(4) as u8,
-                1 => b"0123456789abcdefgpsk"[self.below(20) as usize],
-                2 => self.next() as u8,
-                _ => [0, 1, 0x7f, 0x80, 0xff, b'a', b'p'][self.below(7) as usize],
-            })
-            .collect()
-    }
+/// Mostly small numbers, letters and digits, so that comparisons hold now and then.
+fn bytes(dice: &mut Rng, len: u64) -> Vec<u8> {
+    let kind = dice.u64(..4);
+    (0..len)
+        .map(|_| match kind {
+            0 => dice.u8(..4),
+            1 => b"0123456789abcdefgpsk"[dice.usize(..20)],
+            2 => dice.u8(..),
+            _ => [0, 1, 0x7f, 0x80, 0xff, b'a', b'p'][dice.usize(..7)],
+        })
+        .collect()
 }
 
 /// What a service answers to a key: one of all kinds, the same for both sides.
@@ -212,7 +196,7 @@ fn check(module: Module) -> u64 {
         .name
         .bytes()
         .fold(7u64, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
-    let mut dice = Dice(seed);
+    let mut dice = Rng::with_seed(seed);
     let mut pair = Pair::new(&module, seed);
     let mut now = 1_000_000_000;
     let mut compared = 0;
@@ -229,18 +213,18 @@ fn check(module: Module) -> u64 {
                 .lambdas
                 .get(of)
                 .map_or((0, 8), |l| (l.request.min, l.request.max));
-            let len = match dice.below(12) {
+            let len = match dice.u64(..12) {
                 0 => u64::from(size.0).saturating_sub(1),
                 1 => u64::from(size.1) + 1,
-                _ => u64::from(size.0) + dice.below(u64::from((size.1 - size.0).min(80)) + 1),
+                _ => u64::from(size.0) + dice.u64(..=u64::from((size.1 - size.0).min(80))),
             };
-            let request = dice.bytes(len);
+            let request = bytes(&mut dice, len);
             if !pair.call(callee, &request, now) {
                 // The interpreter stopped half way: the states differ from here on.
                 return compared;
             }
             compared += 1;
-            now += dice.below(3) * 700_000_000;
+            now += dice.u64(..3) * 700_000_000;
         }
     }
     pair.compare_state(now);

@@ -9,6 +9,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 
+use fastrand::Rng;
 use lambdac_backend_ebpf::abi::{self, Config, Ended, Wire};
 use lambdac_backend_ebpf::{Options, Workload as NicWorkload, compile};
 use lambdac_driver::nic::Places;
@@ -189,23 +190,6 @@ fn counter(verdict: &Verdict) -> (u32, u32) {
     }
 }
 
-/// splitmix64.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() >> 16) as usize % bound.max(1)
-    }
-}
-
 /// Well-formed requests, and some that are just not.
 fn bases(worker: &Worker) -> Vec<Vec<u8>> {
     let mut bases = Vec::new();
@@ -254,26 +238,26 @@ fn mend_sum(frame: &mut [u8]) {
 const LENGTHS: [usize; 5] = [16, 38, 58, 60, 62];
 
 /// Changes a frame in one way.
-fn mutate(frame: &mut Vec<u8>, dice: &mut Dice) {
+fn mutate(frame: &mut Vec<u8>, dice: &mut Rng) {
     let len = frame.len();
-    match dice.below(12) {
+    match dice.usize(..12) {
         0..=3 => {
             // Headers more often than payload.
-            let anywhere = dice.below(4) == 0;
-            let at = dice.below(if anywhere { len } else { len.min(66) });
-            frame[at] ^= 1 << dice.below(8);
+            let anywhere = dice.usize(..4) == 0;
+            let at = dice.usize(..if anywhere { len } else { len.min(66) });
+            frame[at] ^= 1 << dice.usize(..8);
         }
         4 => {
-            let at = dice.below(len.min(66));
-            frame[at] = dice.next() as u8;
+            let at = dice.usize(..len.min(66));
+            frame[at] = dice.u8(..);
         }
-        5 => frame.truncate(14 + dice.below(len - 13)),
+        5 => frame.truncate(14 + dice.usize(..len - 13)),
         6 => {
-            let more = dice.below(200);
+            let more = dice.usize(..200);
             frame.extend(std::iter::repeat_n(0xee, more));
         }
         7 | 8 => {
-            let at = LENGTHS[dice.below(LENGTHS.len())];
+            let at = LENGTHS[dice.usize(..LENGTHS.len())];
             if at + 2 <= len {
                 let old = u16::from_be_bytes([frame[at], frame[at + 1]]);
                 let edges = [
@@ -284,9 +268,9 @@ fn mutate(frame: &mut Vec<u8>, dice: &mut Dice) {
                     1344,
                     1345,
                     0xffff,
-                    dice.next() as u16,
+                    dice.u16(..),
                 ];
-                frame[at..at + 2].copy_from_slice(&edges[dice.below(edges.len())].to_be_bytes());
+                frame[at..at + 2].copy_from_slice(&edges[dice.usize(..edges.len())].to_be_bytes());
             }
         }
         9 => {
@@ -294,7 +278,7 @@ fn mutate(frame: &mut Vec<u8>, dice: &mut Dice) {
             frame.splice(12..12, tag);
         }
         10 if len >= 22 => {
-            let bits = [0x2000u16, 0x4000, 0x8000, 0x00b9, 0x20b9][dice.below(5)];
+            let bits = [0x2000u16, 0x4000, 0x8000, 0x00b9, 0x20b9][dice.usize(..5)];
             frame[20..22].copy_from_slice(&bits.to_be_bytes());
         }
         _ if len >= 30 => {
@@ -310,7 +294,7 @@ fn mutate(frame: &mut Vec<u8>, dice: &mut Dice) {
             let source = sources
                 .iter()
                 .chain(&own)
-                .nth(dice.below(8))
+                .nth(dice.usize(..8))
                 .copied()
                 .unwrap_or_default();
             frame[26..30].copy_from_slice(&source);
@@ -380,16 +364,16 @@ fn mutated_packets_end_as_the_wires_rules_say() {
         }
     }
     let packets = env("LAMBDAC_PACKETS", PACKETS);
-    let mut dice = Dice(env("LAMBDAC_SEED", 1));
+    let mut dice = Rng::with_seed(env("LAMBDAC_SEED", 1));
     while nic.runs < packets {
-        let mut frame = bases[dice.below(bases.len())].clone();
-        for _ in 0..=dice.below(3) {
+        let mut frame = bases[dice.usize(..bases.len())].clone();
+        for _ in 0..=dice.usize(..3) {
             mutate(&mut frame, &mut dice);
         }
-        if dice.below(2) == 0 {
+        if dice.usize(..2) == 0 {
             mend_sum(&mut frame);
         }
-        for _ in 0..=dice.below(2) {
+        for _ in 0..=dice.usize(..2) {
             nic.inject(&dispatch, &frame);
         }
     }

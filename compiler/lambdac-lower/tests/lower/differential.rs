@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use fastrand::Rng;
 use lambdac_diag::SourceMap;
 use lambdac_hir::{
     Callee, GivenResult, LambdaId, PktField, Request, ServiceId, ServiceOp, Step, Type, Value, Workload,
@@ -16,33 +17,16 @@ use crate::common;
 /// Bytes of a local from which on two random requests a lambda are enough: what more of them take is copying.
 const LARGE: u64 = 64 << 10;
 
-/// A small generator of numbers (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    /// Bytes that are often small, equal or printable.
-    fn bytes(&mut self, len: u64) -> Vec<u8> {
-        (0..len)
-            .map(|_| match self.below(4) {
-                0 => self.below(4) as u8,
-                1 => self.below(20) as u8,
-                2 => b'a' + self.below(3) as u8,
-                _ => self.next() as u8,
-            })
-            .collect()
-    }
+/// Bytes that are often small, equal or printable.
+fn bytes(dice: &mut Rng, len: u64) -> Vec<u8> {
+    (0..len)
+        .map(|_| match dice.u64(..4) {
+            0 => dice.u8(..4),
+            1 => dice.u8(..20),
+            2 => b'a' + dice.u8(..3),
+            _ => dice.u8(..),
+        })
+        .collect()
 }
 
 /// A request to a service: which, what, the key, and what `set` stores.
@@ -292,22 +276,22 @@ impl Trial {
 
     /// Requests of any content, most of them of a length that fits.
     fn random_calls(&mut self, count: u64) {
-        let mut dice = Dice(1);
+        let mut dice = Rng::with_seed(1);
         // Entries with a ttl age from call to call.
         let mut now = hir::Env::new(&self.workload).now;
         for (callee, max) in self.lambdas() {
             for _ in 0..count {
-                let len = match dice.below(8) {
+                let len = match dice.u64(..8) {
                     0 => max + 1,
-                    1..4 => dice.below(max + 1),
+                    1..4 => dice.u64(..=max),
                     _ => max,
                 };
-                let request = dice.bytes(len.min(4096));
+                let request = bytes(&mut dice, len.min(4096));
                 let mut env = hir::Env::new(&self.workload);
-                now += dice.below(3) * 500_000_000;
+                now += dice.u64(..3) * 500_000_000;
                 env.now = now;
-                env.pkt.set(PktField::SrcIp, dice.next());
-                env.pkt.set(PktField::SrcPort, dice.below(4));
+                env.pkt.set(PktField::SrcIp, dice.u64(..));
+                env.pkt.set(PktField::SrcPort, dice.u64(..4));
                 self.call(callee, &request, &env);
             }
         }

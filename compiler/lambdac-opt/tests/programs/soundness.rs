@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use fastrand::Rng;
 use lambdac_hir::{Callee, Step};
 use lambdac_mir::interp::{self, Answer, Env, MirInterp, Outcome, StateDump};
 use lambdac_mir::{Data, LambdaId, Module, ServiceOp};
@@ -23,33 +24,16 @@ fn is_large(module: &Module) -> bool {
     })
 }
 
-/// A small generator of numbers (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    /// Bytes that are often small, equal or printable.
-    fn bytes(&mut self, len: u64) -> Vec<u8> {
-        (0..len)
-            .map(|_| match self.below(4) {
-                0 => self.below(4) as u8,
-                1 => b'0' + self.below(12) as u8,
-                2 => b'a' + self.below(3) as u8,
-                _ => self.next() as u8,
-            })
-            .collect()
-    }
+/// Bytes that are often small, equal or printable.
+fn bytes(dice: &mut Rng, len: u64) -> Vec<u8> {
+    (0..len)
+        .map(|_| match dice.u64(..4) {
+            0 => dice.u8(..4),
+            1 => b'0' + dice.u8(..12),
+            2 => b'a' + dice.u8(..3),
+            _ => dice.u8(..),
+        })
+        .collect()
 }
 
 /// One request and what surrounds it.
@@ -135,7 +119,7 @@ fn calls(program: &Program) -> Vec<Call> {
         });
     }
     let random = if is_large(&module) { 1 } else { RANDOM };
-    let mut dice = Dice(1);
+    let mut dice = Rng::with_seed(1);
     let lambdas = module.lambdas.iter().enumerate();
     let mut callees: Vec<_> = lambdas
         .map(|(id, lambda)| (interp::Callee::Lambda(LambdaId(id as u32)), lambda.request.max))
@@ -145,23 +129,23 @@ fn calls(program: &Program) -> Vec<Call> {
     for (callee, max) in callees {
         let max = u64::from(max);
         for _ in 0..random {
-            let len = match dice.below(8) {
+            let len = match dice.u64(..8) {
                 0 => max + 1,
-                1..4 => dice.below(max + 1),
+                1..4 => dice.u64(..=max),
                 _ => max,
             };
             let mut env = env.clone();
-            env.now += dice.below(3) * 1_000_000_000;
-            env.pkt[0] = dice.below(1 << 32);
-            env.pkt[1] = dice.below(4);
-            let len = if len > 4096 && max > 4096 && dice.below(2) == 0 {
+            env.now += dice.u64(..3) * 1_000_000_000;
+            env.pkt[0] = dice.u32(..).into();
+            env.pkt[1] = dice.u64(..4);
+            let len = if len > 4096 && max > 4096 && dice.u64(..2) == 0 {
                 100
             } else {
                 len
             };
             calls.push(Call {
                 callee,
-                request: dice.bytes(len),
+                request: bytes(&mut dice, len),
                 env,
             });
         }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use fastrand::Rng;
+
 /// Of a hundred datagrams in either direction, so many are lost, so many come twice, and so many after the next one.
 const LOST: u64 = 15;
 const TWICE: u64 = 15;
@@ -31,7 +33,7 @@ impl Relay {
         let (stop, impaired) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let caller = Arc::new(std::sync::Mutex::new(None));
         let path = |seed| Path {
-            dice: seed,
+            dice: Rng::with_seed(seed),
             late: None,
             stop: stop.clone(),
             impaired: impaired.clone(),
@@ -85,7 +87,7 @@ type Datagram = (Vec<u8>, Option<SocketAddr>);
 
 /// One direction.
 struct Path {
-    dice: u64,
+    dice: Rng,
     late: Option<Datagram>,
     stop: Arc<AtomicBool>,
     impaired: Arc<AtomicU64>,
@@ -104,7 +106,7 @@ impl Path {
                 continue;
             };
             let late = self.late.take();
-            let roll = self.roll();
+            let roll = self.dice.u64(..100);
             let times = match roll {
                 roll if roll < LOST => 0,
                 roll if roll < LOST + TWICE => 2,
@@ -120,14 +122,5 @@ impl Path {
                 send(&datagram, peer);
             }
         }
-    }
-
-    /// 0 to 99 (splitmix64).
-    fn roll(&mut self) -> u64 {
-        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.dice;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % 100
     }
 }
