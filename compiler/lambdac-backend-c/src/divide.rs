@@ -10,10 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lambdac_cost::fields;
 use lambdac_image::{Image, Instance};
-use lambdac_mir::{
-    Base, Cond, Data, Dispatch, Object, ObjectId, ObjectKind, Op, Place, Region, Shape, Step, Stmt, Use,
-    UseMut,
-};
+use lambdac_mir::{Base, Data, Object, ObjectId, ObjectKind, Op, Place, Region, Shape, Step, Stmt, UseMut};
 
 /// What an object of a divided image was: an object, and the field that it holds of it.
 pub(crate) type Origin = (usize, Option<usize>);
@@ -46,7 +43,9 @@ pub(crate) fn divide(image: &Image) -> Option<(Image, Vec<Origin>)> {
         }
         entry.instances.extend(of_parts);
     }
-    each_region_mut(&mut image, &mut |region| rewrite(region, &parts));
+    image
+        .module
+        .for_each_region_mut(&mut |region| rewrite(region, &parts));
     Some((image, origins))
 }
 
@@ -54,10 +53,10 @@ pub(crate) fn divide(image: &Image) -> Option<(Image, Vec<Origin>)> {
 /// shared code is divided together or not at all.
 fn divisible(image: &Image, mut candidates: BTreeSet<ObjectId>) -> BTreeSet<ObjectId> {
     let mut whole = BTreeSet::new();
-    each_region(image, &mut |region| {
+    let mut look = |region: &Region| {
         for stmt in &region.stmts {
             stmt.op.for_each_use(&mut |used| {
-                if let Some(place) = place_of(&used)
+                if let Some(place) = used.place()
                     && let Base::Object(id) = place.base
                     && !is_divisible(image, &stmt.op, place)
                 {
@@ -66,14 +65,17 @@ fn divisible(image: &Image, mut candidates: BTreeSet<ObjectId>) -> BTreeSet<Obje
             });
         }
         region.term.for_each_use(&mut |used| {
-            if let Some(place) = place_of(&used)
+            if let Some(place) = used.place()
                 && let Base::Object(id) = place.base
                 && field_at(&place.path).is_none()
             {
                 whole.insert(id);
             }
         });
-    });
+    };
+    image
+        .module
+        .for_each_region(&mut |region| region.walk_regions(&mut look));
     candidates.retain(|id| !whole.contains(id));
     loop {
         let instances = image.entries.iter().flat_map(|entry| &entry.instances);
@@ -84,14 +86,6 @@ fn divisible(image: &Image, mut candidates: BTreeSet<ObjectId>) -> BTreeSet<Obje
         };
         candidates.remove(&found.named);
         candidates.remove(&found.own);
-    }
-}
-
-fn place_of<'u>(used: &'u Use<'_>) -> Option<&'u Place> {
-    match used {
-        Use::Place(place, _) => Some(place),
-        Use::View(view) => Some(&view.place),
-        Use::Value(_) | Use::Slot(_) => None,
     }
 }
 
@@ -222,11 +216,7 @@ fn by_field(stmt: Stmt, parts: &Parts) -> Vec<Stmt> {
 
 /// What leads into a field of a divided value leads into its part.
 fn rename(used: UseMut<'_>, parts: &Parts) {
-    let place = match used {
-        UseMut::Place(place, _) => place,
-        UseMut::View(view) => &mut view.place,
-        UseMut::Value(_) | UseMut::Slot(_) => return,
-    };
+    let Some(place) = used.into_place() else { return };
     if let Base::Object(id) = place.base
         && let Some(parts) = parts.get(&id)
         && let Some(at) = field_at(&place.path)
@@ -234,48 +224,5 @@ fn rename(used: UseMut<'_>, parts: &Parts) {
     {
         place.base = Base::Object(parts[field as usize]);
         place.path.remove(at);
-    }
-}
-
-/// Calls `f` for every region of the code, nested ones too.
-fn each_region(image: &Image, f: &mut dyn FnMut(&Region)) {
-    let module = &image.module;
-    module.funcs.iter().for_each(|func| func.region.walk_regions(f));
-    let parts = module.lambdas.iter().flat_map(|lambda| &lambda.parts);
-    parts.for_each(|part| part.region.walk_regions(f));
-    if let Dispatch::Match(rules) = &module.dispatch {
-        rules.rules.iter().for_each(|rule| in_cond(&rule.cond, f));
-    }
-}
-
-fn in_cond(cond: &Cond, f: &mut dyn FnMut(&Region)) {
-    match cond {
-        Cond::Not(inner) => in_cond(inner, f),
-        Cond::All(list) | Cond::Any(list) => list.iter().for_each(|cond| in_cond(cond, f)),
-        Cond::Eval(func) => func.region.walk_regions(f),
-        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } | Cond::Has { .. } => {}
-    }
-}
-
-/// Calls `f` for every outermost region of the code.
-fn each_region_mut(image: &mut Image, f: &mut dyn FnMut(&mut Region)) {
-    let module = &mut image.module;
-    module.funcs.iter_mut().for_each(|func| f(&mut func.region));
-    let parts = module.lambdas.iter_mut().flat_map(|lambda| &mut lambda.parts);
-    parts.for_each(|part| f(&mut part.region));
-    if let Dispatch::Match(rules) = &mut module.dispatch {
-        rules
-            .rules
-            .iter_mut()
-            .for_each(|rule| in_cond_mut(&mut rule.cond, f));
-    }
-}
-
-fn in_cond_mut(cond: &mut Cond, f: &mut dyn FnMut(&mut Region)) {
-    match cond {
-        Cond::Not(inner) => in_cond_mut(inner, f),
-        Cond::All(list) | Cond::Any(list) => list.iter_mut().for_each(|cond| in_cond_mut(cond, f)),
-        Cond::Eval(func) => f(&mut func.region),
-        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } | Cond::Has { .. } => {}
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use lambdac_image::Image;
-use lambdac_mir::{Body, FuncId, LambdaId, Op, Region};
+use lambdac_mir::{Body, FuncId, LambdaId, Region};
 
 use crate::layout;
 use crate::{Dialect, Refusal};
@@ -87,11 +87,7 @@ impl Sizes<'_> {
     fn called(&mut self, regions: &[&Region]) -> u64 {
         let mut callees = Vec::new();
         for region in regions {
-            region.walk(&mut |stmt| {
-                if let Op::Call(callee, _) = &stmt.op {
-                    callees.push(*callee);
-                }
-            });
+            region.for_each_callee(&mut |callee| callees.push(callee));
         }
         callees
             .into_iter()
@@ -109,10 +105,8 @@ impl Sizes<'_> {
             }
             let func = &self.image.module.funcs[below.index()];
             let mut most = 0;
-            func.region.walk(&mut |stmt| {
-                if let Op::Call(callee, _) = &stmt.op {
-                    most = most.max(self.funcs.get(callee).copied().unwrap_or(0));
-                }
+            func.region.for_each_callee(&mut |callee| {
+                most = most.max(self.funcs.get(&callee).copied().unwrap_or(0));
             });
             self.funcs.insert(below, slots(&func.body) + most);
         }

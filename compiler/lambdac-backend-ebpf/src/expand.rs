@@ -7,7 +7,7 @@
 //!   whatever wants to see its bytes sees those of a copy.
 
 use lambdac_mir::{
-    Base, BinOp, BitPos, Body, CastOp, CmpOp, Cond, Const, ConstId, Data, Dispatch, HashOp, Label, Loc, Loop,
+    Base, BinOp, BitPos, Body, CastOp, CmpOp, Const, ConstId, Data, Dispatch, HashOp, Label, Loc, Loop,
     LoopKind, Module, ObjectKind, Op, PartId, Place, Region, ServiceCall, Shape, Step, Stmt, Term, Value,
     View,
 };
@@ -52,21 +52,12 @@ pub(crate) fn expand(module: &Module) -> Module {
     }
     if let Dispatch::Match(stage) = &mut out.dispatch {
         for rule in &mut stage.rules {
-            conditions(&mut rule.cond, &mut |func| {
+            rule.cond.for_each_func_mut(&mut |func| {
                 expander(&mut func.body, &func.params, &mut func.region);
             });
         }
     }
     out
-}
-
-fn conditions(cond: &mut Cond, f: &mut dyn FnMut(&mut lambdac_mir::Func)) {
-    match cond {
-        Cond::Not(inner) => conditions(inner, f),
-        Cond::All(items) | Cond::Any(items) => items.iter_mut().for_each(|item| conditions(item, f)),
-        Cond::Eval(func) => f(func),
-        _ => {}
-    }
 }
 
 /// Tables of the checksums that a module uses.
@@ -86,14 +77,7 @@ impl Tables {
                 }
             });
         };
-        module.funcs.iter().for_each(|func| look(&func.region));
-        let parts = module.lambdas.iter().flat_map(|lambda| &lambda.parts);
-        parts.for_each(|part| look(&part.region));
-        if let Dispatch::Match(stage) = &mut module.dispatch {
-            for rule in &mut stage.rules {
-                conditions(&mut rule.cond, &mut |func| look(&func.region));
-            }
-        }
+        module.for_each_region(&mut look);
         let mut add = |used: bool, name: &str, polynomial: u32| {
             let id = ConstId(module.consts.len() as u32);
             if used {

@@ -323,11 +323,9 @@ fn sizes(module: &Module) -> Vec<u64> {
 
 fn size(sizes: &[u64], region: &Region) -> u64 {
     let mut operations = region.op_count() as u64;
-    region.walk(&mut |stmt| {
-        if let Op::Call(callee, _) = &stmt.op {
-            let inside = sizes.get(callee.index()).copied().unwrap_or(0);
-            operations = operations.saturating_add(inside);
-        }
+    region.for_each_callee(&mut |callee| {
+        let inside = sizes.get(callee.index()).copied().unwrap_or(0);
+        operations = operations.saturating_add(inside);
     });
     operations
 }
@@ -339,10 +337,9 @@ fn with_callees<'m>(module: &'m Module, regions: impl Iterator<Item = &'m Region
     let mut next = 0;
     while let Some(region) = all.get(next).copied() {
         next += 1;
-        region.walk(&mut |stmt| {
-            if let Op::Call(callee, _) = &stmt.op
-                && let Some(func) = module.funcs.get(callee.index())
-                && called.insert(*callee)
+        region.for_each_callee(&mut |callee| {
+            if let Some(func) = module.funcs.get(callee.index())
+                && called.insert(callee)
             {
                 all.push(&func.region);
             }
@@ -362,26 +359,18 @@ fn tables_of(region: &Region, used: &mut Vec<(ObjectId, Loc)>) {
 
 /// Tables that a condition looks in itself.
 fn condition_tables(cond: &Cond, loc: Loc, used: &mut Vec<(ObjectId, Loc)>) {
-    match cond {
-        Cond::Not(inner) => condition_tables(inner, loc, used),
-        Cond::All(items) | Cond::Any(items) => {
-            items.iter().for_each(|item| condition_tables(item, loc, used));
+    cond.walk(&mut |cond| {
+        if let Cond::Has { table, .. } = cond {
+            used.push((*table, loc));
         }
-        Cond::Has { table, .. } => used.push((*table, loc)),
-        Cond::Eval(_) | Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } => {}
-    }
+    });
 }
 
 /// The functions that a condition evaluates.
 fn functions_of(cond: &Cond) -> Vec<&Func> {
-    match cond {
-        Cond::Not(inner) => functions_of(inner),
-        Cond::All(items) | Cond::Any(items) => items.iter().flat_map(functions_of).collect(),
-        Cond::Eval(func) => vec![func],
-        Cond::Has { .. } | Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } => {
-            Vec::new()
-        }
-    }
+    let mut funcs = Vec::new();
+    cond.for_each_func(&mut |func| funcs.push(func));
+    funcs
 }
 
 /// The most trips of any one loop, and where it is.

@@ -94,15 +94,9 @@ fn reserve(module: &Module) -> Result<usize> {
         bytes += layout::layout(&constant.shape)?.size.next_multiple_of(16) as usize;
     }
     let mut statements = 0;
-    let regions = module.funcs.iter().map(|func| &func.region);
-    let parts = module
-        .lambdas
-        .iter()
-        .flat_map(|lambda| &lambda.parts)
-        .map(|part| &part.region);
-    for region in regions.chain(parts) {
+    module.for_each_region(&mut |region| {
         emit::walk::walk(region, &mut |_| statements += 1, &mut |_| ());
-    }
+    });
     Ok(bytes + statements * 2048)
 }
 

@@ -218,48 +218,6 @@ impl Expr {
             _ => false,
         }
     }
-
-    /// Calls `f` for every name that it starts from.
-    pub fn for_each_name(&self, f: &mut dyn FnMut(&str)) {
-        match self {
-            Self::Name(name) => f(name),
-            Self::Bool(_) | Self::Bits(_) | Self::Number(_) | Self::Text(_) | Self::Any => {}
-            Self::Member(a, _) | Self::Slice(a, ..) | Self::Unary(_, a) | Self::Cast(_, a) => {
-                a.for_each_name(f);
-            }
-            Self::Index(a, b) | Self::Binary(_, a, b) | Self::Masked(a, b) => {
-                a.for_each_name(f);
-                b.for_each_name(f);
-            }
-            Self::Select(a, b, c) => [a, b, c].into_iter().for_each(|e| e.for_each_name(f)),
-            Self::Call(a, args) => {
-                a.for_each_name(f);
-                args.iter().for_each(|e| e.for_each_name(f));
-            }
-            Self::List(items) => items.iter().for_each(|e| e.for_each_name(f)),
-        }
-    }
-
-    /// As `for_each_name`, to change them.
-    pub(crate) fn for_each_name_mut(&mut self, f: &mut dyn FnMut(&mut String)) {
-        match self {
-            Self::Name(name) => f(name),
-            Self::Bool(_) | Self::Bits(_) | Self::Number(_) | Self::Text(_) | Self::Any => {}
-            Self::Member(a, _) | Self::Slice(a, ..) | Self::Unary(_, a) | Self::Cast(_, a) => {
-                a.for_each_name_mut(f);
-            }
-            Self::Index(a, b) | Self::Binary(_, a, b) | Self::Masked(a, b) => {
-                a.for_each_name_mut(f);
-                b.for_each_name_mut(f);
-            }
-            Self::Select(a, b, c) => [a, b, c].into_iter().for_each(|e| e.for_each_name_mut(f)),
-            Self::Call(a, args) => {
-                a.for_each_name_mut(f);
-                args.iter_mut().for_each(|e| e.for_each_name_mut(f));
-            }
-            Self::List(items) => items.iter_mut().for_each(|e| e.for_each_name_mut(f)),
-        }
-    }
 }
 
 /// A statement.
@@ -540,56 +498,62 @@ pub struct Program {
     pub items: Vec<Item>,
 }
 
-/// Calls `f` with every name in statements.
-pub(crate) fn names_of(stmts: &[Stmt], f: &mut dyn FnMut(&str)) {
-    for stmt in stmts {
-        match stmt {
-            Stmt::Var(_, _, value) => value.iter().for_each(|value| value.for_each_name(f)),
-            Stmt::Assign(place, value) => {
-                place.for_each_name(f);
-                value.for_each_name(f);
-            }
-            Stmt::Call(call) => call.for_each_name(f),
-            Stmt::If(cond, then, other) => {
-                cond.for_each_name(f);
-                names_of(then, f);
-                names_of(other, f);
-            }
-            Stmt::For(inner) => {
-                inner.cond.for_each_name(f);
-                for part in inner.first.iter().chain(&inner.step) {
-                    names_of(std::slice::from_ref(part), f);
+/// Visitors of names, to read them and to change them.
+macro_rules! names {
+    ($vis:vis $expr_fn:ident, $stmt_fn:ident, $stmts_fn:ident, $name:ty, ($($mut:tt)?)) => {
+        impl Expr {
+            /// Calls `f` for every name that it starts from.
+            $vis fn $expr_fn(& $($mut)? self, f: &mut dyn FnMut(& $($mut)? $name)) {
+                match self {
+                    Self::Name(name) => f(name),
+                    Self::Bool(_) | Self::Bits(_) | Self::Number(_) | Self::Text(_) | Self::Any => {}
+                    Self::Member(a, _) | Self::Slice(a, ..) | Self::Unary(_, a) | Self::Cast(_, a) => {
+                        a.$expr_fn(f);
+                    }
+                    Self::Index(a, b) | Self::Binary(_, a, b) | Self::Masked(a, b) => {
+                        a.$expr_fn(f);
+                        b.$expr_fn(f);
+                    }
+                    Self::Select(a, b, c) => [a, b, c].into_iter().for_each(|e| e.$expr_fn(f)),
+                    Self::Call(a, args) => {
+                        a.$expr_fn(f);
+                        args.into_iter().for_each(|e| e.$expr_fn(f));
+                    }
+                    Self::List(items) => items.into_iter().for_each(|e| e.$expr_fn(f)),
                 }
-                names_of(&inner.body, f);
             }
-            Stmt::Break | Stmt::Continue | Stmt::Comment(_) => {}
         }
-    }
+
+        fn $stmt_fn(stmt: & $($mut)? Stmt, f: &mut dyn FnMut(& $($mut)? $name)) {
+            match stmt {
+                Stmt::Var(_, _, value) => value.into_iter().for_each(|value| value.$expr_fn(f)),
+                Stmt::Assign(place, value) => {
+                    place.$expr_fn(f);
+                    value.$expr_fn(f);
+                }
+                Stmt::Call(call) => call.$expr_fn(f),
+                Stmt::If(cond, then, other) => {
+                    cond.$expr_fn(f);
+                    $stmts_fn(then, f);
+                    $stmts_fn(other, f);
+                }
+                Stmt::For(inner) => {
+                    let inner = & $($mut)? **inner;
+                    inner.cond.$expr_fn(f);
+                    let parts = (& $($mut)? inner.first).into_iter().chain(& $($mut)? inner.step);
+                    parts.for_each(|part| $stmt_fn(part, f));
+                    $stmts_fn(& $($mut)? inner.body, f);
+                }
+                Stmt::Break | Stmt::Continue | Stmt::Comment(_) => {}
+            }
+        }
+
+        /// Calls `f` for every name in statements.
+        pub(crate) fn $stmts_fn(stmts: & $($mut)? [Stmt], f: &mut dyn FnMut(& $($mut)? $name)) {
+            stmts.into_iter().for_each(|stmt| $stmt_fn(stmt, f));
+        }
+    };
 }
 
-/// As `names_of`, to change them.
-pub(crate) fn names_of_mut(stmts: &mut [Stmt], f: &mut dyn FnMut(&mut String)) {
-    for stmt in stmts {
-        match stmt {
-            Stmt::Var(_, _, value) => value.iter_mut().for_each(|value| value.for_each_name_mut(f)),
-            Stmt::Assign(place, value) => {
-                place.for_each_name_mut(f);
-                value.for_each_name_mut(f);
-            }
-            Stmt::Call(call) => call.for_each_name_mut(f),
-            Stmt::If(cond, then, other) => {
-                cond.for_each_name_mut(f);
-                names_of_mut(then, f);
-                names_of_mut(other, f);
-            }
-            Stmt::For(inner) => {
-                inner.cond.for_each_name_mut(f);
-                for part in inner.first.iter_mut().chain(&mut inner.step) {
-                    names_of_mut(std::slice::from_mut(part), f);
-                }
-                names_of_mut(&mut inner.body, f);
-            }
-            Stmt::Break | Stmt::Continue | Stmt::Comment(_) => {}
-        }
-    }
-}
+names!(pub for_each_name, names_of_stmt, names_of, str, ());
+names!(pub(crate) for_each_name_mut, names_of_stmt_mut, names_of_mut, String, (mut));

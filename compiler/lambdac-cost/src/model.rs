@@ -366,15 +366,12 @@ fn locals_of(
 
 /// Bytes of local memory that the deepest condition in code takes.
 fn local_of(device: &Device, known: &[CodeCost], cond: &Cond) -> u64 {
-    match cond {
-        Cond::Not(inner) => local_of(device, known, inner),
-        Cond::All(list) | Cond::Any(list) => {
-            let all = list.iter().map(|cond| local_of(device, known, cond));
-            all.max().unwrap_or(0)
-        }
-        Cond::Eval(func) => locals_of(device, known, &BTreeSet::new(), &func.body, &[&func.region]).bytes,
-        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } | Cond::Has { .. } => 0,
-    }
+    let mut most = 0;
+    cond.for_each_func(&mut |func| {
+        let locals = locals_of(device, known, &BTreeSet::new(), &func.body, &[&func.region]);
+        most = most.max(locals.bytes);
+    });
+    most
 }
 
 fn func_cost(scope: Scope<'_, '_>, known: &[CodeCost], func: &Func) -> CodeCost {

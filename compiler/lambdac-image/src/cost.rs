@@ -283,7 +283,7 @@ impl Count {
         match node {
             Node::Leaf(_) => {}
             Node::Workload { .. } | Node::Length { .. } => self.shape.branches += 1,
-            Node::Test { cond, .. } => self.cond(objects, &pool[*cond].cond),
+            Node::Test { cond, .. } => pool[*cond].cond.walk(&mut |cond| self.cond(objects, cond)),
             Node::Table { key, entries, .. } => {
                 let places: BTreeSet<_> = entries.iter().map(|(_, to)| to).collect();
                 self.shape.keyed_tables += 1;
@@ -294,11 +294,10 @@ impl Count {
         }
     }
 
+    /// One condition, without those inside it.
     fn cond(&mut self, objects: &[Object], cond: &Cond) {
         match cond {
-            Cond::True => {}
-            Cond::Not(inner) => self.cond(objects, inner),
-            Cond::All(list) | Cond::Any(list) => list.iter().for_each(|cond| self.cond(objects, cond)),
+            Cond::True | Cond::Not(_) | Cond::All(_) | Cond::Any(_) => {}
             Cond::Cmp { .. } | Cond::Masked { .. } | Cond::Eval(_) => self.shape.branches += 1,
             Cond::Range { lo, hi, field } => {
                 // An end that is the field's own needs no test.

@@ -12,7 +12,7 @@ use lambdac_target::Device;
 
 use crate::canon::for_each_touched;
 use crate::image::Way;
-use crate::price::{Priced, calls, cond_calls};
+use crate::price::{Priced, cond_calls};
 use crate::rename::Rename;
 use crate::shape::{Id, Pulled, Shaped};
 use crate::touch::{self, Item};
@@ -92,9 +92,9 @@ fn call_counts<'m>(module: &'m Module, conds: impl Iterator<Item = &'m Cond>) ->
     module
         .funcs
         .iter()
-        .for_each(|func| calls(&func.region, &mut count));
+        .for_each(|func| func.region.for_each_callee(&mut count));
     let parts = module.lambdas.iter().flat_map(|lambda| &lambda.parts);
-    parts.for_each(|part| calls(&part.region, &mut count));
+    parts.for_each(|part| part.region.for_each_callee(&mut count));
     conds.for_each(|cond| cond_calls(cond, &mut count));
     counts
 }

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lambdac_cost::{CodeCost, Model, ModuleCost, Placement};
-use lambdac_mir::{Cond, FuncId, Lambda, LambdaId, Module, Op, Region, Rule};
+use lambdac_mir::{Cond, FuncId, Lambda, LambdaId, Module, Rule};
 use lambdac_target::Device;
 
-use crate::canon::{for_each_func, for_each_touched};
+use crate::canon::for_each_touched;
 use crate::cost::{ImageCost, Touches, around_words, sharers};
 use crate::facts::Unit;
 use crate::image::{Image, Node};
@@ -49,12 +49,19 @@ impl Priced {
         }
         let lambdas = module.lambdas.iter();
         let lambdas = lambdas.map(|lambda| model.lambda(module, placement, &funcs, lambda));
-        let parts = |lambda: &Lambda| called(|f| lambda.parts.iter().for_each(|part| calls(&part.region, f)));
+        let parts = |lambda: &Lambda| {
+            called(|f| {
+                lambda
+                    .parts
+                    .iter()
+                    .for_each(|part| part.region.for_each_callee(f))
+            })
+        };
         let mut new = Self {
             lambdas: lambdas.collect(),
             conds: Vec::new(),
             func_calls: (module.funcs.iter())
-                .map(|func| called(|f| calls(&func.region, f)))
+                .map(|func| called(|f| func.region.for_each_callee(f)))
                 .collect(),
             lambda_calls: module.lambdas.iter().map(parts).collect(),
             cond_calls: Vec::new(),
@@ -68,7 +75,11 @@ impl Priced {
     fn rules(&mut self, module: &Module, rules: &[&Rule], model: &Model<'_>, placement: &Placement) {
         let price = |rule: &&Rule| {
             let mut evals = Vec::new();
-            evaluated(&rule.cond, &mut evals);
+            rule.cond.walk(&mut |cond| {
+                if matches!(cond, Cond::Eval(_)) {
+                    evals.push(cond.clone());
+                }
+            });
             if evals.is_empty() {
                 return CodeCost::default();
             }
@@ -322,18 +333,9 @@ impl Code {
     }
 }
 
-/// Calls `f` for the callee of each call.
-pub(crate) fn calls(region: &Region, f: &mut dyn FnMut(FuncId)) {
-    region.walk(&mut |stmt| {
-        if let Op::Call(func, _) = &stmt.op {
-            f(*func);
-        }
-    });
-}
-
 /// Calls `f` for the callee of each call of what a condition evaluates.
 pub(crate) fn cond_calls(cond: &Cond, f: &mut dyn FnMut(FuncId)) {
-    for_each_func(cond, &mut |region| calls(region, f));
+    cond.for_each_func(&mut |func| func.region.for_each_callee(f));
 }
 
 /// Callees, each once.
@@ -343,14 +345,4 @@ fn called(each: impl FnOnce(&mut dyn FnMut(FuncId))) -> Vec<usize> {
     all.sort_unstable();
     all.dedup();
     all
-}
-
-/// The evaluated conditions in a condition.
-fn evaluated(cond: &Cond, out: &mut Vec<Cond>) {
-    match cond {
-        Cond::Not(inner) => evaluated(inner, out),
-        Cond::All(list) | Cond::Any(list) => list.iter().for_each(|cond| evaluated(cond, out)),
-        Cond::Eval(_) => out.push(cond.clone()),
-        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } | Cond::Has { .. } => {}
-    }
 }

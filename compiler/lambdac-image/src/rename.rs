@@ -19,11 +19,7 @@ pub(crate) enum IdMut<'a> {
 }
 
 fn used_id(used: UseMut<'_>, f: &mut dyn FnMut(IdMut<'_>)) {
-    let place = match used {
-        UseMut::Place(place, _) => place,
-        UseMut::View(view) => &mut view.place,
-        UseMut::Value(_) | UseMut::Slot(_) => return,
-    };
+    let Some(place) = used.into_place() else { return };
     match &mut place.base {
         Base::Object(id) => f(IdMut::Object(id)),
         Base::Const(id) => f(IdMut::Const(id)),
@@ -188,12 +184,10 @@ impl Rename {
     }
 
     pub fn cond(&self, cond: &mut Cond) {
-        match cond {
-            Cond::Not(inner) => self.cond(inner),
-            Cond::All(list) | Cond::Any(list) => list.iter_mut().for_each(|cond| self.cond(cond)),
+        cond.walk_mut(&mut |cond| match cond {
             Cond::Has { table, .. } => *table = self.object(*table),
             Cond::Eval(func) => self.func(func),
-            Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } => {}
-        }
+            _ => {}
+        });
     }
 }

@@ -101,14 +101,9 @@ impl Mentioned {
     }
 
     fn used(&mut self, used: &Use<'_>) {
-        let base = match used {
-            Use::Place(place, _) => place.base,
-            Use::View(view) => view.place.base,
-            Use::Value(_) | Use::Slot(_) => return,
-        };
-        match base {
-            Base::Const(id) => self.consts.extend([id.0]),
-            Base::Param(id) => self.params.extend([id.0]),
+        match used.place().map(|place| place.base) {
+            Some(Base::Const(id)) => self.consts.extend([id.0]),
+            Some(Base::Param(id)) => self.params.extend([id.0]),
             _ => {}
         }
     }
@@ -135,7 +130,8 @@ fn remove_items(image: &mut Image) -> usize {
         );
     }
     for rule in image.pool() {
-        crate::canon::for_each_func(&rule.cond, &mut |region| mentioned.region(region));
+        rule.cond
+            .for_each_func(&mut |func| mentioned.region(&func.region));
     }
     let mut funcs = vec![false; module.funcs.len()];
     // Callees have lower ids.
@@ -256,10 +252,8 @@ fn trim_headers(image: &mut Image) -> u64 {
 
 /// Where the bits that a condition reads end, in the request.
 fn read(cond: &Cond, end: &mut u32) {
-    match cond {
-        Cond::True | Cond::Eval(_) => {}
-        Cond::Not(inner) => read(inner, end),
-        Cond::All(list) | Cond::Any(list) => list.iter().for_each(|cond| read(cond, end)),
+    cond.walk(&mut |cond| match cond {
+        Cond::True | Cond::Eval(_) | Cond::Not(_) | Cond::All(_) | Cond::Any(_) => {}
         Cond::Cmp { field, .. } | Cond::Range { field, .. } | Cond::Masked { field, .. } => {
             field_end(*field, end)
         }
@@ -272,7 +266,7 @@ fn read(cond: &Cond, end: &mut u32) {
                 }
             }
         }
-    }
+    });
 }
 
 fn field_end(field: Field, end: &mut u32) {

@@ -30,6 +30,7 @@ mod print;
 mod shape;
 pub mod validate;
 mod visit;
+mod walk;
 
 pub use body::*;
 pub use effects::{Effects, func_effects};

@@ -221,7 +221,16 @@ macro_rules! uses {
 uses!(Use, for_each_use, for_each_use, call_uses, operand_uses, 'a, (), "An operand of an operation or terminator.");
 uses!(UseMut, for_each_use_mut, for_each_use_mut, call_uses_mut, operand_uses_mut, 'a, (mut), "An operand that may be changed.");
 
-impl Use<'_> {
+impl<'a> Use<'a> {
+    /// The place that it leads to, a view's included; none for a scalar and a slot as a whole.
+    pub fn place(&self) -> Option<&'a Place> {
+        match self {
+            Self::Place(place, _) => Some(place),
+            Self::View(view) => Some(&view.place),
+            Self::Value(_) | Self::Slot(_) => None,
+        }
+    }
+
     /// Calls `f` for every value in it.
     pub fn for_each_value(&self, f: &mut dyn FnMut(Value)) {
         match self {
@@ -233,7 +242,16 @@ impl Use<'_> {
     }
 }
 
-impl UseMut<'_> {
+impl<'a> UseMut<'a> {
+    /// The place that it leads to, a view's included; none for a scalar and a slot as a whole.
+    pub fn into_place(self) -> Option<&'a mut Place> {
+        match self {
+            Self::Place(place, _) => Some(place),
+            Self::View(view) => Some(&mut view.place),
+            Self::Value(_) | Self::Slot(_) => None,
+        }
+    }
+
     /// Replaces every value in it.
     pub fn map_values(&mut self, f: &mut dyn FnMut(Value) -> Value) {
         match self {

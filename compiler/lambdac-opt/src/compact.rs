@@ -5,7 +5,7 @@
 
 use lambdac_mir::{Body, Dispatch, Func, FuncParam, Label, Module, Part, Region, SlotId, Use, Value};
 
-use crate::pass::{Changed, Pass, Run, conds};
+use crate::pass::{Changed, Pass, Run};
 
 /// Dense numbers.
 pub static COMPACT: Pass = Pass {
@@ -24,7 +24,8 @@ fn run(module: &mut Module) -> Changed {
     }
     if let Dispatch::Match(stage) = &mut module.dispatch {
         for rule in &mut stage.rules {
-            conds(&mut rule.cond, &mut |func| changed |= compact_func(func));
+            rule.cond
+                .for_each_func_mut(&mut |func| changed |= compact_func(func));
         }
     }
     Changed::from_bool(changed)

@@ -51,11 +51,7 @@ fn run(module: &mut Module) -> Changed {
 }
 
 fn mark(region: &Region, used: &mut [bool]) {
-    region.walk(&mut |stmt| {
-        if let Op::Call(func, _) = &stmt.op {
-            used[func.index()] = true;
-        }
-    });
+    region.for_each_callee(&mut |func| used[func.index()] = true);
 }
 
 fn renumber(region: &mut Region, ids: &[u32]) {

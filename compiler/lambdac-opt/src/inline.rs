@@ -84,11 +84,9 @@ fn call_counts(module: &mut Module) -> Vec<u32> {
     let mut counts = vec![0; module.funcs.len()];
     for code in codes(module) {
         for entry in &code.entries {
-            entry.region.walk(&mut |stmt| {
-                if let Op::Call(func, _) = &stmt.op {
-                    counts[func.index()] += 1;
-                }
-            });
+            entry
+                .region
+                .for_each_callee(&mut |func| counts[func.index()] += 1);
         }
     }
     counts

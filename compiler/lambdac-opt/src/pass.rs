@@ -10,8 +10,8 @@
 use std::sync::Arc;
 
 use lambdac_mir::{
-    Body, Cond, Const, Dispatch, Effects, Func, FuncParam, MessageSize, Module, Object, Param, Region,
-    SlotId, Term, Value,
+    Body, Const, Dispatch, Effects, Func, FuncParam, MessageSize, Module, Object, Param, Region, SlotId,
+    Term, Value,
 };
 
 /// Whether a pass changed anything.
@@ -304,20 +304,11 @@ pub(crate) fn codes(module: &mut Module) -> Vec<Code<'_>> {
             max: MAX_MESSAGE,
         };
         for rule in &mut stage.rules {
-            conds(&mut rule.cond, &mut |func| codes.push(func_code(func, request)));
+            rule.cond
+                .for_each_func_mut(&mut |func| codes.push(func_code(func, request)));
         }
     }
     codes
-}
-
-/// Calls `f` for each function that a condition evaluates.
-pub(crate) fn conds<'a>(cond: &'a mut Cond, f: &mut dyn FnMut(&'a mut Func)) {
-    match cond {
-        Cond::Not(inner) => conds(inner, f),
-        Cond::All(list) | Cond::Any(list) => list.iter_mut().for_each(|cond| conds(cond, f)),
-        Cond::Eval(func) => f(func),
-        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } | Cond::Has { .. } => {}
-    }
 }
 
 fn func_code(func: &mut Func, request: MessageSize) -> Code<'_> {

@@ -219,11 +219,7 @@ impl Splitter<'_> {
 
     /// Leads a place into the slot of its part.
     fn rename(&self, used: UseMut<'_>) {
-        let place = match used {
-            UseMut::Place(place, _) => place,
-            UseMut::View(view) => &mut view.place,
-            UseMut::Slot(_) | UseMut::Value(_) => return,
-        };
+        let Some(place) = used.into_place() else { return };
         let part = slot_of(place).and_then(|slot| {
             let parts = self.splits.get(slot.index())?.as_ref()?;
             parts.get(part_of(*place.path.first()?, self.defs)? as usize)

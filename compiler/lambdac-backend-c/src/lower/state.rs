@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lambdac_mir::{Base, MemoryRegion, ObjectId, Op, Place, RmwOp, Use, Value, mask, scalar_bytes};
+use lambdac_mir::{Base, MemoryRegion, ObjectId, Op, Place, RmwOp, Value, mask, scalar_bytes};
 
 use super::code::Code;
 use super::memory::{Addr, Spot, scaled};
@@ -109,11 +109,7 @@ impl Code<'_, '_> {
                 touched.insert((self.unit.name_of(id), id));
             }
         };
-        op.for_each_use(&mut |used| match used {
-            Use::Place(place, _) => note(place.base),
-            Use::View(view) => note(view.place.base),
-            Use::Value(_) | Use::Slot(_) => {}
-        });
+        op.for_each_use(&mut |used| used.place().into_iter().for_each(|place| note(place.base)));
         let locks = touched
             .into_iter()
             .filter_map(|(_, id)| self.unit.objects[id.index()].as_ref());

@@ -5,9 +5,7 @@
 //! place that waits there is a function that takes the answer, puts all of it back, and enters the next part. On the
 //! NFP the packet of the request becomes that to the service, so there the request is kept too if it is read again.
 
-use std::collections::BTreeSet;
-
-use lambdac_mir::{Base, Lambda, Op, PartId, ServiceCall, ServiceOp, Shape, SlotId, Term, Use, Value, View};
+use lambdac_mir::{Base, Lambda, PartId, ServiceCall, ServiceOp, Shape, SlotId, Term, Value, View};
 
 use super::code::{Code, Leave};
 use super::memory::{Addr, Spot, between};
@@ -52,36 +50,6 @@ fn bytes_of(lambda: &Lambda, view: &View) -> u32 {
         }
         _ => u32::MAX,
     }
-}
-
-/// Whether a part, or one that it leads to, reads bytes of the request.
-fn reads_request(lambda: &Lambda, from: PartId) -> bool {
-    let mut reads = false;
-    let mut todo = vec![from];
-    let mut seen = BTreeSet::new();
-    let mut look = |used: Use<'_>| {
-        let place = match used {
-            Use::View(view) => &view.place,
-            Use::Place(place, _) => place,
-            Use::Value(_) | Use::Slot(_) => return,
-        };
-        reads |= place.base == Base::Request;
-    };
-    while let Some(part) = todo.pop() {
-        if !seen.insert(part) {
-            continue;
-        }
-        lambda.parts[part.index()].region.walk_regions(&mut |region| {
-            for stmt in region.stmts.iter().filter(|stmt| !matches!(stmt.op, Op::Len(_))) {
-                stmt.op.for_each_use(&mut look);
-            }
-            region.term.for_each_use(&mut look);
-            if let Term::Become { part, .. } | Term::Await { part, .. } = &region.term {
-                todo.push(*part);
-            }
-        });
-    }
-    reads
 }
 
 impl Code<'_, '_> {
@@ -150,7 +118,7 @@ impl Code<'_, '_> {
     /// gives where.
     fn keep_request(&mut self, lambda: usize, part: PartId, memory: &Addr, at: &mut u64) -> Option<u64> {
         let lambda = &self.module().lambdas[lambda];
-        if self.unit.dialect == Dialect::Host || !reads_request(lambda, part) {
+        if self.unit.dialect == Dialect::Host || !lambda.reads_request(part) {
             return None;
         }
         let kept = *at;

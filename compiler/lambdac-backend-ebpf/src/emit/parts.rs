@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use lambdac_mir::{Base, Lambda, LambdaId, Module, Op, PartId, Place, Region, ServiceOp, SlotId, Term, Use};
+use lambdac_mir::{Lambda, LambdaId, Module, PartId, Region, ServiceOp, SlotId, Term};
 
 use super::{Emitter, Val};
 use crate::abi::{Ended, wait as abi};
@@ -64,7 +64,7 @@ fn site(id: LambdaId, lambda: &Lambda, part: PartId, (op, dst): (ServiceOp, Opti
         let bytes = layout::value_bytes(&lambda.body.slots[slot.index()].shape);
         end = end.saturating_add(bytes).saturating_add(7) & !7;
     }
-    let payload = reads_request(lambda, part).then_some(end);
+    let payload = lambda.reads_request(part).then_some(end);
     if payload.is_some() {
         end = end.saturating_add(packet::MAX_PAYLOAD as u32);
     }
@@ -112,30 +112,6 @@ pub(super) fn order(lambda: &Lambda, from: &[PartId]) -> Vec<PartId> {
     }
     reversed.reverse();
     reversed
-}
-
-/// Whether a part, or one that it leads to, reads bytes of the request. Its length is in the headers.
-fn reads_request(lambda: &Lambda, part: PartId) -> bool {
-    let mut reads = false;
-    let mut look = |used: Use<'_>| {
-        let place: &Place = match used {
-            Use::View(view) => &view.place,
-            Use::Place(place, _) => place,
-            Use::Value(_) | Use::Slot(_) => return,
-        };
-        reads |= place.base == Base::Request;
-    };
-    for id in order(lambda, &[part]) {
-        lambda.parts[id.index()].region.walk_regions(&mut |region| {
-            for stmt in &region.stmts {
-                if !matches!(stmt.op, Op::Len(_)) {
-                    stmt.op.for_each_use(&mut look);
-                }
-            }
-            region.term.for_each_use(&mut look);
-        });
-    }
-    reads
 }
 
 impl<'m> Emitter<'m> {

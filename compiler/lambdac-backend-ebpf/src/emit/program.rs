@@ -572,10 +572,7 @@ pub(super) fn reads_clock(module: &Module, region: &Region) -> bool {
 }
 
 fn cond_reads_clock(module: &Module, cond: &Cond) -> bool {
-    match cond {
-        Cond::Not(inner) => cond_reads_clock(module, inner),
-        Cond::All(items) | Cond::Any(items) => items.iter().any(|item| cond_reads_clock(module, item)),
-        Cond::Eval(func) => reads_clock(module, &func.region),
-        _ => false,
-    }
+    let mut reads = false;
+    cond.for_each_func(&mut |func| reads |= reads_clock(module, &func.region));
+    reads
 }

@@ -48,12 +48,7 @@ impl<'m> Env<'m> {
 
 /// Collects the functions that conditions call.
 fn collect_calls(cond: &Cond, out: &mut Vec<FuncId>) {
-    match cond {
-        Cond::Not(inner) => collect_calls(inner, out),
-        Cond::All(list) | Cond::Any(list) => list.iter().for_each(|each| collect_calls(each, out)),
-        Cond::Eval(func) => out.extend(Facts::of(&func.body, [&func.region]).calls),
-        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } | Cond::Has { .. } => (),
-    }
+    cond.for_each_func(&mut |func| out.extend(Facts::of(&func.body, [&func.region]).calls));
 }
 
 /// Fields that were read before on every path to here.

@@ -11,7 +11,6 @@ use lambdac_mir::{BinOp, CmpOp, Label, Loop, LoopKind, Op, Region, Stmt, Term, T
 use super::branch::Yield;
 use super::func::FnEmitter;
 use super::scalar::ty;
-use super::walk;
 use crate::Result;
 use crate::layout::mask;
 
@@ -355,8 +354,8 @@ impl FnEmitter<'_, '_, '_> {
             exit: blocks.exit,
             next: Some(next),
         });
-        let twice = cond.stmts.len() <= SMALL_CONDITION
-            && cond.stmts.iter().all(|stmt| walk::inner(&stmt.op).is_empty());
+        let twice =
+            cond.stmts.len() <= SMALL_CONDITION && cond.stmts.iter().all(|stmt| stmt.op.regions().is_empty());
 
         self.jump(head, &entering);
         if twice {
@@ -435,7 +434,7 @@ impl FnEmitter<'_, '_, '_> {
 /// Whether a condition is one comparison and what it needs.
 fn is_simple(cond: &Region) -> bool {
     let decides = |op: &Op| matches!(op, Op::EqBytes(..) | Op::Bin(BinOp::And | BinOp::Or, ..));
-    (cond.stmts.iter()).all(|stmt| walk::inner(&stmt.op).is_empty() && !decides(&stmt.op))
+    (cond.stmts.iter()).all(|stmt| stmt.op.regions().is_empty() && !decides(&stmt.op))
 }
 
 fn is_single(lo: u64, hi: Option<u64>) -> bool {

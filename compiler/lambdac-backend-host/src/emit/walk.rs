@@ -1,21 +1,7 @@
 //! Walks over regions without recursion, for what must be known before code is made.
 
-use lambdac_mir::{Base, Body, CmpOp, Cond, FuncId, LoopKind, Module, Op, Operand, Place, Region, Shape};
+use lambdac_mir::{Base, Body, CmpOp, Cond, FuncId, Module, Op, Operand, Place, Region, Shape};
 use lambdac_mir::{Dispatch, Step, Stmt, Term};
-
-/// The regions inside a statement.
-pub(crate) fn inner(op: &Op) -> Vec<&Region> {
-    match op {
-        Op::If(_, yes, no) => vec![yes, no],
-        Op::Switch { arms, default, .. } => arms.iter().map(|arm| &arm.1).chain([default]).collect(),
-        Op::Block(_, region) => vec![region],
-        Op::Loop(inner) => match &inner.kind {
-            LoopKind::While(cond) => vec![cond, &inner.body],
-            LoopKind::For { .. } => vec![&inner.body],
-        },
-        _ => Vec::new(),
-    }
-}
 
 /// Calls `stmt` and `term` for everything in a region, and gives how deep it nests.
 pub(crate) fn walk<'r>(
@@ -29,7 +15,7 @@ pub(crate) fn walk<'r>(
         deepest = deepest.max(depth);
         for each in &region.stmts {
             stmt(each);
-            todo.extend(inner(&each.op).into_iter().map(|region| (region, depth + 1)));
+            todo.extend(each.op.regions().into_iter().map(|region| (region, depth + 1)));
         }
         term(&region.term);
     }
@@ -50,13 +36,10 @@ pub(crate) fn depth(module: &Module) -> usize {
         let mut todo: Vec<_> = rules.rules.iter().map(|rule| (&rule.cond, 1)).collect();
         while let Some((cond, depth)) = todo.pop() {
             deepest = deepest.max(depth);
-            match cond {
-                Cond::Not(inner) => todo.push((inner, depth + 1)),
-                Cond::All(list) | Cond::Any(list) => todo.extend(list.iter().map(|c| (c, depth + 1))),
-                Cond::Eval(func) => deepest = deepest.max(depth + of(&func.region)),
-                Cond::True | Cond::Cmp { .. } | Cond::Range { .. } => (),
-                Cond::Masked { .. } | Cond::Has { .. } => (),
+            if let Cond::Eval(func) = cond {
+                deepest = deepest.max(depth + of(&func.region));
             }
+            todo.extend(cond.inner().iter().map(|cond| (cond, depth + 1)));
         }
     }
     deepest

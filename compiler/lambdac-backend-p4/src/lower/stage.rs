@@ -174,7 +174,7 @@ impl<'m> Stage<'_, 'm> {
             Node::Test { cond, then, other } => {
                 let cond = image.cond(*cond);
                 let (before, holds) = self.cond(cond)?;
-                let traps = evaluates(cond);
+                let traps = cond.evaluates();
                 let mut stmts = self.branch(before, holds, *then, *other)?;
                 if traps && let Some(test) = stmts.pop() {
                     let on = Expr::path("meta.verdict").binary(Binary::Ne, Expr::name(verdict::REPLY));
@@ -527,22 +527,9 @@ pub(super) fn test(
 
 /// A condition without tables and functions.
 pub(super) fn is_simple(cond: &Cond) -> bool {
-    match cond {
-        Cond::Not(inner) => is_simple(inner),
-        Cond::All(items) | Cond::Any(items) => items.iter().all(is_simple),
-        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } => true,
-        Cond::Has { .. } | Cond::Eval(_) => false,
-    }
-}
-
-/// Whether a condition evaluates a function, which may trap.
-fn evaluates(cond: &Cond) -> bool {
-    match cond {
-        Cond::Not(inner) => evaluates(inner),
-        Cond::All(items) | Cond::Any(items) => items.iter().any(evaluates),
-        Cond::Eval(_) => true,
-        Cond::True | Cond::Cmp { .. } | Cond::Range { .. } | Cond::Masked { .. } | Cond::Has { .. } => false,
-    }
+    let mut simple = true;
+    cond.walk(&mut |cond| simple &= !matches!(cond, Cond::Has { .. } | Cond::Eval(_)));
+    simple
 }
 
 /// A comparison of numbers, those of one bit included.

@@ -7,8 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use lambdac_mir::{
-    Access, Base, Body, Func, FuncParam, Label, Lambda, Loc, Op, Region, SlotId, Stmt, Term, Use, UseMut,
-    Value,
+    Access, Base, Body, Func, FuncParam, Label, Lambda, Loc, Op, Region, SlotId, Stmt, Term, Use, Value,
 };
 
 use crate::shape::{fixed, for_each_loc};
@@ -313,11 +312,7 @@ fn references(region: &mut Region) -> References {
     };
     region.walk_mut(&mut |stmt| {
         stmt.op.for_each_use_mut(&mut |used| {
-            let place = match used {
-                UseMut::Place(place, _) => place,
-                UseMut::View(view) => &mut view.place,
-                UseMut::Value(_) | UseMut::Slot(_) => return,
-            };
+            let Some(place) = used.into_place() else { return };
             match place.base {
                 Base::Slot(slot) => place.base = number(Some(slot)),
                 Base::Request => place.base = number(None),

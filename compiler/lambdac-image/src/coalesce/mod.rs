@@ -48,7 +48,6 @@ use self::instances::Families;
 pub(crate) use self::instances::structure;
 use self::positions::Positions;
 use self::units::Units;
-use crate::canon::for_each_func_mut;
 use crate::cost::sharers;
 use crate::facts::{Facts, Shapes, Unit};
 use crate::image::Image;
@@ -148,7 +147,7 @@ fn with(
         };
         for rule in &mut pool.rules {
             rename.cond(&mut rule.cond);
-            for_each_func_mut(&mut rule.cond, &mut |func| {
+            rule.cond.for_each_func_mut(&mut |func| {
                 functions::rewrite(&mut func.body, &mut func.region, &functions.replaced);
             });
         }

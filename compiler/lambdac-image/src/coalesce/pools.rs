@@ -68,11 +68,7 @@ pub(super) fn bind(
 ) {
     let mut numbers: BTreeMap<ParamId, Value> = BTreeMap::new();
     let mut refill = |used: UseMut<'_>| {
-        let place = match used {
-            UseMut::Place(place, _) => place,
-            UseMut::View(view) => &mut view.place,
-            UseMut::Value(_) | UseMut::Slot(_) => return,
-        };
+        let Some(place) = used.into_place() else { return };
         if !matches!(place.base, Base::Param(_) | Base::Const(_)) {
             return;
         }

@@ -163,9 +163,7 @@ fn rates(image: &Image, units: &[Unit<'_>], context: &Context<'_>, profile: &Pro
 
 /// Only branches and loops are weighed; what else has a number is of an unknown position.
 fn forget_others(module: &mut Module) {
-    let funcs = module.funcs.iter_mut().map(|func| &mut func.region);
-    let parts = module.lambdas.iter_mut().flat_map(|lambda| &mut lambda.parts);
-    for region in funcs.chain(parts.map(|part| &mut part.region)) {
+    module.for_each_region_mut(&mut |region| {
         region.walk_regions_mut(&mut |inner| {
             let weighed = |op: &lambdac_mir::Op| !op.regions().is_empty();
             let others = inner.stmts.iter_mut().filter(|stmt| !weighed(&stmt.op));
@@ -177,5 +175,5 @@ fn forget_others(module: &mut Module) {
             let unknown = others.chain(trap).filter(|loc| loc.line == 0);
             unknown.for_each(|loc| *loc = Loc::default());
         });
-    }
+    });
 }

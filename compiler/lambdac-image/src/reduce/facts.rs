@@ -142,7 +142,7 @@ impl Facts {
                 (simple, _) => out.push(simple),
             }
         }
-        let quiet = out.iter().all(|cond| !evaluates(cond));
+        let quiet = out.iter().all(|cond| !cond.evaluates());
         match out.len() {
             0 => constant(unit),
             _ if quiet && out.last() == Some(&constant(!unit)) => constant(!unit),
@@ -158,15 +158,6 @@ pub(super) fn constant(truth: bool) -> Cond {
         Cond::True
     } else {
         Cond::Not(Box::new(Cond::True))
-    }
-}
-
-fn evaluates(cond: &Cond) -> bool {
-    match cond {
-        Cond::Eval(_) => true,
-        Cond::Not(inner) => evaluates(inner),
-        Cond::All(list) | Cond::Any(list) => list.iter().any(evaluates),
-        _ => false,
     }
 }
 

@@ -216,7 +216,7 @@ pub(crate) fn quiet(image: &Image) -> Vec<bool> {
     let effects = lambdac_mir::func_effects(&image.module);
     let quiet = |cond: &Cond| {
         let mut quiet = true;
-        part::for_each_eval(cond, &mut |func| quiet &= !facts::may_trap(&effects, func));
+        cond.for_each_func(&mut |func| quiet &= !facts::may_trap(&effects, func));
         quiet
     };
     image.pool().iter().map(|rule| quiet(&rule.cond)).collect()

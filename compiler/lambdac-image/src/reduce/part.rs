@@ -8,7 +8,7 @@
 use lambdac_mir::{Cond, Effects, Func, Loc, ObjectId, Rule, Target};
 
 use super::facts::may_trap;
-use crate::canon::{erase_cond, for_each_func_mut};
+use crate::canon::erase_cond;
 use crate::hash::{Map, Set};
 use crate::image::{Image, Leaf, Node, NodeId, Stage};
 
@@ -82,10 +82,10 @@ impl Part {
             *table = ObjectId(number(&mut names.objects, *table) as u32);
         });
         let mut funcs: Vec<Func> = Vec::new();
-        for_each_func_mut(&mut cond, &mut |func| funcs.push(func.clone()));
+        cond.for_each_func_mut(&mut |func| funcs.push(func.clone()));
         erase_cond(&mut cond);
         let mut originals = funcs.iter();
-        for_each_func_mut(&mut cond, &mut |func| {
+        cond.for_each_func_mut(&mut |func| {
             if let Some(original) = originals.next() {
                 self.traps.push(may_trap(effects, original));
             }
@@ -122,9 +122,8 @@ impl Part {
     pub fn quiet(&self) -> Vec<bool> {
         let loud = |rule: &Rule| {
             let mut loud = false;
-            for_each_eval(&rule.cond, &mut |func| {
-                loud |= number_of(func).is_none_or(|at| self.traps[at])
-            });
+            rule.cond
+                .for_each_func(&mut |func| loud |= number_of(func).is_none_or(|at| self.traps[at]));
             loud
         };
         self.pool.iter().map(|rule| !loud(rule)).collect()
@@ -148,7 +147,7 @@ impl Names {
     pub fn rule(&self, rule: &Rule) -> Rule {
         let mut rule = rule.clone();
         for_each_table(&mut rule.cond, &mut |table| *table = self.objects[table.index()]);
-        for_each_func_mut(&mut rule.cond, &mut |func| {
+        rule.cond.for_each_func_mut(&mut |func| {
             if let Some(at) = number_of(func) {
                 func.clone_from(&self.funcs[at]);
             }
@@ -172,22 +171,12 @@ fn number_of(func: &Func) -> Option<usize> {
     func.name.parse().ok()
 }
 
-pub(super) fn for_each_eval(cond: &Cond, f: &mut dyn FnMut(&Func)) {
-    match cond {
-        Cond::Not(inner) => for_each_eval(inner, f),
-        Cond::All(list) | Cond::Any(list) => list.iter().for_each(|cond| for_each_eval(cond, f)),
-        Cond::Eval(func) => f(func),
-        _ => {}
-    }
-}
-
 fn for_each_table(cond: &mut Cond, f: &mut dyn FnMut(&mut ObjectId)) {
-    match cond {
-        Cond::Not(inner) => for_each_table(inner, f),
-        Cond::All(list) | Cond::Any(list) => list.iter_mut().for_each(|cond| for_each_table(cond, f)),
-        Cond::Has { table, .. } => f(table),
-        _ => {}
-    }
+    cond.walk_mut(&mut |cond| {
+        if let Cond::Has { table, .. } = cond {
+            f(table);
+        }
+    });
 }
 
 /// What a node leads to, and the node, lowest first.
