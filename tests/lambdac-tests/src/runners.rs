@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use lambdac_diag::{SourceMap, Span};
+use lambdac_driver::testing;
 use lambdac_hir as hir;
 use lambdac_interp::{Env, Interpreter, PktValues, ServiceOracle, TrapCause};
 use lambdac_mir::interp as mir;
-use lambdac_mir::{Data, Module, ObjectKind, Shape};
+use lambdac_mir::{Data, Module, ObjectKind, ServiceOp, Shape};
 use lnic_engine::control::StateDump;
+use lnic_engine::{Call, Meta};
 
 use crate::differential::{Mismatch, Outcome, Runner, ServiceAnswer, State, service_answer};
 use crate::generate::Request;
@@ -22,6 +24,30 @@ pub(crate) const SEED: u64 = 7;
 
 /// Steps that a call may take; a generated program needs a small part of them.
 const BUDGET: u64 = 50_000_000;
+
+/// What surrounds a request, for the host's code.
+fn meta(request: &Request) -> Meta<'_> {
+    Meta {
+        src_ip: request.src_ip,
+        src_port: request.src_port,
+        dst_port: request.dst_port,
+        port: request.port,
+        request_id: request.request_id,
+        now: request.now,
+        random: request.random,
+        params: None,
+    }
+}
+
+/// What a service answers the host's code.
+fn answer(call: &Call<'_>) -> testing::ServiceAnswer {
+    match service_answer(call.op == ServiceOp::Get, call.key) {
+        ServiceAnswer::Value(value) => testing::ServiceAnswer::Value(value),
+        ServiceAnswer::Done => testing::ServiceAnswer::Done,
+        ServiceAnswer::Missing => testing::ServiceAnswer::Missing,
+        ServiceAnswer::Failed => testing::ServiceAnswer::Failed,
+    }
+}
 
 /// The HIR evaluator.
 pub struct HirRunner {

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use lambdac_driver::testing::{self, HostInstance, HostOutcome};
-use lambdac_mir::{Module, ServiceOp};
-use lnic_engine::{Call, Meta};
+use lambdac_driver::testing::{HostInstance, HostOutcome};
+use lambdac_mir::Module;
 
-use super::{SEED, by_name, dump_lines};
-use crate::differential::{Mismatch, Outcome, Runner, ServiceAnswer, State, service_answer};
+use super::{SEED, answer, by_name, dump_lines, meta};
+use crate::differential::{Mismatch, Outcome, Runner, State};
 use crate::generate::Request;
 
 /// Host code.
@@ -26,31 +25,13 @@ impl HostRunner {
     }
 }
 
-fn answer(call: &Call<'_>) -> testing::ServiceAnswer {
-    match service_answer(call.op == ServiceOp::Get, call.key) {
-        ServiceAnswer::Value(value) => testing::ServiceAnswer::Value(value),
-        ServiceAnswer::Done => testing::ServiceAnswer::Done,
-        ServiceAnswer::Missing => testing::ServiceAnswer::Missing,
-        ServiceAnswer::Failed => testing::ServiceAnswer::Failed,
-    }
-}
-
 impl Runner for HostRunner {
     fn name(&self) -> &'static str {
         "host"
     }
 
     fn call(&mut self, request: &Request) -> Outcome {
-        let meta = Meta {
-            src_ip: request.src_ip,
-            src_port: request.src_port,
-            dst_port: request.dst_port,
-            port: request.port,
-            request_id: request.request_id,
-            now: request.now,
-            random: request.random,
-            params: None,
-        };
+        let meta = meta(request);
         match self
             .instance
             .call(None, &meta, &request.bytes, &mut |call| answer(call))

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use lambdac_driver::CheckedWorkload;
-use lambdac_driver::testing;
-use lambdac_mir::{Module, ObjectKind, ServiceOp};
-use lnic_engine::{Call, Meta};
+use lambdac_mir::{Module, ObjectKind};
 use lnic_xdp::instance::{self, Instance, Message};
 
-use super::{SEED, by_name, dump_lines};
-use crate::differential::{Mismatch, Outcome, Runner, ServiceAnswer, State, service_answer};
+use super::{SEED, answer, by_name, dump_lines, meta};
+use crate::differential::{Mismatch, Outcome, Runner, State};
 use crate::generate::Request;
 
 /// XDP programs.
@@ -41,15 +39,6 @@ impl XdpRunner {
     }
 }
 
-fn answer(call: &Call<'_>) -> testing::ServiceAnswer {
-    match service_answer(call.op == ServiceOp::Get, call.key) {
-        ServiceAnswer::Value(value) => testing::ServiceAnswer::Value(value),
-        ServiceAnswer::Done => testing::ServiceAnswer::Done,
-        ServiceAnswer::Missing => testing::ServiceAnswer::Missing,
-        ServiceAnswer::Failed => testing::ServiceAnswer::Failed,
-    }
-}
-
 impl Runner for XdpRunner {
     fn name(&self) -> &'static str {
         "xdp"
@@ -58,16 +47,7 @@ impl Runner for XdpRunner {
     fn call(&mut self, request: &Request) -> Outcome {
         let message = Message {
             lambda: None,
-            meta: Meta {
-                src_ip: request.src_ip,
-                src_port: request.src_port,
-                dst_port: request.dst_port,
-                port: request.port,
-                request_id: request.request_id,
-                now: request.now,
-                random: request.random,
-                params: None,
-            },
+            meta: meta(request),
             params: &[],
             request: &request.bytes,
         };
