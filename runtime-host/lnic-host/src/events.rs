@@ -108,17 +108,15 @@ impl EventLog {
         }
     }
 
-    /// One of the lines of the second that `now` lies in.
+    /// One of the lines of the second that `now` lies in. A thread that looked at the clock before another began a new
+    /// second takes one of the new second's.
     fn admit(&self, now: u64) -> bool {
         const COUNT_BITS: u32 = 16;
         let second = now / 1_000_000_000;
         let admitted = self.shared.window.fetch_update(Relaxed, Relaxed, |window| {
-            let used = if window >> COUNT_BITS == second {
-                window & 0xffff
-            } else {
-                0
-            };
-            (used < LINES_PER_SECOND).then_some(second << COUNT_BITS | (used + 1))
+            let begun = window >> COUNT_BITS;
+            let used = if begun >= second { window & 0xffff } else { 0 };
+            (used < LINES_PER_SECOND).then_some(begun.max(second) << COUNT_BITS | (used + 1))
         });
         if admitted.is_err() {
             self.shared.suppressed.fetch_add(1, Relaxed);
@@ -193,6 +191,16 @@ mod tests {
         assert_eq!(log.shared.queue.len(), 101);
         log.drain();
         assert!(log.shared.queue.is_empty());
+    }
+
+    #[test]
+    fn threads_whose_clocks_differ_share_the_lines_of_a_second() {
+        let log = EventLog::new();
+        let second = 1_000_000_000;
+        for at in 0..200 {
+            log.log((5 + at % 2) * second, "web", String::new);
+        }
+        assert_eq!((log.shared.queue.len(), log.suppressed()), (101, 99));
     }
 
     #[test]

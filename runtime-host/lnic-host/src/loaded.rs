@@ -2,7 +2,7 @@
 //!
 //! Nothing is decided here: names, numbers and JSON are carried over from one side to the other.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lambdac_mir::{LambdaId, Protocol, ServiceOp as MirServiceOp, TrapCause as MirTrapCause};
 use lnic_engine::control::{StateDump, Tree};
@@ -26,7 +26,6 @@ pub struct LoadedImage {
     events: EventLog,
     /// Makes the streams of `random()` of different threads different.
     seeds: std::sync::atomic::AtomicU64,
-    started: Instant,
 }
 
 impl std::fmt::Debug for LoadedImage {
@@ -68,7 +67,6 @@ impl LoadedImage {
             first_service,
             events,
             seeds: seeds.into(),
-            started: Instant::now(),
         }
     }
 
@@ -117,10 +115,7 @@ impl LoadedImage {
             .seeds
             .fetch_add(0x9E37_79B9_7F4A_7C15, std::sync::atomic::Ordering::Relaxed);
         let mut scratch = engine::Scratch::new(seed);
-        scratch.set_log(Box::new(Sink {
-            events: self.events.clone(),
-            started: self.started,
-        }));
+        scratch.set_log(Box::new(Sink(self.events.clone())));
         ThreadScratch {
             engine: scratch,
             spare: Vec::new(),
@@ -205,15 +200,11 @@ struct ThreadScratch {
     spare: Spare,
 }
 
-struct Sink {
-    events: EventLog,
-    started: Instant,
-}
+struct Sink(EventLog);
 
 impl LogSink for Sink {
     fn line(&mut self, workload: &str, text: &str) {
-        let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.events.log(now, workload, || text.to_owned());
+        self.0.log(crate::sys::now_ns(), workload, || text.to_owned());
     }
 }
 
