@@ -307,6 +307,16 @@ impl Workload {
         self.invocation(scratch, meta, request, reply).run_match()
     }
 
+    /// The lambda that the match picks for a request; none where it ends the request itself. Nothing is run.
+    pub fn picked(
+        self: &Arc<Self>,
+        scratch: &mut Scratch,
+        meta: &Meta<'_>,
+        request: &[u8],
+    ) -> Option<LambdaId> {
+        self.invocation(scratch, meta, request, &mut []).pick().ok()
+    }
+
     /// Runs one lambda, without the match stage.
     ///
     /// # Panics
@@ -342,15 +352,18 @@ impl Workload {
 
 impl Invocation<'_> {
     fn run_match(&mut self) -> Outcome {
-        let lambda = match &self.workload.module.dispatch {
-            Dispatch::Only(lambda) => *lambda,
-            Dispatch::Unreachable => return Outcome::BadRequest,
-            Dispatch::Match(_) => match self.dispatch() {
-                Ok(lambda) => lambda,
-                Err(outcome) => return outcome,
-            },
-        };
-        self.run_lambda(lambda, BEGIN)
+        match self.pick() {
+            Ok(lambda) => self.run_lambda(lambda, BEGIN),
+            Err(outcome) => outcome,
+        }
+    }
+
+    fn pick(&mut self) -> Result<LambdaId, Outcome> {
+        match &self.workload.module.dispatch {
+            Dispatch::Only(lambda) => Ok(*lambda),
+            Dispatch::Unreachable => Err(Outcome::BadRequest),
+            Dispatch::Match(_) => self.dispatch(),
+        }
     }
 
     fn dispatch(&mut self) -> Result<LambdaId, Outcome> {

@@ -110,6 +110,20 @@ impl LoadedImage {
         }
     }
 
+    /// The lambda that a workload's match picks for a request, by [`WorkloadInfo::lambdas`]; none where it ends the
+    /// request itself.
+    pub(crate) fn picked(
+        &self,
+        scratch: &mut Scratch,
+        workload: usize,
+        packet: &Packet,
+        request: &[u8],
+    ) -> Option<usize> {
+        let scratch = &mut self.scratch_of(scratch).engine;
+        let picked = self.image.workloads()[workload].picked(scratch, &meta(packet), request);
+        picked.map(LambdaId::index)
+    }
+
     fn new_scratch(&self) -> ThreadScratch {
         let seed = self
             .seeds

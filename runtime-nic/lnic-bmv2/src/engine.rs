@@ -31,13 +31,10 @@ impl OnSwitch {
         contents: Arc<Contents>,
         front: Arc<Front>,
     ) -> NicEngine<Self> {
-        let side = |resident: &Resident| {
-            let places = &resident.places;
-            Side::of(
-                places.is_native(),
-                places.holds_state(),
-                places.takes_any_length(),
-            )
+        let side = |resident: &Resident| Side {
+            native: resident.places.native(),
+            stateful: resident.places.holds_state(),
+            any_length: resident.places.takes_any_length(),
         };
         let sides = contents.workloads.iter().map(side).collect();
         let nic = Self {

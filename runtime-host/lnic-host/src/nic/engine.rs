@@ -3,7 +3,8 @@
 //! Most requests never come here: the NIC answers them. Those that do are requests over HTTP, and what reached the host
 //! by another way than through the NIC. A lambda that lives on the NIC is then run there, so that both ways see one
 //! state; the host never touches that state. A request over the wire for a workload whose native lambdas have no state
-//! to share is the host's to answer, which is quicker.
+//! to share is the host's to answer, which is quicker. A request for a lambda of the host's is no business of the NIC's:
+//! the match says so here as well as there, and the NIC, which may have passed that very request up, isn't asked (again).
 //!
 //! Tables are on both sides: the host's change first, the NIC's follow.
 
@@ -17,28 +18,15 @@ use crate::engine_api::{
     Answer, Continuation, ControlError, Engine, HOST, Io, Outcome, Packet, Scratch, ServiceInfo, WorkloadInfo,
 };
 
-/// Who answers requests to a workload that reach the worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The host.
-    Host,
-    /// The NIC where it doesn't pass the request up; over the wire only where that has state.
-    Nic {
-        /// Whether native lambdas have state.
-        stateful: bool,
-        /// Whether a message of several packets is run as a request without payload.
-        any_length: bool,
-    },
-}
-
-impl Side {
-    /// Of a workload that has native lambdas or none, with state on the NIC or none.
-    pub fn of(is_native: bool, stateful: bool, any_length: bool) -> Self {
-        match is_native {
-            true => Self::Nic { stateful, any_length },
-            false => Self::Host,
-        }
-    }
+/// What of a workload is the NIC's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Side {
+    /// By lambda: whether the NIC runs it.
+    pub native: Vec<bool>,
+    /// Whether native lambdas have state, so that requests for them that come over the wire are the NIC's as well.
+    pub stateful: bool,
+    /// Whether a message of several packets is run as a request without payload.
+    pub any_length: bool,
 }
 
 /// How a run on a NIC ended.
@@ -92,7 +80,7 @@ struct Memory {
 }
 
 impl<N: Nic> NicEngine<N> {
-    /// `sides` says by workload who answers.
+    /// `sides` says by workload what is the NIC's.
     pub fn new(host: Arc<LoadedImage>, nic: N, sides: Vec<Side>) -> Self {
         Self {
             host,
@@ -113,14 +101,27 @@ impl<N: Nic> NicEngine<N> {
     }
 
     /// The request that the NIC is asked first, if it is.
-    fn for_nic<'r>(&self, workload: usize, packet: &Packet, request: &'r [u8]) -> Option<&'r [u8]> {
+    fn for_nic<'r>(
+        &self,
+        scratch: &mut Scratch,
+        workload: usize,
+        packet: &Packet,
+        request: &'r [u8],
+    ) -> Option<&'r [u8]> {
+        let side = self.sides.get(workload)?;
         let over_http = packet.dst_port == 0;
-        match self.sides.get(workload)? {
-            Side::Host => None,
-            Side::Nic { stateful, .. } if !(*stateful || over_http) => None,
-            Side::Nic { .. } if request.len() <= MAX_FRAGMENT => Some(request),
-            Side::Nic { any_length, .. } => any_length.then_some(&[]),
+        if !side.native.contains(&true) || !(side.stateful || over_http) {
+            return None;
         }
+        if request.len() > MAX_FRAGMENT {
+            return side.any_length.then_some(&[]);
+        }
+        let host = &mut self.memory(scratch).host;
+        // Where all are the NIC's, there is nothing to find out.
+        let is_hosts = side.native.contains(&false)
+            && (self.host.picked(host, workload, packet, request))
+                .is_some_and(|lambda| side.native.get(lambda) == Some(&false));
+        (!is_hosts).then_some(request)
     }
 
     /// Changes a table of the host's, then the NIC's.
@@ -161,7 +162,7 @@ impl<N: Nic> Engine for NicEngine<N> {
         request: &[u8],
         io: &mut Io<'_>,
     ) -> Outcome {
-        if let Some(sent) = self.for_nic(workload, packet, request) {
+        if let Some(sent) = self.for_nic(scratch, workload, packet, request) {
             match self.nic.run(workload, packet, sent, io) {
                 Ran::Passed => {}
                 Ran::Ended(outcome) => {
@@ -272,7 +273,106 @@ pub fn replied(datagram: &[u8], reply: &mut [u8]) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use lnic_engine::Image;
+
     use super::*;
+    use crate::engine_api::ServiceCall;
+    use crate::events::EventLog;
+
+    /// Replies with one byte and counts how often it is asked.
+    struct Counting(Arc<AtomicUsize>);
+
+    impl Nic for Counting {
+        type Waiting = Infallible;
+
+        const NAME: &'static str = "counting";
+
+        fn run(&self, _: usize, _: &Packet, _: &[u8], io: &mut Io<'_>) -> Ran {
+            self.0.fetch_add(1, Relaxed);
+            io.reply[0] = b'n';
+            Ran::Ended(Outcome::Reply(1))
+        }
+
+        fn resume(waiting: Infallible, _: Answer<'_>, _: &mut Io<'_>) -> Outcome {
+            match waiting {}
+        }
+
+        fn dump(&self, _: usize, _: &str) -> Option<StateDump> {
+            None
+        }
+
+        fn mirror(&self, _: &LoadedImage, _: usize, _: &str) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    /// The first byte says which lambda: 0 that of the host, 1 that of the NIC.
+    const MIXED: &str = r#"module "mixed"
+lambda l0 "hosted" request "[u8; 1]" 1..1 reply "bytes<1>" 0..1 {
+  slot s0 "out": bytes<1>
+  part0() {
+    zero s0
+    v0: i32 = const 0
+    reply s0[v0 +: v0]
+  }
+}
+lambda l1 "native" request "[u8; 1]" 1..1 reply "bytes<1>" 0..1 {
+  part0() {
+    drop
+  }
+}
+dispatch match min 1 {
+  bits(0, i8) eq 0 => l0
+  bits(0, i8) eq 1 => l1
+  true => drop
+}
+"#;
+
+    #[test]
+    fn the_nic_is_asked_for_its_own_lambdas_and_for_what_none_takes() {
+        let module = lambdac_mir::parse(MIXED).unwrap_or_else(|error| panic!("{error}"));
+        let image = Image::load(&[module.into()], &[], None).unwrap();
+        let host = Arc::new(LoadedImage::new(image, &[7], EventLog::new()));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let engine = |native: [bool; 2], stateful: bool| {
+            let side = Side {
+                native: native.into(),
+                stateful,
+                any_length: false,
+            };
+            NicEngine::new(host.clone(), Counting(asked.clone()), vec![side])
+        };
+        let ask = |engine: &NicEngine<Counting>, first: u8, dst_port: u16| {
+            let mut scratch = engine.scratch();
+            let packet = Packet {
+                dst_port,
+                ..Packet::default()
+            };
+            let mut call = ServiceCall::default();
+            let mut io = Io {
+                reply: &mut [0; 1],
+                call: &mut call,
+            };
+            let before = asked.load(Relaxed);
+            _ = engine.invoke(&mut scratch, 0, &packet, &[first], &mut io);
+            (asked.load(Relaxed) - before, engine.answered_by(&scratch))
+        };
+        let (http, wire) = (0, 4369);
+        let mixed = engine([false, true], true);
+        for over in [http, wire] {
+            assert_eq!(ask(&mixed, 0, over), (0, HOST));
+            assert_eq!(ask(&mixed, 1, over), (1, Counting::NAME));
+            assert_eq!(ask(&mixed, 2, over), (1, Counting::NAME));
+        }
+        let stateless = engine([false, true], false);
+        assert_eq!(ask(&stateless, 1, wire), (0, HOST));
+        assert_eq!(ask(&stateless, 1, http), (1, Counting::NAME));
+        let hosted = engine([false, false], true);
+        assert_eq!(ask(&hosted, 1, http), (0, HOST));
+    }
 
     fn reply(status: Status, payload: &[u8]) -> Vec<u8> {
         let request = Header::request(0, 7, 0, 1, 0);

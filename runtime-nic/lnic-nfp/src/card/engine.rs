@@ -58,14 +58,14 @@ impl OnCard {
         card: Arc<dyn Card>,
         asks: Arc<Asks>,
     ) -> NicEngine<Self> {
-        let side = |places: &Places| {
-            let stateful = places.holds_state();
-            // Without state the host answers as well, and sooner.
-            Side::of(
-                places.is_native() && stateful,
-                stateful,
-                places.takes_any_length(),
-            )
+        // A workload without state the host answers as well, and sooner.
+        let side = |places: &Places| match places.holds_state() {
+            true => Side {
+                native: places.native(),
+                stateful: true,
+                any_length: places.takes_any_length(),
+            },
+            false => Side::default(),
         };
         let sides = emitted.places.iter().map(side).collect();
         let services = emitted.image.module.services.iter();
