@@ -1,8 +1,8 @@
-//! A loaded image as the worker uses it: the engine, and what is looked up per request.
+//! A loaded image as the worker uses it: the engine, and what is looked up per request; and images that were replaced.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lnic_wire::{MAX_FRAGMENT, id_index};
@@ -108,5 +108,32 @@ impl Image {
 
     pub(crate) fn fallback(&self, workload: usize) -> Option<&Arc<str>> {
         self.fallbacks[workload].as_ref()
+    }
+}
+
+/// Images that were replaced, each until nothing else has it.
+///
+/// Packet threads let go of an image between two packets, and of one that an invocation has waited in right after its
+/// reply. Were one of them the last, it would free the image: unmap its code and give back its memory. So this list
+/// always is, and a thread that moves no packets empties it. An image stays no longer than its last invocation and one
+/// look of that thread; there is at most one more for each swap since then.
+#[derive(Default)]
+pub(crate) struct Retired(Mutex<Vec<Arc<Image>>>);
+
+impl Retired {
+    /// Takes an image that nobody can get any more, apart from those who have it.
+    pub(crate) fn add(&self, image: Arc<Image>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(image);
+    }
+
+    /// Frees the images that nobody else has.
+    pub(crate) fn free(&self) {
+        let mut images = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused: Vec<_> = images
+            .extract_if(.., |image| Arc::strong_count(image) == 1)
+            .collect();
+        drop(images);
+        // Who swaps does not wait for this.
+        drop(unused);
     }
 }

@@ -15,14 +15,14 @@ use crate::engine_api::Engine;
 use crate::events::EventLog;
 use crate::fallback;
 use crate::http;
-use crate::image::Image;
+use crate::image::{Image, Retired};
 use crate::metrics::Metrics;
 use crate::nic::NicMetrics;
 use crate::sys::{Peer, wire_sockets};
 use crate::worker::{self, Handle, NicPunt, Setup};
 
-/// How often waiting log lines are written.
-const LOG_INTERVAL: Duration = Duration::from_millis(50);
+/// How often waiting log lines are written and replaced images freed.
+const CARE_INTERVAL: Duration = Duration::from_millis(50);
 /// Punted requests that wait for a connection to their fallback.
 const FALLBACK_QUEUE: usize = 1024;
 
@@ -85,6 +85,7 @@ pub enum Error {
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) image: Arc<ArcSwap<Image>>,
+    pub(crate) retired: Retired,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) events: EventLog,
     pub(crate) workers: Vec<Arc<Handle>>,
@@ -153,6 +154,7 @@ impl Server {
         let shared = Arc::new(Shared {
             config,
             image,
+            retired: Retired::default(),
             metrics,
             events,
             workers,
@@ -184,7 +186,7 @@ impl Server {
         ));
         let timeout = shared.config.fallback_timeout;
         runtime.spawn(fallback::serve(jobs, timeout, shared.metrics.http_shard()));
-        runtime.spawn(write_events(shared.events.clone()));
+        runtime.spawn(take_care(Arc::clone(&shared)));
         Ok(Running {
             wire_addr,
             http_addr,
@@ -244,14 +246,15 @@ fn spawn_worker(
         .map_err(Error::Threads)
 }
 
-/// Writes log lines as they come, for as long as the runtime lives.
-async fn write_events(events: EventLog) {
-    let mut interval = tokio::time::interval(LOG_INTERVAL);
+/// Writes log lines as they come and frees replaced images, for as long as the runtime lives.
+async fn take_care(shared: Arc<Shared>) {
+    let mut interval = tokio::time::interval(CARE_INTERVAL);
     let mut reported = 0;
     loop {
         interval.tick().await;
-        events.drain();
-        let suppressed = events.suppressed();
+        shared.events.drain();
+        shared.retired.free();
+        let suppressed = shared.events.suppressed();
         if suppressed >= reported + 1000 || (suppressed > reported && reported == 0) {
             tracing::warn!(suppressed, "log lines over the rate limit are suppressed");
             reported = suppressed;
@@ -306,7 +309,7 @@ impl Running {
             return Ok(());
         };
         let image = Image::new(engine, &shared.config, &shared.metrics)?;
-        shared.image.store(Arc::new(image));
+        shared.retired.add(shared.image.swap(Arc::new(image)));
         for worker in &shared.workers {
             worker.wake();
         }

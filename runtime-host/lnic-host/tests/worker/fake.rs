@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
 
 use lnic_host::{
     Answer, Config, Continuation, ControlError, Engine, EventLog, Io, Outcome, Packet, Running, Scratch,
@@ -38,6 +38,9 @@ pub enum Does {
 
 use Does::*;
 
+/// Longest wait for what an idle machine does at once; only a test that fails waits as long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// All workloads of [`engine`].
 pub const ALL: &[(&str, Does)] = &[
     ("web", Says("hello")),
@@ -58,7 +61,18 @@ pub struct Fake {
     does: Vec<Does>,
     infos: Vec<WorkloadInfo>,
     services: Vec<ServiceInfo>,
-    pub invocations: AtomicU64,
+    /// Is told which thread freed it.
+    freed: Option<Sender<String>>,
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        if let Some(freed) = &self.freed {
+            let thread = std::thread::current().name().unwrap_or_default().to_owned();
+            // The test may be over.
+            _ = freed.send(thread);
+        }
+    }
 }
 
 /// What a lambda of the fake keeps while it waits.
@@ -68,7 +82,24 @@ struct Waits {
 }
 
 impl Fake {
+    /// Its service may take as long as a test waits.
     pub fn new(workloads: &[(&str, Does)]) -> Arc<Fake> {
+        Arc::new(Fake::of(workloads, PATIENCE))
+    }
+
+    /// Its service has so much time for an answer.
+    pub fn with_timeout(workloads: &[(&str, Does)], timeout: Duration) -> Arc<Fake> {
+        Arc::new(Fake::of(workloads, timeout))
+    }
+
+    /// It says which thread freed it.
+    pub fn watched(workloads: &[(&str, Does)], freed: Sender<String>) -> Arc<Fake> {
+        let mut fake = Fake::of(workloads, PATIENCE);
+        fake.freed = Some(freed);
+        Arc::new(fake)
+    }
+
+    fn of(workloads: &[(&str, Does)], timeout: Duration) -> Fake {
         let info = |(at, &(name, does)): (usize, &(&str, Does))| WorkloadInfo {
             name: name.to_owned(),
             id: workload_id(at as u16 + 1, name).unwrap(),
@@ -94,14 +125,14 @@ impl Fake {
         let service = ServiceInfo {
             name: "get.cache".to_owned(),
             address: "127.0.0.1:9".to_owned(),
-            timeout: Duration::from_millis(60),
+            timeout,
         };
-        Arc::new(Fake {
+        Fake {
             does: workloads.iter().map(|&(_, does)| does).collect(),
             infos: workloads.iter().enumerate().map(info).collect(),
             services: vec![service],
-            invocations: AtomicU64::new(0),
-        })
+            freed: None,
+        }
     }
 }
 
@@ -143,7 +174,6 @@ impl Engine for Fake {
         request: &[u8],
         io: &mut Io<'_>,
     ) -> Outcome {
-        self.invocations.fetch_add(1, Ordering::Relaxed);
         let info = &self.infos[workload];
         if !(info.min_request..=info.max_request).contains(&request.len()) {
             return Outcome::BadRequest;
@@ -251,7 +281,12 @@ pub fn config() -> Config {
 
 /// A worker that runs all behaviours.
 pub fn start(config: Config) -> Running {
-    Server::start(config, Fake::new(ALL), EventLog::new()).unwrap()
+    start_with(config, Fake::new(ALL))
+}
+
+/// A worker that runs these behaviours.
+pub fn start_with(config: Config, fake: Arc<Fake>) -> Running {
+    Server::start(config, fake, EventLog::new()).unwrap()
 }
 
 /// The id of a workload of [`ALL`].
@@ -275,7 +310,7 @@ impl Caller {
         };
         let socket = UdpSocket::bind(any).unwrap();
         socket.connect(worker).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Caller { socket, request: 0 }
     }
 
@@ -335,15 +370,20 @@ impl Caller {
         self.socket.send(bytes).unwrap();
     }
 
+    /// Reads away what has come.
+    pub fn forget(&mut self) {
+        self.socket.set_nonblocking(true).unwrap();
+        while self.socket.recv(&mut [0; 2048]).is_ok() {}
+        self.socket.set_nonblocking(false).unwrap();
+    }
+
     /// No packet comes within a short while.
     pub fn assert_silent(&mut self) {
         self.socket
             .set_read_timeout(Some(Duration::from_millis(100)))
             .unwrap();
         assert_eq!(self.packet(), None);
-        self.socket
-            .set_read_timeout(Some(Duration::from_secs(3)))
-            .unwrap();
+        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
     }
 }
 
@@ -366,7 +406,7 @@ impl Response {
 /// Sends one HTTP request with some extra header lines, each ending in CR LF.
 pub fn http(to: SocketAddr, method: &str, path: &str, extra: &str, body: &[u8]) -> Response {
     let mut stream = TcpStream::connect(to).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let len = body.len();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{extra}content-length: {len}\r\n\r\n"
@@ -405,11 +445,21 @@ pub fn metric(worker: &Running, series: &str) -> u64 {
 
 /// Waits until a metric has a value.
 pub fn await_metric(worker: &Running, series: &str, value: u64) {
-    for _ in 0..100 {
-        if metric(worker, series) == value {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(20));
+    let last = std::cell::Cell::new(0);
+    until(
+        || {
+            last.set(metric(worker, series));
+            last.get() == value
+        },
+        || format!("{series} is {}, not {value}", last.get()),
+    );
+}
+
+/// Waits until something holds; `else_` says what does instead.
+pub fn until(mut holds: impl FnMut() -> bool, else_: impl Fn() -> String) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "{}", else_());
+        std::thread::sleep(Duration::from_millis(5));
     }
-    assert_eq!(metric(worker, series), value, "{series}");
 }

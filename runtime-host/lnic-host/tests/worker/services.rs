@@ -1,13 +1,16 @@
 //! Lambdas that await memcached: a scripted server that misbehaves, and the real one.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use lnic_host::Config;
 use lnic_wire::Status;
 
-use crate::fake::{ALL, Caller, Fake, await_metric, config, http, id, metric, start};
+use crate::fake::{
+    ALL, Caller, Fake, PATIENCE, await_metric, config, http, id, metric, start, start_with, until,
+};
 
 /// A memcached that does what the test says.
 struct Server(UdpSocket);
@@ -15,7 +18,7 @@ struct Server(UdpSocket);
 impl Server {
     fn new() -> Server {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Server(socket)
     }
 
@@ -100,7 +103,8 @@ fn strange_answers_are_counted_and_ignored() {
 #[test]
 fn without_an_answer_the_lambda_goes_on_after_its_timeout() {
     let server = Server::new();
-    let worker = start(with_service(server.address()));
+    let hasty = Fake::with_timeout(ALL, Duration::from_millis(60));
+    let worker = start_with(with_service(server.address()), hasty);
     let mut caller = Caller::new(worker.wire_addr());
     caller.send(id("get"), b"key");
     let (from, frame, _) = server.request();
@@ -135,7 +139,10 @@ fn a_full_worker_answers_overloaded() {
     server.answer(from, frame, b"END\r\n");
     assert_eq!(caller.packet().unwrap().1, b"missing");
     caller.send(id("get"), b"c");
-    assert_eq!(server.request().2, "get c\r\n", "the slot is free again");
+    let (from, frame, text) = server.request();
+    assert_eq!(text, "get c\r\n", "the slot is free again");
+    server.answer(from, frame, b"END\r\n");
+    assert_eq!(caller.packet().unwrap().1, b"missing");
 }
 
 #[test]
@@ -176,15 +183,54 @@ fn code_stays_for_who_waits_in_it_through_a_swap() {
 #[test]
 fn a_stop_waits_for_who_waits() {
     let server = Server::new();
-    let worker = start(with_service(server.address()));
+    let worker = start(Config {
+        drain_timeout: PATIENCE,
+        ..with_service(server.address())
+    });
     let mut caller = Caller::new(worker.wire_addr());
     caller.send(id("get"), b"key");
     let (from, frame, _) = server.request();
+    let listening = worker.http_addr();
     let stopping = std::thread::spawn(move || worker.stop());
-    std::thread::sleep(Duration::from_millis(20));
+    until(
+        || TcpStream::connect(listening).is_err(),
+        || "a worker that stops listens on".to_owned(),
+    );
     server.answer(from, frame, b"END\r\n");
     assert_eq!(caller.packet().unwrap().1, b"missing");
     stopping.join().unwrap();
+}
+
+#[test]
+fn no_packet_thread_frees_an_image() {
+    const SWAPS: usize = 20;
+    let server = Server::new();
+    let worker = start(with_service(server.address()));
+    let (freed, threads) = mpsc::channel();
+    // Two sources, of which one is likely to reach each thread.
+    let mut callers = [0; 2].map(|_| Caller::new(worker.wire_addr()));
+    for round in 0..SWAPS {
+        worker.swap(Fake::watched(ALL, freed.clone())).unwrap();
+        for caller in &mut callers {
+            assert_eq!(caller.call(id("web"), b""), Ok(b"hello".to_vec()));
+        }
+        if round == SWAPS / 2 {
+            callers[0].send(id("get"), b"key");
+        }
+    }
+    worker.swap(Fake::new(ALL)).unwrap();
+    let freed_by = || threads.recv_timeout(PATIENCE).expect("a replaced image is freed");
+    let mut names: Vec<String> = (1..SWAPS).map(|_| freed_by()).collect();
+    // One is waited in.
+    assert!(threads.try_recv().is_err());
+    let (from, frame, _) = server.request();
+    server.answer(from, frame, b"END\r\n");
+    assert_eq!(callers[0].packet().unwrap().1, b"missing");
+    names.push(freed_by());
+    assert!(
+        names.iter().all(|name| !name.starts_with("lnic-wire")),
+        "{names:?}"
+    );
 }
 
 #[test]
@@ -209,45 +255,43 @@ fn http_requests_that_wait_are_answered_too() {
 struct Memcached {
     child: Child,
     address: SocketAddr,
+    _folder: tempfile::TempDir,
 }
 
 impl Memcached {
     /// None, said aloud, where it is not installed.
     fn start() -> Option<Memcached> {
-        let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let port = free.port().to_string();
-        let arguments = [
-            "-U",
-            &port,
-            "-p",
-            "0",
-            "-l",
-            "127.0.0.1",
-            "-u",
-            "root",
-            "-m",
-            "16",
-        ];
-        let quiet = Stdio::null;
+        let folder = tempfile::tempdir().unwrap();
+        // It takes a port that the kernel chooses, and writes down which.
+        let ports = folder.path().join("ports");
+        let arguments = "-U -1 -p 0 -l 127.0.0.1 -u root -m 16".split(' ');
         let spawned = Command::new("memcached")
             .args(arguments)
-            .stdout(quiet())
-            .stderr(quiet())
+            .env("MEMCACHED_PORT_FILENAME", &ports)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn();
         let Ok(child) = spawned else {
             println!("skipped: memcached not found");
             return None;
         };
-        let server = Memcached { child, address: free };
-        let probe = UdpSocket::bind("127.0.0.1:0").unwrap();
-        probe.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        for _ in 0..100 {
-            _ = probe.send_to(b"\0\x01\0\0\0\x01\0\0version\r\n", free);
-            if probe.recv(&mut [0; 256]).is_ok() {
-                return Some(server);
-            }
-        }
-        panic!("memcached does not answer");
+        let mut server = Memcached {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            _folder: folder,
+        };
+        until(
+            || {
+                let text = std::fs::read_to_string(&ports).unwrap_or_default();
+                let port = text.trim_end().strip_prefix("UDP INET: ");
+                port.is_some_and(|port| {
+                    server.address.set_port(port.parse().unwrap());
+                    true
+                })
+            },
+            || "memcached does not say its port".to_owned(),
+        );
+        Some(server)
     }
 }
 
@@ -309,7 +353,7 @@ fn no_key_can_inject_a_command_into_a_real_memcached() {
 fn a_value_over_the_limit_in_a_real_memcached_fails() {
     let Some(server) = Memcached::start() else { return };
     let raw = UdpSocket::bind("127.0.0.1:0").unwrap();
-    raw.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    raw.set_read_timeout(Some(PATIENCE)).unwrap();
     // Two appends make a value that no single datagram of ours could set.
     let store = |command: &str, len: usize| {
         let text = format!("{command} big 0 0 {len}\r\n{}\r\n", "v".repeat(len));
