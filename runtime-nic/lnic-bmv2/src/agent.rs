@@ -90,7 +90,7 @@ impl Agent {
             listen: OnceLock::new(),
             trusted,
             marks: AtomicU64::new(u64::from(std::process::id()) << 20),
-            hops: Mutex::default(),
+            source: Mutex::default(),
         };
         Ok(Self {
             front: Arc::new(front),
@@ -173,7 +173,7 @@ impl Agent {
     }
 
     fn waiter(&self, loaded: &Loaded) -> Result<Option<Waiter>> {
-        let parts = (self.front.clone(), loaded.contents.clone(), loaded.host.clone());
+        let parts = (self.front.clone(), loaded.contents.clone());
         Waiter::start(parts, self.interface.name(), self.interface.address())
     }
 
@@ -201,13 +201,12 @@ impl Agent {
         let Some(attached) = &self.attached else {
             return Ok(());
         };
-        attached.counters.settle();
         if next.contents.cookie != current.contents.cookie {
             announce_loss(&current.contents);
         }
         self.set_punts(&next.contents, &attached.running);
-        attached.counters.set_contents(next.contents.clone());
-        self.front.install(&next.contents, &next.host)?;
+        let install = || self.front.install(&next.contents, &next.host);
+        attached.counters.change(next.contents.clone(), install)?;
         let waiter = self.waiter(&next)?;
         if let Some(attached) = &mut self.attached {
             attached.waiter = waiter;

@@ -104,8 +104,7 @@ impl Nic for OnSwitch {
         self.front.dump(&self.contents, workload, object)
     }
 
-    fn mirror(&self, host: &LoadedImage, _: usize, _: &str) -> Result<(), String> {
-        let done = self.front.mirror(&self.contents, host);
-        done.map_err(|error| error.to_string())
+    fn mirror(&self, _: &LoadedImage, _: usize, _: &str) -> Result<(), String> {
+        self.front.mirror().map_err(|error| error.to_string())
     }
 }

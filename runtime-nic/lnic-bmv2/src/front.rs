@@ -31,52 +31,63 @@ pub(crate) struct Front {
     /// Sources that may be sent long replies.
     pub(crate) trusted: Vec<(u32, u32)>,
     pub(crate) marks: AtomicU64,
-    /// Ways to services, as far as they are known. Held while the switch gets entries: the last to write them has seen all
-    /// that others changed.
-    pub(crate) hops: Mutex<Hops>,
+    /// What entries are made of. Held while the switch gets them: the last to write them has seen all that others changed.
+    pub(crate) source: Mutex<Source>,
+}
+
+/// What the entries of the switch's tables are made of, beside what the host's tables hold.
+#[derive(Default)]
+pub(crate) struct Source {
+    /// The image that the switch is to run, here and on the host.
+    image: Option<(Arc<Contents>, Arc<LoadedImage>)>,
+    /// Ways to services, as far as they are known.
+    hops: Hops,
 }
 
 impl Front {
     fn listen(&self) -> Result<&Listen> {
-        let missing = || Error::Away("the worker does not run yet".to_owned());
-        self.listen.get().ok_or_else(missing)
+        self.listen.get().ok_or_else(no_worker)
     }
 
     /// Has the switch run an image, with the tables that the host has.
-    pub(crate) fn install(&self, contents: &Contents, host: &LoadedImage) -> Result<()> {
-        let hops = self.hops();
+    pub(crate) fn install(&self, contents: &Arc<Contents>, host: &Arc<LoadedImage>) -> Result<()> {
+        let mut source = self.source();
         let plan = Plan {
             info: contents.info.clone(),
             json: contents.json.clone(),
             cookie: contents.cookie,
-            entries: contents.entries(host, self.listen()?, &self.trusted, &hops)?,
+            entries: contents.entries(host, self.listen()?, &self.trusted, &source.hops)?,
         };
+        source.image = Some((contents.clone(), host.clone()));
         self.session.install(plan)
     }
 
-    /// Has the switch's tables hold what the host's do.
-    pub(crate) fn mirror(&self, contents: &Contents, host: &LoadedImage) -> Result<()> {
-        self.mirror_with(&self.hops(), contents, host)
+    /// Has the switch's tables hold what the host's do. Who changed one through an image that was replaced meanwhile has
+    /// changed it in the image that the switch runs, if that has the table still.
+    pub(crate) fn mirror(&self) -> Result<()> {
+        let source = self.source();
+        self.mirror_with(&source.image, &source.hops)
     }
 
     /// As [`Front::mirror`], if ways to services have changed.
-    pub(crate) fn set_hops(&self, hops: Hops, contents: &Contents, host: &LoadedImage) -> Result<()> {
-        let mut known = self.hops();
-        if *known == hops {
+    pub(crate) fn set_hops(&self, hops: Hops) -> Result<()> {
+        let mut source = self.source();
+        if source.hops == hops {
             return Ok(());
         }
-        self.mirror_with(&hops, contents, host)?;
-        *known = hops;
+        self.mirror_with(&source.image, &hops)?;
+        source.hops = hops;
         Ok(())
     }
 
-    fn mirror_with(&self, hops: &Hops, contents: &Contents, host: &LoadedImage) -> Result<()> {
+    fn mirror_with(&self, image: &Option<(Arc<Contents>, Arc<LoadedImage>)>, hops: &Hops) -> Result<()> {
+        let (contents, host) = image.as_ref().ok_or_else(no_worker)?;
         let entries = contents.entries(host, self.listen()?, &self.trusted, hops)?;
         self.session.set_entries(entries)
     }
 
-    fn hops(&self) -> MutexGuard<'_, Hops> {
-        self.hops.lock().unwrap_or_else(PoisonError::into_inner)
+    fn source(&self) -> MutexGuard<'_, Source> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a request through the switch, of one packet.
@@ -137,6 +148,10 @@ impl Front {
         let missing = || std::io::Error::other(format!("{host} has no address"));
         found.next().ok_or_else(missing)
     }
+}
+
+fn no_worker() -> Error {
+    Error::Away("the worker does not run yet".to_owned())
 }
 
 /// Where a worker listens, as entries of the switch say it.

@@ -4,7 +4,7 @@
 //! by workload.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lambdac_backend_p4::outcome::{self, SLOTS, Wire};
 use lambdac_driver::bmv2::NAME;
@@ -14,7 +14,7 @@ use lnic_wire::{Status, id_index};
 use p4runtime_proto::v1::{CounterEntry, Entity, entity};
 
 use crate::contents::Contents;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::front::Front;
 
 /// The numbers of a row.
@@ -78,21 +78,48 @@ pub(crate) struct Counters {
     now: Mutex<Now>,
 }
 
+/// Tries to read counters while the switch is given no program.
+const TRIES: usize = 3;
+
 struct Now {
     contents: Arc<Contents>,
-    /// How often the switch had been given a program when it was read last.
+    sums: Sums,
+}
+
+/// Counts over programs, each of which begins at 0.
+#[derive(Default)]
+struct Sums {
+    /// How often the switch had been given a program when `last` was read.
     pushes: u64,
     last: Totals,
     before: Totals,
 }
 
+impl Sums {
+    /// Takes what was read while the switch had been given so many programs.
+    fn take(&mut self, pushes: u64, read: Totals) {
+        if pushes != self.pushes {
+            self.before.add(&self.last);
+            self.pushes = pushes;
+        }
+        self.last = read;
+    }
+
+    fn totals(&self) -> Totals {
+        let mut totals = self.before.clone();
+        totals.add(&self.last);
+        totals
+    }
+}
+
 impl Counters {
     pub(crate) fn new(front: Arc<Front>, contents: Arc<Contents>) -> Self {
         let now = Now {
-            pushes: front.session.pushes(),
             contents,
-            last: Totals::default(),
-            before: Totals::default(),
+            sums: Sums {
+                pushes: front.session.pushes(),
+                ..Sums::default()
+            },
         };
         Self {
             front,
@@ -100,32 +127,37 @@ impl Counters {
         }
     }
 
-    /// Reads what there is before another image takes over.
-    pub(crate) fn settle(&self) {
+    /// Goes on with another image, which `install` has the switch run. What the one of before has counted is read until
+    /// then, and by nobody in between: the rows of the one have no meaning in the other.
+    pub(crate) fn change(&self, contents: Arc<Contents>, install: impl FnOnce() -> Result<()>) -> Result<()> {
+        let mut now = self.lock();
         // What can't be read is as it was.
-        let _ = self.totals();
+        let _ = self.refresh(&mut now);
+        now.contents = contents;
+        install()
     }
 
-    /// Goes on with another image.
-    pub(crate) fn set_contents(&self, contents: Arc<Contents>) {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner).contents = contents;
+    fn lock(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn totals(&self) -> Result<Totals> {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let pushes = self.front.session.pushes();
-        let read = self.read(&now.contents);
-        if pushes != now.pushes {
-            let last = std::mem::take(&mut now.last);
-            now.before.add(&last);
-            now.pushes = pushes;
+        let mut now = self.lock();
+        self.refresh(&mut now)?;
+        Ok(now.sums.totals())
+    }
+
+    /// Reads the counters of one program, not of one before and of the next.
+    fn refresh(&self, now: &mut Now) -> Result<()> {
+        for _ in 0..TRIES {
+            let pushes = self.front.session.pushes();
+            let read = self.read(&now.contents)?;
+            if self.front.session.pushes() == pushes {
+                now.sums.take(pushes, read);
+                return Ok(());
+            }
         }
-        if let Ok(read) = &read {
-            now.last = read.clone();
-        }
-        let mut totals = now.before.clone();
-        totals.add(&now.last);
-        read.map(|_| totals)
+        Err(Error::Away("it is given programs all the time".to_owned()))
     }
 
     fn read(&self, contents: &Contents) -> Result<Totals> {
@@ -206,6 +238,26 @@ mod tests {
     use p4runtime_proto::v1::{CounterData, Index};
 
     use super::*;
+
+    #[test]
+    fn what_a_program_had_counted_before_the_next_is_kept() {
+        let counted = |count: u64| Totals {
+            wire: [count; SLOTS as usize],
+            workloads: [("w".to_owned(), [count; SLOTS as usize])].into(),
+        };
+        let mut sums = Sums::default();
+        for (pushes, read, all) in [
+            (0, 5, 5),
+            (0, 7, 7),
+            (1, 2, 9),
+            (1, 3, 10),
+            (4, 0, 10),
+            (4, 1, 11),
+        ] {
+            sums.take(pushes, counted(read));
+            assert_eq!(sums.totals(), counted(all), "{read} after {pushes} programs");
+        }
+    }
 
     #[test]
     fn elements_are_rows_of_slots() {

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lambdac_backend_p4::{ASKED, EXPIRE, SLOTS};
-use lnic_host::{LoadedImage, route};
+use lnic_host::route;
 use p4runtime_proto::v1::{CounterEntry, Entity, Index, entity};
 
 use crate::contents::{Contents, Hops};
@@ -42,7 +42,7 @@ pub(crate) struct Waiter {
 impl Waiter {
     /// Starts the thread of an image whose worker is at `own`, behind an interface; none where nothing waits.
     pub(crate) fn start(
-        (front, contents, host): (Arc<Front>, Arc<Contents>, Arc<LoadedImage>),
+        (front, contents): (Arc<Front>, Arc<Contents>),
         interface: &str,
         own: Ipv4Addr,
     ) -> Result<Option<Self>> {
@@ -58,7 +58,6 @@ impl Waiter {
         let mut watch = Watch {
             front,
             contents,
-            host,
             interface: interface.to_owned(),
             socket,
             counter,
@@ -141,7 +140,6 @@ impl Due {
 struct Watch {
     front: Arc<Front>,
     contents: Arc<Contents>,
-    host: Arc<LoadedImage>,
     interface: String,
     socket: UdpSocket,
     counter: u32,
@@ -206,7 +204,7 @@ impl Watch {
                 hops.insert(*asked.address.ip(), hop);
             }
         }
-        if let Err(error) = self.front.set_hops(hops, &self.contents, &self.host) {
+        if let Err(error) = self.front.set_hops(hops) {
             tracing::error!(%error, "the way to a service could not be told to the switch");
         }
     }
