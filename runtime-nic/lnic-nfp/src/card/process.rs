@@ -14,8 +14,9 @@ pub(super) const MAX_OUTPUT: usize = 4 << 20;
 const QUOTED: usize = 2000;
 /// How often is looked whether a process has ended.
 const LOOK: Duration = Duration::from_millis(5);
-/// How long outputs stay open after the process has ended: children of its may still hold them.
-const DRAIN: Duration = Duration::from_secs(1);
+/// How long outputs stay open after the process has ended: children of its may still hold them, and who reads them may
+/// have to wait for a core.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// Runs a tool to its end; gives its standard output.
 pub(super) fn run(mut command: Command, tool: &str, within: Duration) -> Result<String> {
