@@ -47,9 +47,12 @@ fn reply(socket: &UdpSocket, to: SocketAddr, request: Header, message: &[u8]) {
     }
 }
 
+/// Longest wait for a reply that comes at once on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 fn hasty() -> InvokeOptions {
     InvokeOptions {
-        timeout: Duration::from_secs(2),
+        timeout: PATIENCE,
         resend: Duration::from_millis(20),
     }
 }
@@ -65,7 +68,9 @@ fn a_lost_request_is_sent_again_under_its_number() {
         }
     });
     let reply = invoke(worker, &workload(), b"", &hasty()).unwrap();
-    assert_eq!((&reply.payload[..], reply.attempts), (&b"at last"[..], 3));
+    assert_eq!(reply.payload, b"at last");
+    // More, where the reply took its time.
+    assert!(reply.attempts >= 3, "{}", reply.attempts);
 }
 
 #[test]
@@ -166,15 +171,14 @@ fn errors_say_what_happened() {
     assert_eq!(error.to_string(), "TRAP");
     let silent = worker(|_, _, _, _| {});
     let options = InvokeOptions {
-        timeout: Duration::from_millis(100),
+        timeout: Duration::from_secs(1),
         ..hasty()
     };
-    let started = Instant::now();
+    // After 0, 20, 60, 140, 300 and 620 ms, or fewer times where this thread had to wait.
     assert!(matches!(
         invoke(silent, &workload(), b"", &options),
-        Err(Error::TimedOut { attempts: 2..=4, .. })
+        Err(Error::TimedOut { attempts: 2..=6, .. })
     ));
-    assert!(started.elapsed() < Duration::from_secs(1));
     let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     assert!(matches!(
         invoke(nobody, &workload(), b"", &options),
@@ -225,7 +229,7 @@ fn names_are_looked_up() {
 fn config(worker: SocketAddr, load: Load) -> BenchConfig {
     BenchConfig {
         warm_up: Duration::from_millis(50),
-        timeout: Duration::from_millis(200),
+        timeout: PATIENCE,
         ..BenchConfig::new(worker, workload(), b"ping".to_vec(), load)
     }
 }
@@ -238,27 +242,36 @@ fn closed(concurrency: usize) -> Load {
 
 #[test]
 fn a_closed_loop_counts_every_request_once() {
+    const REQUESTS: u64 = 2000;
+    const EVERY: u64 = 200;
     let mut count = 0;
     let worker = worker(move |socket, from, header, payload| {
         assert_eq!(payload, b"ping");
         count += 1;
-        match count % 100 {
+        match count % EVERY {
             1 => {}
             2 => send(socket, from, header.error(Status::Overloaded), b""),
             _ => reply(socket, from, header, payload),
         }
     });
     let config = BenchConfig {
-        requests: Some(2000),
+        requests: Some(REQUESTS),
         duration: None,
+        // Without it only what was sent is counted.
+        warm_up: Duration::ZERO,
+        // Far longer than a reply may take; the lost ones wait for it side by side.
+        timeout: Duration::from_secs(3),
         ..config(worker, closed(16))
     };
-    let mut told = 0;
+    let (begun, mut told) = (Instant::now(), 0);
     let report = bench(&config, |_| told += 1).unwrap();
     let errors = report.errors.get("OVERLOADED").copied().unwrap_or(0);
-    assert_eq!((report.sent, report.replies + report.lost + errors), (2000, 2000));
-    assert!((10..=30).contains(&report.lost), "{report:?}");
-    assert!((10..=30).contains(&errors), "{report:?}");
+    assert_eq!(
+        (report.sent, report.replies + report.lost + errors),
+        (REQUESTS, REQUESTS)
+    );
+    assert_eq!(errors, REQUESTS / EVERY, "{report:?}");
+    assert!(report.lost >= REQUESTS / EVERY, "{report:?}");
     let latency = report.latency;
     assert!(
         latency.min > 0.0
@@ -266,7 +279,11 @@ fn a_closed_loop_counts_every_request_once() {
             && latency.p50 <= latency.p99
             && latency.p99 <= latency.max
     );
-    assert!(told <= report.seconds as usize + 1);
+    // Once a second at most, while the last ones are waited for as well.
+    assert!(
+        (1..=begun.elapsed().as_secs()).contains(&told),
+        "told {told} times"
+    );
 }
 
 #[test]
@@ -291,19 +308,18 @@ fn an_open_loop_keeps_its_rate_and_owns_up_to_a_stall() {
         }
         reply(socket, from, header, payload);
     });
-    let duration = Some(Duration::from_millis(600));
-    let report = bench(
-        &BenchConfig {
-            duration,
-            ..config(worker, Load::Open { rate: 2000.0 })
-        },
-        |_| {},
-    )
-    .unwrap();
-    assert!((1150..=1250).contains(&report.sent), "{report:?}");
+    // So few that those of a whole second fit the socket's buffer.
+    let (rate, duration) = (250.0, Some(Duration::from_millis(600)));
+    let config = BenchConfig {
+        duration,
+        ..config(worker, Load::Open { rate })
+    };
+    let report = bench(&config, |_| {}).unwrap();
+    // Whoever comes late to a request sends it all the same.
+    assert!((148..=152).contains(&report.sent), "{report:?}");
     assert_eq!(report.lost, 0);
-    // 100 ms of stall at 2,000 a second delays about 200 of 1,200 requests, so more than one in
-    // ten; a tool that waits for replies would see one.
+    // 100 ms of stall at 250 a second delay about 25 of 150 requests, so more than one in ten; a tool that waits for
+    // replies would see one.
     assert!(report.latency.p90 > 10_000.0, "{report:?}");
     assert!(report.latency.max > 90_000.0, "{report:?}");
 }

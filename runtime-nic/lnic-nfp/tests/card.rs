@@ -4,9 +4,11 @@
 #[path = "support/port.rs"]
 mod port;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,10 +56,12 @@ const LISTEN: Listen = Listen {
 };
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Notes its arguments, each in brackets, on a line of `log`.
+/// Notes its arguments, each in brackets, on a line of `log`, which it writes at once.
 const NOTE: &str = r#"#!/bin/sh
 here=$(dirname "$0")
-{ printf '%s' "$(basename "$0")"; for a in "$@"; do printf ' [%s]' "$a"; done; echo; } >> "$here/log"
+line=$(basename "$0")
+for a in "$@"; do line="$line [$a]"; done
+printf '%s\n' "$line" >> "$here/log"
 [ -e "$here/fail-$(basename "$0")" ] && { echo 'no card' >&2; exit 1; }
 "#;
 /// Answers counters with a file's content.
@@ -80,17 +84,35 @@ done
 /// A folder with the three tools.
 struct StandIn {
     folder: TempDir,
+    /// How much of their log was looked at.
+    seen: Cell<usize>,
+}
+
+/// Writes a program. A process of its own does it: were the file open here, a child that another test starts meanwhile
+/// could still hold it when the program is run ("text file busy").
+fn write_program(path: &Path, text: &str) {
+    let mut writer = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod +x \"$0\""])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = writer.stdin.take().unwrap();
+    input.write_all(text.as_bytes()).unwrap();
+    drop(input);
+    assert!(writer.wait().unwrap().success());
 }
 
 impl StandIn {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
         for (name, script) in [("rtecli", RTECLI), ("nfp-rtsym", RTSYM), ("nfp4build", BUILD)] {
-            let path = folder.path().join(name);
-            std::fs::write(&path, format!("{NOTE}{script}")).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            write_program(&folder.path().join(name), &format!("{NOTE}{script}"));
         }
-        let standin = Self { folder };
+        let standin = Self {
+            folder,
+            seen: Cell::new(0),
+        };
         standin.answers("counters", r#"[{"name": "ingress::requests", "values": [5]}]"#);
         standin
     }
@@ -117,10 +139,10 @@ impl StandIn {
 
     /// What the tools were asked since the last time.
     fn log(&self) -> Vec<String> {
-        let path = self.folder.path().join("log");
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
-        std::fs::write(&path, "").unwrap();
-        text.lines().map(str::to_owned).collect()
+        // Tools may run meanwhile: what they write later is for the next time.
+        let text = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let new = &text[self.seen.replace(text.len())..];
+        new.lines().map(str::to_owned).collect()
     }
 }
 

@@ -11,6 +11,7 @@ mod upstream;
 mod worker;
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -22,8 +23,8 @@ pub use mute::{Asked, Mute};
 pub use upstream::Upstream;
 pub use worker::{Options, Worker};
 
-/// Longest wait for something that a process does at once on an idle machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait for something that a process does at once on an idle machine; only a test that fails waits as long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The root of the workspace.
 pub fn root() -> PathBuf {
@@ -109,6 +110,26 @@ pub fn run_in(dir: &Path, args: &[impl AsRef<OsStr>]) -> Ran {
 /// If it can't be started.
 pub fn run(args: &[impl AsRef<OsStr>]) -> Ran {
     run_in(&root(), args)
+}
+
+/// Writes a program for a test to run. A process of its own does it: were the file open here, a child that another test
+/// starts meanwhile could still hold it when the program is run ("text file busy").
+///
+/// # Panics
+///
+/// If it can't be written.
+pub fn write_program(path: &Path, text: &str) {
+    let mut writer = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod +x \"$0\""])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("there is a shell");
+    let mut input = writer.stdin.take().expect("stdin is a pipe");
+    input.write_all(text.as_bytes()).expect("the shell reads");
+    drop(input);
+    let ended = writer.wait().expect("the shell ends");
+    assert!(ended.success(), "{} can't be written", path.display());
 }
 
 /// Whether a program answers to `--version`.

@@ -10,12 +10,11 @@ mod support {
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use lambdac_tests::peers::netns::{Net, Side};
-use lambdac_tests::peers::{Options, Response, Worker, finsy, until};
+use lambdac_tests::peers::{Options, Response, Worker, finsy, until, write_program};
 use lambdac_tests::random::lacks_ebpf;
 use serde_json::{Value, json};
 use support::inside::inside;
@@ -117,10 +116,8 @@ impl World {
         net.ip(Side::Worker, &["addr", "flush", "dev", "eth0"]).unwrap();
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("numbers.lnic"), SOURCE).unwrap();
-        let p4c = dir.path().join("p4c");
         let script = "#!/bin/sh\nwhile [ \"$1\" != -o ]; do shift; done\necho '{}' > \"$2\"\n";
-        fs::write(&p4c, script).unwrap();
-        fs::set_permissions(&p4c, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&dir.path().join("p4c"), script);
         Some(Self { net, python, dir })
     }
 

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lambdac_tests::peers::{path, root, run};
+use lambdac_tests::peers::{path, root, run, write_program};
 use lnic_nfp::{STRICT, Toolchain};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -159,12 +159,10 @@ fn build_sh(dir: &TempDir, folder: Option<&Path>) -> Output {
 
 /// A folder with an SDK that only writes down what it is asked.
 fn stand_in(dir: &TempDir) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt;
     let folder = dir.path().join("stand-in");
     std::fs::create_dir(&folder).unwrap();
     let tool = folder.join("nfp4build");
-    std::fs::write(&tool, "#!/bin/sh\nprintf '%s\\n' \"$@\"\n").unwrap();
-    std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&tool, "#!/bin/sh\nprintf '%s\\n' \"$@\"\n");
     folder
 }
 

@@ -2,7 +2,7 @@
 //! the specification's own definitions.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use p4runtime_proto::v1::{
 use p4runtime_proto::{Controller, Error, Event, Options, bytestring, config, text};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
+use socket2::{Domain, Socket, Type};
 
 fn script() -> &'static Path {
     Path::new(concat!(
@@ -119,22 +120,38 @@ fn every_message_is_the_specifications_on_the_wire_and_as_text() {
     }
 }
 
+/// A TCP port that nobody else is given while this lives, and where nobody listens but who shares ports, as gRPC's
+/// servers do.
+struct Reserved(Socket);
+
+impl Reserved {
+    fn new() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any.into()).unwrap();
+        Self(socket)
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap().as_socket().unwrap()
+    }
+}
+
 /// The switch of `p4runtime_peer.py`.
 struct Switch {
     process: Child,
     address: String,
+    _port: Reserved,
 }
 
 impl Switch {
     fn start(python: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = Reserved::new();
+        let address = port.address();
         let mut process = Command::new(python)
             .arg(script())
-            .args(["serve", &port.to_string()])
+            .args(["serve", &address.port().to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -146,7 +163,8 @@ impl Switch {
         assert_eq!(line, "ready\n");
         Self {
             process,
-            address: format!("127.0.0.1:{port}"),
+            address: address.to_string(),
+            _port: port,
         }
     }
 }
@@ -276,8 +294,10 @@ async fn where_no_switch_is_that_is_said() {
     };
     let error = Controller::connect(&address, silent.clone()).await.unwrap_err();
     assert!(error.to_string().contains("no answer in 200ms"), "{error}");
-    drop(nobody);
-    let error = Controller::connect(&address, silent.clone()).await.unwrap_err();
+    let refusing = Reserved::new();
+    let error = Controller::connect(&refusing.address().to_string(), options(1))
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     for wrong in ["", "host", ":9559", "host:port", "a b:1"] {
         let error = Controller::connect(wrong, silent.clone()).await.unwrap_err();

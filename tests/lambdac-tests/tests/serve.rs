@@ -6,7 +6,7 @@ mod support {
     pub mod programs;
 }
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
@@ -17,18 +17,29 @@ use lnic_wire::{HEADER_LEN, Header, Kind, Status};
 use serde_json::{Value, json};
 use support::picture;
 use support::programs::Programs;
+use tempfile::TempDir;
 
 const LAMBDA_NIC: &str = "examples/lambda-nic";
 
-/// A worker with the λ-NIC workloads before this memcached.
-fn with_memcached(memcached: SocketAddr, flags: &[&str]) -> Worker {
+/// A worker with these sources before this memcached.
+fn with_memcached(sources: &str, memcached: SocketAddr) -> Worker {
     let (get, set) = (
         format!("kv_get.cache={memcached}"),
         format!("kv_set.cache={memcached}"),
     );
-    let mut all = vec!["--service", &get, "--service", &set];
-    all.extend(flags);
-    Worker::start(&[LAMBDA_NIC], &all)
+    Worker::start(&[sources], &["--service", &get, "--service", &set])
+}
+
+/// The λ-NIC workloads with as much time for memcached as it needs on a machine that has other things to do.
+fn patient_workloads() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(path(LAMBDA_NIC)).unwrap() {
+        let from = entry.unwrap().path();
+        let text = std::fs::read_to_string(&from).unwrap();
+        let text = text.replace("timeout = 50ms", "timeout = 30s");
+        std::fs::write(dir.path().join(from.file_name().unwrap()), text).unwrap();
+    }
+    dir
 }
 
 fn page() -> String {
@@ -40,7 +51,8 @@ fn the_web_and_cache_workloads_answer_over_the_wire() {
     let Some(memcached) = Memcached::start() else {
         return;
     };
-    let worker = with_memcached(memcached.address, &[]);
+    let sources = patient_workloads();
+    let worker = with_memcached(&sources.path().display().to_string(), memcached.address);
     assert_eq!(worker.ask("web", "GET /"), page());
     assert_eq!(worker.ask("web", "GET /nowhere"), "not found\n");
     assert_eq!(worker.ask("kv_get", "hey"), "Not Found");
@@ -64,7 +76,8 @@ fn the_web_and_cache_workloads_answer_to_curl() {
         println!("skipped: curl not found");
         return;
     }
-    let worker = with_memcached(memcached.address, &[]);
+    let sources = patient_workloads();
+    let worker = with_memcached(&sources.path().display().to_string(), memcached.address);
     let curl = |name: &str, data: &str| {
         let url = format!("http://{}/function/{name}", worker.http);
         let output = Command::new("curl")
@@ -121,7 +134,8 @@ fn no_key_reaches_memcached_as_a_command() {
     let Some(memcached) = Memcached::start() else {
         return;
     };
-    let worker = with_memcached(memcached.address, &[]);
+    let sources = patient_workloads();
+    let worker = with_memcached(&sources.path().display().to_string(), memcached.address);
     assert_eq!(worker.ask("kv_set", "hey=dude"), "STORED");
     let sent = "lnic_service_answers_total{event=\"sent\"}";
     let before = worker.metric(sent);
@@ -273,14 +287,21 @@ fn a_lambda_writes_to_the_log_at_a_limited_rate() {
     let programs = Programs::new();
     let worker = Worker::start(&[&programs.all()], &[]);
     let talker = worker.workload("talker");
-    for _ in 0..400 {
-        worker.send(&talker, b"\x07").unwrap();
-    }
     let said = || worker.log().matches("said 7").count() as u64;
     let suppressed = || worker.metric("lnic_log_suppressed_total");
-    until("each line is said or suppressed", || said() + suppressed() == 400);
+    let mut sent = 0;
+    // More within a second than it lets through.
+    until("lines are suppressed", || {
+        for _ in 0..200 {
+            worker.send(&talker, b"\x07").unwrap();
+        }
+        sent += 200;
+        suppressed() > 0
+    });
+    until("each line is said or suppressed", || {
+        said() + suppressed() == sent
+    });
     assert!(said() >= 100, "{} lines", said());
-    assert!(suppressed() > 0);
 }
 
 #[test]
@@ -512,7 +533,7 @@ fn an_answer_says_who_gave_it_and_how_long_it_took() {
     let response = worker.call("counter", b"1");
     assert_eq!(response.header("x-lambda-target"), Some("host"));
     let seconds: f64 = response.header("x-duration-seconds").unwrap().parse().unwrap();
-    assert!(seconds > 0.0 && seconds < 5.0, "{seconds}");
+    assert!(seconds > 0.0 && seconds < PATIENCE.as_secs_f64(), "{seconds}");
 }
 
 #[test]
@@ -601,7 +622,7 @@ fn a_stopped_worker_finishes_what_is_in_flight() {
         let on_http = scope.spawn(|| worker.call("patient", b"http"));
         let second = mute.take();
         worker.terminate();
-        std::thread::sleep(Duration::from_millis(200));
+        until("it listens no more", || TcpStream::connect(worker.http).is_err());
         for asked in [first, second] {
             let key = asked
                 .command
@@ -620,23 +641,23 @@ fn a_stopped_worker_finishes_what_is_in_flight() {
 }
 
 #[test]
-fn an_idle_worker_stops_at_once_and_frees_its_ports() {
+fn an_idle_worker_stops_and_frees_its_ports() {
     let worker = Worker::start(&["examples/counter"], &[]);
     let (wire, http) = (worker.wire, worker.http);
     worker.terminate();
-    let start = std::time::Instant::now();
     let (status, log) = worker.wait();
     assert_eq!(status, Some(0), "{log}");
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-    assert!(UdpSocket::bind(wire).is_ok());
+    assert!(!log.contains("cut off"), "{log}");
+    // Another test's worker may be given a port for a while.
+    until("the wire's port is free", || UdpSocket::bind(wire).is_ok());
     // The HTTP port may still hold connections that were closed, so it is only known that nobody listens.
-    assert!(std::net::TcpStream::connect(http).is_err());
+    until("nobody listens", || TcpStream::connect(http).is_err());
 }
 
 #[test]
 fn a_missing_answer_is_a_failure_after_its_timeout() {
     let mute = Mute::start();
-    let worker = with_memcached(mute.address(), &[]);
+    let worker = with_memcached(LAMBDA_NIC, mute.address());
     assert_eq!(worker.ask("kv_get", "hey"), "ERROR");
     let asked = mute.take();
     assert_eq!(asked.command, b"get hey\r\n");
@@ -669,20 +690,20 @@ fn the_wire_is_served_over_ipv6() {
 
 #[test]
 fn a_caller_who_knows_only_the_wire_finds_names_there() {
-    let worker = Worker::start_with_names(&["examples/counter"]);
+    let worker = Worker::start_with_names(&["examples/lambda-nic/web.lnic"]);
     let wire = worker.wire.to_string();
-    assert_eq!(
-        run(&["invoke", "counter", "--to", &wire, "--data", "5"]).good(),
-        "5"
-    );
-    let timed = run(&["invoke", "counter", "--to", &wire, "--data", "5", "--timing"]);
+    let invoke = |more: &[&str]| {
+        let known = ["invoke", "web", "--to", &wire, "--timeout", "60s"];
+        run(&[&known[..], more].concat())
+    };
+    assert_eq!(invoke(&["--data", "GET /"]).good(), page());
+    let timed = invoke(&["--data", "GET /", "--timing"]);
     assert!(
-        timed.good() == "10" && timed.stderr.contains("µs"),
+        timed.good() == page() && timed.stderr.contains("µs"),
         "{}",
         timed.stderr
     );
-    let hex = run(&["invoke", "counter", "--to", &wire, "--hex", "31 30"]);
-    assert_eq!(hex.good(), "20");
+    assert_eq!(invoke(&["--hex", "47 45 54 20 2f"]).good(), page());
 }
 
 #[test]

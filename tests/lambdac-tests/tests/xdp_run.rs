@@ -131,6 +131,13 @@ fn http_and_the_wire_see_one_state() {
 }
 
 #[test]
+fn what_the_nic_passes_up_it_is_not_asked_for_again() {
+    scenarios::passed_once("xdp", |sources| {
+        net().and_then(|net| World::start_in(net, &[sources], &[]))
+    });
+}
+
+#[test]
 fn tables_are_changed_on_both_sides() {
     scenarios::tables(|sources| net().and_then(|net| World::start_in(net, &[sources], &[])));
 }

@@ -102,7 +102,7 @@ impl Lab {
 
     /// The reply to a request, by its number.
     fn reply(&self, request: u64) -> Option<Vec<u8>> {
-        self.raw.find(Duration::from_secs(5), |frame| {
+        self.raw.find(PATIENCE, |frame| {
             let header = frame
                 .get(LAMBDA..)
                 .map(|datagram| Header::decode(datagram, Kind::Reply));

@@ -1,17 +1,19 @@
 //! A real memcached on loopback.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use super::{PATIENCE, until};
 
-/// A running memcached that speaks TCP and UDP on one port.
+/// A running memcached that speaks TCP and UDP, each on a port of the kernel's choice.
 #[derive(Debug)]
 pub struct Memcached {
     child: Child,
-    /// Its port.
+    /// Where it speaks UDP.
     pub address: SocketAddr,
+    tcp: SocketAddr,
+    _folder: tempfile::TempDir,
 }
 
 impl Memcached {
@@ -25,31 +27,37 @@ impl Memcached {
             println!("skipped: memcached not found");
             return None;
         }
-        // Another process may take the port in between, so it is tried a few times.
-        (0..5)
-            .find_map(|_| Self::try_start())
-            .or_else(|| panic!("memcached does not start"))
-    }
-
-    fn try_start() -> Option<Self> {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let address = free.expect("loopback has a free port");
-        let port = address.port().to_string();
+        let folder = tempfile::tempdir().expect("there are temporary folders");
+        // It writes down which ports it was given.
+        let ports = folder.path().join("ports");
         let mut command = Command::new("memcached");
-        command.args(["-l", "127.0.0.1", "-p", &port, "-U", &port, "-m", "16", "-t", "1"]);
-        // It refuses to run as root unless told a user, and takes no notice of one otherwise.
-        command.args(["-u", "nobody"]);
+        // Run by root it wants to be told a user, who must be able to write there; by others it takes no notice.
+        command.args("-l 127.0.0.1 -p -1 -U -1 -m 16 -t 1 -u root".split(' '));
         command
+            .env("MEMCACHED_PORT_FILENAME", &ports)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let mut child = command.spawn().expect("memcached starts");
-        let mut ended = false;
-        until("memcached serves", || {
-            ended = matches!(child.try_wait(), Ok(Some(_)));
-            ended || TcpStream::connect(address).is_ok()
+        let mut started = Self {
+            child: command.spawn().expect("memcached starts"),
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tcp: SocketAddr::from(([127, 0, 0, 1], 0)),
+            _folder: folder,
+        };
+        until("memcached says its ports", || {
+            let text = std::fs::read_to_string(&ports).unwrap_or_default();
+            let port = |kind: &str| {
+                text.lines()
+                    .find_map(|line| line.strip_prefix(kind)?.parse().ok())
+            };
+            let (Some(tcp), Some(udp)) = (port("TCP INET: "), port("UDP INET: ")) else {
+                return false;
+            };
+            started.tcp.set_port(tcp);
+            started.address.set_port(udp);
+            true
         });
-        (!ended).then_some(Self { child, address })
+        Some(started)
     }
 
     /// The first line that it answers to a command, over TCP.
@@ -58,7 +66,7 @@ impl Memcached {
     ///
     /// If it doesn't answer.
     pub fn ask(&self, command: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).expect("memcached accepts");
+        let mut stream = TcpStream::connect(self.tcp).expect("memcached accepts");
         stream
             .set_read_timeout(Some(PATIENCE))
             .expect("a time limit can be set");

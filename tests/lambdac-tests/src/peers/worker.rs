@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lnic_client::{InvokeOptions, Workload};
+use lnic_wire::MAX_FRAGMENT;
 
 use super::http::{self, Response};
 use super::netns::{Net, Side};
@@ -113,14 +114,20 @@ impl Worker {
     /// `lambdac invoke NAME` with further arguments.
     pub fn invoke(&self, name: &str, args: &[&str]) -> Ran {
         let (wire, http) = (self.wire.to_string(), self.http.to_string());
-        let mut all = vec!["invoke", name, "--to", &wire, "--http", &http, "--timeout", "20s"];
+        let mut all = vec!["invoke", name, "--to", &wire, "--http", &http, "--timeout", "60s"];
         all.extend(args);
         run(&all)
     }
 
-    /// The reply to `lambdac invoke NAME --data DATA`, as text.
+    /// The reply to one request over the wire, as text.
+    ///
+    /// # Panics
+    ///
+    /// If it is an error, or no text.
     pub fn ask(&self, name: &str, data: &str) -> String {
-        self.invoke(name, &["--data", data]).good()
+        let reply = self.send(&self.workload(name), data.as_bytes());
+        let reply = reply.unwrap_or_else(|error| panic!("{name}: {error}"));
+        String::from_utf8(reply).expect("the reply is text")
     }
 
     /// What a caller on the wire must know of a workload.
@@ -132,16 +139,20 @@ impl Worker {
         lnic_client::lookup(&self.http.to_string(), name).expect("the workload is listed")
     }
 
-    /// One request over the wire, in this process.
+    /// One request over the wire, in this process. One of a single packet is sent once, so that it runs once however
+    /// long it takes; loopback loses a packet only where a buffer is full.
     ///
     /// # Errors
     ///
     /// As [`lnic_client::invoke`].
     pub fn send(&self, workload: &Workload, request: &[u8]) -> Result<Vec<u8>, lnic_client::Error> {
-        let options = InvokeOptions {
+        let mut options = InvokeOptions {
             timeout: PATIENCE,
             ..InvokeOptions::default()
         };
+        if request.len() <= MAX_FRAGMENT {
+            options.resend = PATIENCE;
+        }
         lnic_client::invoke(self.wire, workload, request, &options).map(|reply| reply.payload)
     }
 

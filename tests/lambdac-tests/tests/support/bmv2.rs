@@ -104,6 +104,11 @@ fn http_and_the_wire_see_one_state() {
 }
 
 #[test]
+fn what_the_switch_passes_up_it_is_not_asked_for_again() {
+    scenarios::passed_once("bmv2", start);
+}
+
+#[test]
 fn tables_are_changed_on_both_sides() {
     scenarios::tables(start);
 }
@@ -137,7 +142,7 @@ fn a_lambda_waits_on_the_switch() {
     let switch = Switch::start(&net, &program);
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("waits.lnic");
-    std::fs::write(&source, service::source("200ms", "failed")).unwrap();
+    std::fs::write(&source, service::source("2s", "failed")).unwrap();
     let (nic, source) = (format!("bmv2:{GRPC}"), source.display().to_string());
     let world = World::with_front(net, &nic, Box::new(switch), (&[&source], &[]));
     until("the switch knows the way to the service", || {

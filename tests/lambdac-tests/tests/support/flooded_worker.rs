@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::num::NonZero;
 use std::sync::Arc;
-use std::time::Duration;
 
 use lambdac_tests::fuzz::wire::Packets;
+use lambdac_tests::peers::PATIENCE;
 use lnic_host::{
     Answer, Config, Continuation, ControlError, Engine, EventLog, Io, Outcome, Packet, Running, Scratch,
     Server, ServiceInfo, Trap, TrapCause, WorkloadInfo,
@@ -142,9 +142,7 @@ pub fn flood(worker: &Running, packets: u64) -> u64 {
 fn socket(worker: &Running) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has free ports");
     socket.connect(worker.wire_addr()).expect("it is bound");
-    socket
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .expect("not zero");
+    socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
     socket
 }
 

@@ -28,7 +28,7 @@ lambda talker(req: [u8; 1]) -> [u8; 1] {
 
 const PATIENT: &str = "workload patient;
 
-service cache = memcached(\"127.0.0.1:11211\", timeout = 30s);
+service cache = memcached(\"127.0.0.1:11211\", timeout = 60s);
 
 lambda patient(key: bytes<64>) -> bytes<1024> {
     let value = await cache.get(key) else {

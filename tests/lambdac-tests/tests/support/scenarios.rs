@@ -4,8 +4,8 @@ use std::net::UdpSocket;
 use std::path::Path;
 use std::time::Duration;
 
-use lambdac_tests::peers::PATIENCE;
 use lambdac_tests::peers::netns::Side;
+use lambdac_tests::peers::{PATIENCE, until};
 use lnic_wire::{Header, Kind, Status};
 
 use super::inside::inside;
@@ -95,6 +95,10 @@ pub fn one_socket(target: &str, start: impl FnOnce(&str) -> Option<World>) {
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         assert!(socket.recv(&mut [0; 64]).is_err(), "`drop` was answered");
     });
+    let labels = format!("{{workload=\"punting\",target=\"{target}\"}}");
+    until("what was dropped is counted", || {
+        world.metric(&format!("lnic_dropped_requests_total{labels}")) == 1
+    });
     let state = |name: &str| world.fetch("GET", &format!("/system/state/{name}"), b"").json();
     assert_eq!(state("native")["seen"], 20);
     assert_eq!(state("hosted")["seen"], 20);
@@ -118,9 +122,47 @@ pub fn one_socket(target: &str, start: impl FnOnce(&str) -> Option<World>) {
         ),
         (61, 40)
     );
-    let labels = format!("{{workload=\"punting\",target=\"{target}\"}}");
     assert_eq!(world.metric(&format!("lnic_punted_requests_total{labels}")), 40);
-    assert_eq!(world.metric(&format!("lnic_dropped_requests_total{labels}")), 1);
+}
+
+/// State on the NIC beside a lambda of the host's; requests say by their first byte whose they are.
+const MIXED: &str = "workload mixed;
+state seen: counter;
+lambda native(req: [u8; 1]) -> bytes<8> { seen.add(1); reply b\"nic\"; }
+@on(host)
+lambda hosted(req: [u8; 1]) -> bytes<8> { reply b\"host\"; }
+match (req: [u8; 1]) { req[0] == 0 => hosted, _ => native, }
+";
+
+/// What the NIC passes up it is not asked for again: each request is counted once on every side that it came to.
+pub fn passed_once(target: &str, start: impl FnOnce(&str) -> Option<World>) {
+    const EACH: u64 = 10;
+    let dir = tempfile::tempdir().unwrap();
+    let sources = write_all(dir.path(), &[("mixed", MIXED)]);
+    let Some(world) = start(&sources) else { return };
+    for _ in 0..EACH {
+        assert_eq!(world.ask("mixed", &[0]), b"host");
+        assert_eq!(world.ask("mixed", &[1]), b"nic");
+    }
+    let passed = || {
+        let labels = format!("{{workload=\"mixed\",target=\"{target}\"}}");
+        world.metric(&format!("lnic_passed_requests_total{labels}"))
+    };
+    assert_eq!(passed(), EACH);
+    let requests = || (world.requests("mixed", target), world.requests("mixed", "host"));
+    assert_eq!(requests(), (EACH, EACH));
+    // Over HTTP the host finds out whose it is, and passes nothing up.
+    for (first, text, by) in [(0, "host", "host"), (1, "nic", target)] {
+        let answer = world.fetch("POST", "/function/mixed", &[first]);
+        assert_eq!(
+            (&*answer.text(), answer.header("x-lambda-target")),
+            (text, Some(by))
+        );
+    }
+    assert_eq!(passed(), EACH);
+    assert_eq!(requests(), (EACH + 1, EACH + 1));
+    let state = world.fetch("GET", "/system/state/mixed", b"").json();
+    assert_eq!(state["seen"], EACH + 1);
 }
 
 /// HTTP and the wire see one state.
