@@ -176,10 +176,10 @@ fn a_message_that_is_never_whole_is_given_up_after_a_second_without_a_word() {
         packets,
         MAX_FRAGMENT as u16,
     );
+    let sent = Instant::now();
     socket
         .send(&[&header.encode()[..], &[0; MAX_FRAGMENT]].concat())
         .unwrap();
-    let sent = Instant::now();
     until("the packet is kept", || {
         worker.metric("lnic_stored_fragments_total") == 1
     });
