@@ -44,8 +44,7 @@ impl<'d> Model<'d> {
         match home {
             Home::Local => 0,
             Home::Memory(memory) => memory.latency,
-            // A packet lies in the memory of the worker's island.
-            Home::Packet => self.device.memory("ctm").map_or(0, |memory| memory.latency),
+            Home::Packet => self.device.packet_memory().map_or(0, |memory| memory.latency),
         }
     }
 

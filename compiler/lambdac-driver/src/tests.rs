@@ -142,3 +142,77 @@ fn the_deepest_programs_that_are_accepted_are_valid_mir() {
         assert_eq!(lambdac_mir::validate(&module), Ok(()), "{open}");
     }
 }
+
+/// Calls `f` for each number, with the path to it; elements of arrays are told apart.
+fn for_each_number(value: &mut toml::Value, path: &str, f: &mut dyn FnMut(&str, &mut i64)) {
+    match value {
+        toml::Value::Table(fields) => {
+            (fields.iter_mut()).for_each(|(key, value)| for_each_number(value, &format!("{path}.{key}"), f))
+        }
+        toml::Value::Array(elements) => (elements.iter_mut().enumerate())
+            .for_each(|(index, value)| for_each_number(value, &format!("{path}[{index}]"), f)),
+        toml::Value::Integer(number) => f(path, number),
+        _ => {}
+    }
+}
+
+/// A program with something of everything that the cost model prices by a device's numbers.
+const PRICED: &str = "workload priced;
+    state hits: lru<u32, u64>(64);
+    state seen: [u8; 4096];
+    state total: u64;
+    table ports: exact<u16, u8>(16);
+    fn mix(x: u64) -> u64 { return (x * 0x9e37_79b9_7f4a_7c15) ^ (x / 3) ^ (x << (x % 64)); }
+    lambda count(req: bytes<256>) -> [u64; 2] {
+        let mut sum: u64 = mix(total.fetch_add(1));
+        for i in 0..req.len() max 256 { sum = mix(sum + req[i] as u64); seen[(sum % 4096) as u32] = req[i]; }
+        hits.put(sum as u32, sum);
+        let known = hits.get(7) else { drop; };
+        reply [sum, known];
+    }
+    lambda crc(req: bytes<256>) -> [u32; 1] { reply [hash::crc32(req)]; }
+    match (first: [u16; 1]) { ports.has(first[0]) => crc, first[0] % 7 == 3 => crc, _ => count }";
+
+#[test]
+fn sizes_are_counted_with_every_number_of_a_description_at_its_ends() {
+    let mut session = Session::new(Box::new(NoSources));
+    let image = link(vec![compile(&mut session, "priced.lnic", PRICED)]).expect("it is one");
+    let text = lambdac_target::builtin_text("nfp").expect("it is built in");
+    let whole: toml::Value = toml::from_str(text).expect("it is TOML");
+    let mut paths = Vec::new();
+    for_each_number(&mut whole.clone(), "", &mut |path, _| paths.push(path.to_owned()));
+    let largest = [48, 32, 30, 20, 16, 12].map(|bits| 1 << bits);
+    let powers = (0..=15).rev().map(|power| 10_i64.pow(power)).chain(largest);
+    let mut down: Vec<i64> = powers.collect();
+    down.sort_unstable_by(|a, b| b.cmp(a));
+    let ends: [Vec<i64>; 2] = [down, vec![0, 1]];
+    for candidates in &ends {
+        // All numbers so far at this end, and this one alone.
+        let mut all = whole.clone();
+        for path in &paths {
+            for from in [&whole.clone(), &all.clone()] {
+                let device = candidates.iter().find_map(|value| {
+                    let mut changed = from.clone();
+                    for_each_number(&mut changed, "", &mut |at, number| {
+                        if at == path {
+                            *number = *value;
+                        }
+                    });
+                    let device = lambdac_target::Device::parse(&toml::to_string(&changed).ok()?).ok()?;
+                    Some((device, changed))
+                });
+                // Where others are at their ends, this one may have to stay.
+                let Some((device, changed)) = device else { continue };
+                if from != &whole {
+                    all = changed;
+                }
+                let measured = crate::size::measure(&image, &device, &crate::size::SizeOptions::default());
+                let sizes = measured.unwrap_or_else(|error| panic!("{path}: {error}")).sizes;
+                assert_eq!(
+                    sizes.store.fits,
+                    sizes.store.base + sizes.store.image <= sizes.store.words
+                );
+            }
+        }
+    }
+}

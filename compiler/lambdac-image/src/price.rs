@@ -244,7 +244,7 @@ impl Priced {
             for (line, cost) in &code.lines {
                 let own = dispatch.lines.entry(*line).or_default();
                 own.words += cost.words * times;
-                own.cycles += cost.cycles * times;
+                own.cycles = own.cycles.saturating_add(cost.cycles.saturating_mul(*times));
             }
         }
         let mut cost = ModuleCost {

@@ -26,7 +26,7 @@ pub struct Device {
     pub limits: Limits,
     /// What a packet costs besides its lambda.
     pub packet: Packet,
-    /// Its memories, nearest first.
+    /// Its memories, nearest first; one of them at least is of the whole device.
     pub memory: Vec<Memory>,
     /// What operations cost; none where nobody counts.
     pub ops: Option<Ops>,
@@ -156,11 +156,14 @@ pub struct Limits {
 }
 
 /// What a packet costs besides its lambda.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Packet {
     /// Cycles of the device's own code for each packet.
     pub cycles: u64,
+    /// The memory that packets lie in, by its name; none where reading one waits for nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
 }
 
 /// A memory.
@@ -297,6 +300,11 @@ impl Device {
     /// The memory of a name.
     pub fn memory(&self, name: &str) -> Option<&Memory> {
         self.memory.iter().find(|memory| memory.name == name)
+    }
+
+    /// The memory that packets lie in.
+    pub fn packet_memory(&self) -> Option<&Memory> {
+        self.memory(self.packet.memory.as_deref()?)
     }
 
     /// Nanoseconds of a number of cycles, rounded up.

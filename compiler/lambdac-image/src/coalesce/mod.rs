@@ -92,8 +92,7 @@ pub(crate) fn declined(context: &Context<'_>) -> Option<Vec<String>> {
     if let Some(why) = context.declined() {
         return Some(vec![why]);
     }
-    let store = context.device.store;
-    let room = store.map_or(0, |store| store.words - store.base_words);
+    let room = crate::partition::room(context.device);
     let words = context.words;
     (words < room / SCARCE).then(|| vec![format!("declined: {words} words of {room} are not scarce")])
 }
