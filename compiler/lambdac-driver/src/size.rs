@@ -19,6 +19,7 @@ use lambdac_mir::{ConstId, ObjectId, ObjectKind};
 use lambdac_target::{Device, Family};
 use serde::{Deserialize, Serialize};
 
+use crate::nfp::PARTITION;
 use crate::nic::{Place, Places};
 use crate::{Compiled, Image, Linked};
 
@@ -86,10 +87,38 @@ pub struct Sizes {
     pub objects: Vec<ObjectSize>,
 }
 
+/// Lambdas that are named where an image does not fit.
+const MAX_NAMED: usize = 3;
+
 impl Sizes {
-    /// What is not as it was asked for, a line each: lambdas of the NIC that are late in this image, as shared code is
-    /// slower than their own, and memories that hold less than lies in them.
+    /// Whether it fits, by how much, and what would have to shrink where it does not.
+    pub fn verdict(&self) -> String {
+        let distance = text::grouped(self.store.distance);
+        if self.store.fits {
+            return format!("fits, {distance} free");
+        }
+        let words = |lambda: &LambdaSize| lambda.words.last().copied().unwrap_or(0);
+        let mut largest: Vec<&LambdaSize> = self.lambdas.iter().filter(|lambda| lambda.on_nic()).collect();
+        if largest.is_empty() {
+            return format!("over by {distance}: not even an image without lambdas fits beside the base");
+        }
+        largest.sort_by_key(|lambda| std::cmp::Reverse(words(lambda)));
+        let named = largest.iter().take(MAX_NAMED);
+        let named: Vec<String> = named
+            .map(|lambda| format!("`{}` {}", text::clean(&lambda.name), text::grouped(words(lambda))))
+            .collect();
+        format!(
+            "over by {distance}: of the lambdas on the NIC take most words {}",
+            named.join(", ")
+        )
+    }
+
+    /// What is not as it was asked for, a line each: an image that does not fit when all has gone that may, lambdas of the
+    /// NIC that are late in it, as shared code is slower than their own, and memories that hold less than lies in them.
     pub fn wrong(&self) -> Vec<String> {
+        let cut = self.stages.iter().any(|stage| stage.name == PARTITION);
+        let fits =
+            (cut && !self.store.fits).then(|| format!("the image for {} is {}", self.target, self.verdict()));
         let late = self.lambdas.iter().filter_map(|lambda| {
             let deadline = lambda
                 .deadline_ns
@@ -104,7 +133,7 @@ impl Sizes {
             let over = memory.used - memory.bytes;
             format!("{} is over by {over} bytes", memory.name)
         });
-        late.chain(full).collect()
+        fits.into_iter().chain(late).chain(full).collect()
     }
 }
 
@@ -182,6 +211,13 @@ pub struct LambdaSize {
     pub region_bytes: Vec<Vec<u64>>,
 }
 
+impl LambdaSize {
+    /// Whether the NIC runs it.
+    pub fn on_nic(&self) -> bool {
+        self.runs_on == NIC
+    }
+}
+
 /// A memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemorySize {
@@ -199,6 +235,8 @@ pub struct MemorySize {
 
 /// Where objects lie that no code on the NIC touches.
 pub const HOST: &str = "host";
+/// Where a lambda runs that the host does not.
+const NIC: &str = "nic";
 
 /// Something in memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -418,7 +456,7 @@ fn lambda(
     let stage_worst = stages.last().map_or(0, |(_, cost, _)| cost.worst_stage);
     LambdaSize {
         name: image.entry_name(entry),
-        runs_on: if on_host.is_some() { "host" } else { "nic" }.to_owned(),
+        runs_on: if on_host.is_some() { HOST } else { NIC }.to_owned(),
         why: on_host.map(str::to_owned),
         words: by_stage(&|entry| if entry.sharers > 0 { entry.words } else { 0 }),
         sharers: end.map_or(0, |end| end.sharers),

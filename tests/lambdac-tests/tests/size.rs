@@ -242,6 +242,34 @@ fn a_target_is_a_name_or_a_description() {
 }
 
 #[test]
+fn what_does_not_fit_is_told_with_what_takes_the_room() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let full = run(&["targets", "nfp"])
+        .text()
+        .replacen("base_words = 7150", "base_words = 8192", 1);
+    let path = dir.path().join("full.toml");
+    std::fs::write(&path, full).expect("it is written");
+    let path = path.display().to_string();
+    let ran = run(&["size", ORIGINAL, "--target", &path]);
+    assert_eq!(ran.status, 1, "{}", ran.text());
+    for text in [ran.text(), ran.stderr] {
+        assert!(text.contains("not even an image without lambdas fits"), "{text}");
+        assert!(!text.contains("the most that fits"), "{text}");
+    }
+    // Whoever asks for the whole image is told of it, and nothing is wrong.
+    let mut whole = vec!["--format", "table"];
+    PASSES.iter().for_each(|pass| whole.extend(["--no-pass", pass]));
+    let ran = size(&whole);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert!(
+        ran.text()
+            .contains("of the lambdas on the NIC take most words `original_img.transform_img`"),
+        "{}",
+        ran.text()
+    );
+}
+
+#[test]
 fn the_page_needs_nothing_from_outside() {
     let ran = size(&["--format", "html"]);
     assert_eq!(ran.status, 0, "{}", ran.stderr);

@@ -29,7 +29,7 @@ const WHOLE: &str = "E0712";
 /// The code of a lambda that runs longer than the device lets one.
 const CYCLES: &str = "E0704";
 /// The pass that moves lambdas to the host where an image does not fit. Two stores can be pooled instead.
-const PARTITION: &str = "partition";
+pub(crate) const PARTITION: &str = "partition";
 /// What calls the unit on a card.
 const ENDING: &str = "lnic_plugin.h";
 

@@ -25,8 +25,8 @@ pub fn change(old: &Sizes, new: &Sizes) -> Change {
     let names = |lambdas: &mut dyn Iterator<Item = &LambdaSize>| {
         lambdas.map(|lambda| clean(&lambda.name)).collect::<Vec<_>>()
     };
-    let on_host = || new.lambdas.iter().filter(|lambda| lambda.runs_on == "host");
-    let was_on_nic = |lambda: &&LambdaSize| before.get(&*lambda.name).is_some_and(|old| old.runs_on == "nic");
+    let on_host = || new.lambdas.iter().filter(|lambda| !lambda.on_nic());
+    let was_on_nic = |lambda: &&LambdaSize| before.get(&*lambda.name).is_some_and(|old| old.on_nic());
     let is_new = |lambda: &&LambdaSize| !before.contains_key(&*lambda.name);
     Change {
         left: names(&mut on_host().filter(was_on_nic)),
@@ -38,7 +38,7 @@ pub fn change(old: &Sizes, new: &Sizes) -> Change {
 
 /// Whether the image had a lambda on the NIC when it was linked, so that it was a pass that sent it to the host.
 fn was_cut(lambda: &LambdaSize) -> bool {
-    lambda.runs_on == "host" && lambda.words.first().is_some_and(|words| *words > 0)
+    !lambda.on_nic() && lambda.words.first().is_some_and(|words| *words > 0)
 }
 
 fn by_name(sizes: &Sizes) -> BTreeMap<&str, &LambdaSize> {

@@ -122,11 +122,7 @@ pub fn text(sizes: &Sizes) -> String {
         grouped(store.image),
         grouped(store.base + store.image),
         grouped(store.words),
-        if store.fits {
-            format!("fits, {} free", grouped(store.distance))
-        } else {
-            format!("over by {}", grouped(store.distance))
-        }
+        sizes.verdict()
     );
     out.push('\n');
     out += &lambdas(sizes);
@@ -150,7 +146,7 @@ fn lambdas(sizes: &Sizes) -> String {
         let mut row = vec![lambda.name.clone(), lambda.runs_on.clone()];
         row.extend(lambda.words.iter().map(|words| grouped(*words)));
         let last = |list: &[u64]| grouped(list.last().copied().unwrap_or(0));
-        if lambda.runs_on == "nic" {
+        if lambda.on_nic() {
             row.push(grouped(lambda.sharers));
             row.push(last(&lambda.worst_cycles));
             row.push(last(&lambda.expected_cycles));

@@ -111,7 +111,11 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
             ));
         }
         notes.extend(tell(&mut trial, &gone, room));
-        notes.push(distance(&found));
+        let left = trial.words(&gone);
+        notes.push(match left.checked_sub(room) {
+            Some(over) if over > 0 => format!("what has to stay does not fit: {left} words, over by {over}"),
+            _ => distance(&found),
+        });
     }
     let nodes = trial.settle(&gone);
     if nodes > 0 {

@@ -67,11 +67,8 @@ fn section(title: &str, content: &str) -> String {
 
 fn head(sizes: &Sizes) -> String {
     let store = &sizes.store;
-    let (class, verdict) = if store.fits {
-        ("good", format!("fits, {} words free", grouped(store.distance)))
-    } else {
-        ("bad", format!("over by {} words", grouped(store.distance)))
-    };
+    let class = if store.fits { "good" } else { "bad" };
+    let verdict = escape(&sizes.verdict());
     let linked = sizes.stages.first().map_or(0, |stage| stage.words);
     let fell = if linked == 0 {
         0.0
