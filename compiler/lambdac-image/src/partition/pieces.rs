@@ -124,6 +124,22 @@ impl Pieces {
     /// What each of some components, of which at most so many stay, pays for pieces that are not needed yet: a part by what
     /// `leans` says of each, or the same part each where not all that need a piece can stay.
     pub fn share(&self, components: &[usize], needed: &[bool], most: usize, leans: &[f64]) -> Vec<f64> {
+        let part = self.part(components, needed, most, leans);
+        let pays = |component: &usize| {
+            let pieces = self.of[*component].iter();
+            pieces.map(|piece| part(*component, *piece)).sum()
+        };
+        components.iter().map(pays).collect()
+    }
+
+    /// The words that a component pays for a piece that it needs, as [`Pieces::share`] sums them.
+    pub fn part<'p>(
+        &'p self,
+        components: &[usize],
+        needed: &'p [bool],
+        most: usize,
+        leans: &'p [f64],
+    ) -> impl Fn(usize, usize) -> f64 + 'p {
         let mut users = vec![(0usize, 0.0); self.words.len()];
         for component in components {
             for piece in &self.of[*component] {
@@ -131,7 +147,7 @@ impl Pieces {
                 users[*piece].1 += leans[*component];
             }
         }
-        let part = |component: usize, piece: usize| {
+        move |component, piece| {
             let (count, sum) = users[piece];
             let part = if count > most {
                 1.0 / most.max(1) as f64
@@ -143,11 +159,6 @@ impl Pieces {
             } else {
                 self.words[piece] as f64 * part
             }
-        };
-        let pays = |component: &usize| {
-            let pieces = self.of[*component].iter();
-            pieces.map(|piece| part(*component, *piece)).sum()
-        };
-        components.iter().map(pays).collect()
+        }
     }
 }

@@ -1,14 +1,29 @@
 //! Which components stay: those that are worth most of what fits, as far as a bounded search can tell.
 //!
-//! A knapsack whose pieces are shared, by branch and bound. Components are decided one after the other, the most worth for
-//! what it adds first. What can still be gained below a choice is bounded by filling the room that its pieces leave
-//! ([`Pieces::least`]) with the undecided components by their parts of all other pieces ([`Pieces::share`]), the last one cut; a
-//! choice below which that is no more than what was found is not looked at. What is found has been counted on the whole
-//! image. A choice that does not fit by that count, though its pieces alone would, is looked into last: as a rule nothing
-//! below it fits. So few components are decided exactly, and many as far as the effort goes that a search may take; then the
-//! most that is left open is the bound that is told.
+//! A knapsack whose pieces are shared, by branch and bound. Choices are divided until nothing of them is open, those first
+//! that promise most, and for each kind of them it is known what the best is worth at most:
+//!
+//! - what is decided takes at least its pieces ([`Pieces::least`]), and leaves some room;
+//! - in that room are put the open components, each at its part of the pieces that are not paid yet ([`Pieces::share`]), most
+//!   worth for a word first, the last one cut. Whatever fits pays its parts in full out of the same room, as the parts of a
+//!   piece are together no more than the piece; and no choice of components at fixed prices is worth more than this one, as
+//!   each word of the room goes to what gives most for it. So it is a bound.
+//!
+//! It is weak where many components share a large piece and few of them have room: each pays a small part, and together they
+//! pay the piece in part. So choices are divided by such pieces first, those of which most could be unpaid: either nobody
+//! stays who needs it, or it is paid in full, whoever stays. What is best of the second kind holds somebody who needs the
+//! piece, or it is of the first kind too; so its words are taken, and the bound holds. Where nothing is shared, the cut
+//! component is what choices are divided by.
+//!
+//! What the bound fills the room with is a choice too, if its pieces fit; so is what is decided. Such choices are counted on
+//! the whole image where they would be the best. A choice that does not fit by that count, though its pieces alone would, is
+//! divided last: as a rule nothing below it fits. So few components are decided exactly, and many as far as the effort goes
+//! that a search may take; then the most that is left open is the bound that is told.
 //!
 //! Where all are worth multiples of the least, the bound is the multiple below it.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
 
 use super::pieces::Pieces;
 
@@ -49,12 +64,71 @@ pub(super) struct Found {
     pub bound: f64,
 }
 
-/// A choice, and those below it: the components from a place in the order on are undecided.
-struct Choice {
-    kept: Vec<bool>,
-    next: usize,
-    /// What the best below it is worth at most.
+/// What is decided of a component.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Open,
+    Kept,
+    Gone,
+}
+
+/// What is decided of choices: some components, and some pieces, which are paid whether a component needs them or not.
+#[derive(Clone)]
+struct Decided {
+    sides: Vec<Side>,
+    paid: Vec<bool>,
+    /// By component: how much it pays of what it shares with others.
+    leans: Vec<f64>,
+}
+
+/// Choices of which so much is decided.
+struct Choices {
+    decided: Decided,
+    /// What the best of them is worth at most.
     bound: f64,
+    /// What they are divided by; none where all is decided.
+    split: Option<Split>,
+    /// How often they were divided.
+    depth: usize,
+    /// What is kept fits by the count on the whole image.
+    fits: bool,
+}
+
+/// What tells two kinds of choices apart.
+#[derive(Clone, Copy)]
+enum Split {
+    /// Those that pay for a piece, and those without whoever needs it.
+    Piece(usize),
+    /// Those with a component, and those without.
+    Component(usize),
+}
+
+impl Choices {
+    /// What is looked at first: choices that fit, then those that promise most, then those that are almost decided.
+    fn rank(&self) -> (bool, f64, usize) {
+        (self.fits, self.bound, self.depth)
+    }
+}
+
+impl PartialEq for Choices {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Choices {}
+
+impl PartialOrd for Choices {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Choices {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (a, b) = (self.rank(), other.rank());
+        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2))
+    }
 }
 
 struct Best {
@@ -89,12 +163,18 @@ pub(super) fn search(
     first: &[bool],
     words: &mut dyn FnMut(&[bool]) -> u64,
 ) -> Found {
-    let mut search = Search::new(items, pieces, room, words);
+    within(EFFORT, Search::new(items, pieces, room, words), first)
+}
+
+/// [`search`] with so much effort.
+fn within(effort: usize, mut search: Search<'_>, first: &[bool]) -> Found {
+    let items = search.items;
     let asked: Vec<bool> = items.iter().map(|item| item.asked).collect();
     search.count(first.iter().map(|gone| !gone).collect());
     search.count(asked.clone());
     search.fill();
-    let open = search.run(asked.clone());
+    search.effort = effort;
+    let open = search.run(&asked);
     search.fill();
     // Where not even what has to stay fits, nothing else does.
     let kept = search.best.take().map_or(asked, |best| best.kept);
@@ -109,6 +189,11 @@ pub(super) fn search(
 fn sum(items: &[Item], kept: &[bool]) -> f64 {
     let kept = items.iter().zip(kept).filter(|(_, kept)| **kept);
     kept.map(|(item, _)| item.worth).sum()
+}
+
+/// Which components are kept.
+fn kept(sides: &[Side]) -> Vec<bool> {
+    sides.iter().map(|side| *side == Side::Kept).collect()
 }
 
 impl<'a> Search<'a> {
@@ -127,7 +212,8 @@ impl<'a> Search<'a> {
         let undecided: Vec<usize> = (0..items.len()).filter(|index| !items[*index].asked).collect();
         let asked: Vec<bool> = items.iter().map(|item| item.asked).collect();
         let needed = pieces.needed(&asked);
-        let leans = leans(pieces, &undecided, &needed, &values);
+        let mut leans = vec![1.0; items.len()];
+        lean(pieces, &undecided, &needed, &values, &mut leans);
         let pays = pieces.share(&undecided, &needed, undecided.len(), &leans);
         let order = by_ratio(&undecided, &values, &pays);
         Self {
@@ -168,65 +254,130 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Looks below the choice where nothing but what has to stay is decided; what the best is worth at most that may have
-    /// been missed.
-    fn run(&mut self, asked: Vec<bool>) -> f64 {
-        let (mut todo, mut last) = (Vec::new(), Vec::new());
-        todo.extend(self.choice(asked, 0));
-        while let Some(choice) = todo.pop().or_else(|| last.pop()) {
-            if !self.is_open(choice.bound) {
+    /// Divides choices, from those where nothing but what has to stay is decided; what the best is worth at most that may
+    /// have been missed.
+    fn run(&mut self, asked: &[bool]) -> f64 {
+        let side = |asked: &bool| if *asked { Side::Kept } else { Side::Open };
+        let decided = Decided {
+            sides: asked.iter().map(side).collect(),
+            paid: vec![false; self.pieces.words.len()],
+            leans: self.leans.clone(),
+        };
+        let mut todo = BinaryHeap::new();
+        todo.extend(self.choices(decided, 0));
+        while let Some(choices) = todo.pop() {
+            if !self.is_open(choices.bound) {
                 continue;
             }
             if self.effort == 0 {
-                let open = todo
-                    .iter()
-                    .chain(&last)
-                    .chain([&choice])
-                    .map(|choice| self.floor(choice.bound));
+                let open = todo.iter().chain([&choices]).map(|open| self.floor(open.bound));
                 return open.fold(0.0, f64::max);
             }
-            let Some(at) = self.order.get(choice.next).copied() else {
-                continue;
-            };
-            todo.extend(self.choice(choice.kept.clone(), choice.next + 1));
-            let mut kept = choice.kept;
-            kept[at] = true;
-            if let Some(with) = self.choice(kept, choice.next + 1) {
-                let fits = !self.improves(&with.kept) || self.count(with.kept.clone());
-                if fits { &mut todo } else { &mut last }.push(with);
+            match choices.split {
+                Some(Split::Piece(piece)) => todo.extend(self.by_piece(choices, piece)),
+                Some(Split::Component(component)) => todo.extend(self.by_component(choices, component)),
+                None => {}
             }
         }
         0.0
     }
 
-    /// A choice with what is below it; none where it does not fit.
-    fn choice(&mut self, kept: Vec<bool>, next: usize) -> Option<Choice> {
-        self.effort = self.effort.saturating_sub(self.items.len());
-        let needed = self.pieces.needed(&kept);
-        let mut left = self.room.checked_sub(self.pieces.least(&needed))? as f64;
-        let undecided = &self.order[next..];
-        let pays = self.pays(undecided, &needed, left);
-        let mut bound = self.value(&kept);
-        for (component, pays) in by_ratio(undecided, &self.values, &pays) {
-            bound += self.values[component] * if pays > left { left / pays } else { 1.0 };
-            left = (left - pays).max(0.0);
+    /// Choices without whoever needs a piece, and those that pay for it.
+    fn by_piece(&mut self, of: Choices, piece: usize) -> impl Iterator<Item = Choices> + use<> {
+        let mut without = of.decided.clone();
+        for (side, pieces) in without.sides.iter_mut().zip(&self.pieces.of) {
+            if *side == Side::Open && pieces.contains(&piece) {
+                *side = Side::Gone;
+            }
         }
-        Some(Choice { kept, next, bound })
+        let mut with = of.decided;
+        with.paid[piece] = true;
+        let both = [without, with].map(|decided| self.choices(decided, of.depth + 1));
+        both.into_iter().flatten().map(move |choices| Choices {
+            fits: of.fits,
+            ..choices
+        })
     }
 
-    /// What each undecided component pays at least, where they have so much room.
-    fn pays(&self, undecided: &[usize], needed: &[bool], left: f64) -> Vec<f64> {
+    /// Choices without a component, and those with it.
+    fn by_component(&mut self, of: Choices, component: usize) -> impl Iterator<Item = Choices> + use<> {
+        let (mut without, mut with) = (of.decided.clone(), of.decided);
+        without.sides[component] = Side::Gone;
+        with.sides[component] = Side::Kept;
+        let kept = kept(&with.sides);
+        let both = [without, with].map(|decided| self.choices(decided, of.depth + 1));
+        let fits = of.fits && (both[1].is_none() || !self.improves(&kept) || self.count(kept));
+        let fits = [of.fits, fits].into_iter();
+        let both = both.into_iter().zip(fits);
+        both.filter_map(|(choices, fits)| Some(Choices { fits, ..choices? }))
+    }
+
+    /// Choices with what bounds them; none where none of them fits. What the bound fills the room with is counted where
+    /// it would be the best.
+    fn choices(&mut self, mut decided: Decided, depth: usize) -> Option<Choices> {
+        self.effort = self.effort.saturating_sub(self.items.len());
+        let mut kept = kept(&decided.sides);
+        let mut needed = self.pieces.needed(&kept);
+        let paid = needed.iter_mut().zip(&decided.paid);
+        paid.for_each(|(needed, paid)| *needed |= paid);
+        let mut left = self.room.checked_sub(self.pieces.least(&needed))? as f64;
+        let is_open = |component: &usize| decided.sides[*component] == Side::Open;
+        let open: Vec<usize> = self.order.iter().copied().filter(is_open).collect();
+        lean(self.pieces, &open, &needed, &self.values, &mut decided.leans);
+        let (pays, most) = self.pays(&open, &needed, left, &decided.leans);
+        let mut bound = self.value(&kept);
+        let mut cut = None;
+        for (component, pays) in by_ratio(&open, &self.values, &pays) {
+            if pays > left {
+                bound += self.values[component] * (left / pays);
+                cut = cut.or(Some(component));
+                left = 0.0;
+            } else {
+                bound += self.values[component];
+                kept[component] = true;
+                left -= pays;
+            }
+        }
+        let shared = self.most_shared(&open, &needed, most).map(Split::Piece);
+        let split = shared.or(cut.or(open.first().copied()).map(Split::Component));
+        if self.improves(&kept) && self.pieces.least(&self.pieces.needed(&kept)) <= self.room {
+            self.count(kept);
+        }
+        Some(Choices {
+            decided,
+            bound,
+            split,
+            depth,
+            fits: true,
+        })
+    }
+
+    /// The piece of which most could be unpaid: it is large, and many open components share it, of which so many can stay
+    /// at most. None where nothing is shared.
+    fn most_shared(&self, open: &[usize], needed: &[bool], most: usize) -> Option<usize> {
+        let mut users = vec![0; needed.len()];
+        let pieces = open.iter().flat_map(|component| &self.pieces.of[*component]);
+        pieces.for_each(|piece| users[*piece] += 1);
+        let unpaid =
+            |piece: &usize| self.pieces.words[*piece] * (most.min(users[*piece]) as u64).saturating_sub(1);
+        (0..needed.len())
+            .filter(|piece| !needed[*piece] && unpaid(piece) > 0)
+            .max_by_key(|piece| (unpaid(piece), Reverse(*piece)))
+    }
+
+    /// What each undecided component pays at least, where they have so much room, and how many of them can stay at most.
+    fn pays(&self, undecided: &[usize], needed: &[bool], left: f64, leans: &[f64]) -> (Vec<f64>, usize) {
         let mut most = undecided.len();
-        let mut pays = self.pieces.share(undecided, needed, most, &self.leans);
+        let mut pays = self.pieces.share(undecided, needed, most, leans);
         for _ in 0..ROUNDS {
             let fit = fitting(&pays, left);
             if fit == most {
                 break;
             }
             most = fit;
-            pays = self.pieces.share(undecided, needed, most, &self.leans);
+            pays = self.pieces.share(undecided, needed, most, leans);
         }
-        pays
+        (pays, most)
     }
 
     fn value(&self, kept: &[bool]) -> f64 {
@@ -282,11 +433,10 @@ impl<'a> Search<'a> {
     }
 }
 
-/// How much components pay of what they share, so that none is much cheaper for its worth than the others.
-fn leans(pieces: &Pieces, components: &[usize], needed: &[bool], values: &[f64]) -> Vec<f64> {
-    let mut leans = vec![1.0; values.len()];
+/// Makes components pay so much of what they share that none is much cheaper for its worth than the others.
+fn lean(pieces: &Pieces, components: &[usize], needed: &[bool], values: &[f64], leans: &mut [f64]) {
     for _ in 0..LEANING {
-        let pays = pieces.share(components, needed, components.len(), &leans);
+        let pays = pieces.share(components, needed, components.len(), leans);
         let worth: f64 = components.iter().map(|component| values[*component]).sum();
         let words: f64 = pays.iter().sum();
         for (component, pays) in components.iter().zip(&pays) {
@@ -296,7 +446,6 @@ fn leans(pieces: &Pieces, components: &[usize], needed: &[bool], values: &[f64])
             }
         }
     }
-    leans
 }
 
 /// How many can stay at most that pay so much.
@@ -332,124 +481,4 @@ fn unit(items: &[Item]) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Item, search};
-    use crate::partition::pieces::Pieces;
-
-    /// Numbers that look like chance, from a seed.
-    fn roll(seed: &mut u64, sides: u64) -> u64 {
-        *seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (*seed >> 33) % sides
-    }
-
-    /// Components over shared pieces; `even`: all worth the same.
-    fn draw(seed: u64, count: usize, even: bool) -> (Vec<Item>, Pieces) {
-        let mut seed = seed;
-        let shared = count;
-        let pieces = Pieces {
-            base: 10,
-            words: (0..shared + count).map(|_| 5 + roll(&mut seed, 200)).collect(),
-            of: (0..count)
-                .map(|own| {
-                    let mut of: Vec<usize> = (0..shared).filter(|_| roll(&mut seed, 3) == 0).collect();
-                    of.push(shared + own);
-                    of
-                })
-                .collect(),
-        };
-        let items = (0..count).map(|_| Item {
-            worth: if even {
-                1.0
-            } else {
-                roll(&mut seed, 100) as f64 / 7.0
-            },
-            lambdas: 1 + roll(&mut seed, 3) as usize,
-            asked: roll(&mut seed, 12) == 0,
-        });
-        (items.collect(), pieces)
-    }
-
-    /// What a choice takes with a stage, which is not larger with each component.
-    fn with_stage(pieces: &Pieces, gone: &[bool]) -> u64 {
-        let kept: Vec<bool> = gone.iter().map(|gone| !gone).collect();
-        let up = if gone.contains(&true) { 6 } else { 0 };
-        let stage: u64 = kept.iter().filter(|kept| **kept).count() as u64 * 4;
-        pieces.least(&pieces.needed(&kept)) + stage + up
-    }
-
-    /// The most that a choice is worth that fits, by looking at all of them.
-    fn most(items: &[Item], pieces: &Pieces, room: u64) -> f64 {
-        let choices = (0u32..1 << items.len())
-            .map(|bits| -> Vec<bool> { (0..items.len()).map(|index| bits >> index & 1 == 1).collect() });
-        let may = |gone: &Vec<bool>| items.iter().zip(gone).all(|(item, gone)| !(item.asked && *gone));
-        let fit = choices
-            .filter(may)
-            .filter(|gone| with_stage(pieces, gone) <= room);
-        let worth = |gone: Vec<bool>| -> f64 {
-            let kept = items.iter().zip(gone).filter(|(_, gone)| !gone);
-            kept.map(|(item, _)| item.worth).sum()
-        };
-        fit.map(worth).fold(0.0, f64::max)
-    }
-
-    #[test]
-    fn a_few_components_are_decided_as_by_looking_at_all_choices() {
-        for seed in 0..120 {
-            let (items, pieces) = draw(seed, 4 + (seed % 9) as usize, seed % 2 == 0);
-            let whole = with_stage(&pieces, &vec![false; items.len()]);
-            for part in [2, 3, 5] {
-                let room = whole * (part - 1) / part;
-                let first: Vec<bool> = items.iter().map(|item| !item.asked).collect();
-                let found = search(&items, &pieces, room, &first, &mut |gone| {
-                    with_stage(&pieces, gone)
-                });
-                if with_stage(&pieces, &first) > room {
-                    continue;
-                }
-                assert!(with_stage(&pieces, &found.gone) <= room, "seed {seed}");
-                let most = most(&items, &pieces, room);
-                assert!(
-                    (found.worth - most).abs() < 1e-6,
-                    "seed {seed}: {found:?}, {most}"
-                );
-                assert!(
-                    (found.bound - most).abs() < 1e-6,
-                    "seed {seed}: {found:?}, {most}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn many_components_fit_and_the_bound_is_close() {
-        for (seed, even) in [(1, true), (2, false), (3, true), (4, false)] {
-            let (items, pieces) = draw(seed, 300, even);
-            let whole = with_stage(&pieces, &vec![false; items.len()]);
-            let first: Vec<bool> = items.iter().map(|item| !item.asked).collect();
-            let room = whole * 2 / 3;
-            let found = search(&items, &pieces, room, &first, &mut |gone| {
-                with_stage(&pieces, gone)
-            });
-            assert!(with_stage(&pieces, &found.gone) <= room);
-            assert!(found.bound >= found.worth);
-            assert!(
-                found.worth > 0.8 * found.bound,
-                "{} of {}",
-                found.worth,
-                found.bound
-            );
-        }
-    }
-
-    #[test]
-    fn where_not_even_what_is_asked_for_fits_nothing_else_stays() {
-        let (items, pieces) = draw(7, 9, false);
-        let found = search(&items, &pieces, 5, &[true; 9], &mut |gone| {
-            with_stage(&pieces, gone)
-        });
-        let asked: Vec<bool> = items.iter().map(|item| !item.asked).collect();
-        assert_eq!(found.gone, asked);
-    }
-}
+mod tests;
