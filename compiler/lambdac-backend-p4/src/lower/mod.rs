@@ -10,6 +10,7 @@ mod initial;
 mod keyed;
 mod lambda;
 mod lookup;
+mod loops;
 mod memory;
 mod op;
 pub mod outcome;

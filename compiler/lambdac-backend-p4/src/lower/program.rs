@@ -223,6 +223,7 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
     items.push(Item::Control(ingress(&unit, options, parts)));
     items.extend(tail(unit.waits()));
     drop_unused(&mut items);
+    super::loops::guard(&mut items);
     Ok(Output {
         program: Program { items },
         refused,
