@@ -3,7 +3,6 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -17,11 +16,12 @@ use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
 use socket2::{Domain, Socket, Type};
 
-fn script() -> &'static Path {
-    Path::new(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/support/p4runtime_peer.py"
-    ))
+/// The other end, which leaves nothing compiled in the sources' folder.
+fn peer(python: &str) -> Command {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/p4runtime_peer.py");
+    let mut command = Command::new(python);
+    command.args(["-B", script]);
+    command
 }
 
 /// A message with something in every field, one choice of each oneof.
@@ -93,12 +93,7 @@ fn every_message_is_the_specifications_on_the_wire_and_as_text() {
             let bytes = filled(message, choice, 3).encode_to_vec();
             std::fs::write(folder.path().join(format!("{}.bin", message.full_name())), bytes).unwrap();
         }
-        let output = Command::new(&python)
-            .arg(script())
-            .arg("messages")
-            .arg(folder.path())
-            .output()
-            .unwrap();
+        let output = peer(&python).arg("messages").arg(folder.path()).output().unwrap();
         assert!(
             output.status.success(),
             "{}",
@@ -149,8 +144,7 @@ impl Switch {
     fn start(python: &str) -> Self {
         let port = Reserved::new();
         let address = port.address();
-        let mut process = Command::new(python)
-            .arg(script())
+        let mut process = peer(python)
             .args(["serve", &address.port().to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

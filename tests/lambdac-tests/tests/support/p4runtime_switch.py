@@ -28,6 +28,8 @@ class Refused(Exception):
 
 
 class Switch(P4RuntimeServer):
+    device = 0
+
     def __init__(self, address, primary):
         super().__init__(address)
         self.primary = primary
@@ -47,12 +49,14 @@ class Switch(P4RuntimeServer):
                     return
                 kind = request.WhichOneof("update")
                 if kind == "arbitration":
-                    if request.arbitration.device_id != 0:
+                    if request.arbitration.device_id != self.device:
                         self.end = (grpc.StatusCode.NOT_FOUND, f"no device {request.arbitration.device_id}")
                         return
                     self._arbitrate(request.arbitration)
                 elif kind == "packet":
                     self._packet_out(request.packet)
+                elif kind == "digest_ack":
+                    self._digest_ack(request.digest_ack)
         finally:
             self._stream_context = None
             self._stream_closed.set()
@@ -74,7 +78,7 @@ class Switch(P4RuntimeServer):
         self._send(response)
 
     async def _check(self, request, context):
-        if request.device_id != 0:
+        if request.device_id != self.device:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no device {request.device_id}")
         if U128.decode(request.election_id) <= self.primary:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, "not the primary")
@@ -139,18 +143,18 @@ class Switch(P4RuntimeServer):
 
     async def Read(self, request, context):
         for wish in request.entities:
-            response = p4r.ReadResponse()
             if wish.WhichOneof("entity") == "table_entry":
-                for (table, _, _), entry in self.entries.items():
-                    if wish.table_entry.table_id in (0, table):
-                        response.entities.add().table_entry.CopyFrom(entry)
+                for entry in self.entries.values():
+                    if wish.table_entry.table_id in (0, entry.table_id):
+                        yield p4r.ReadResponse(entities=[p4r.Entity(table_entry=entry)])
             elif wish.WhichOneof("entity") == "counter_entry":
+                response = p4r.ReadResponse()
                 for index, count in sorted(self.counts.items()):
                     counter = response.entities.add().counter_entry
                     counter.counter_id = wish.counter_entry.counter_id
                     counter.index.index = index
                     counter.data.packet_count = count
-            yield response
+                yield response
 
     # Requests that are injected.
 
@@ -174,6 +178,9 @@ class Switch(P4RuntimeServer):
         for number, value in ((1, CPU_PORT), (2, reason), (3, 0), (4, 0)):
             response.packet.metadata.add(metadata_id=number, value=value.to_bytes(2, "big"))
         self._send(response)
+
+    def _digest_ack(self, ack):
+        pass
 
     # The test's commands.
 
