@@ -33,6 +33,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const FORGOTTEN: Duration = Duration::from_secs(10);
 /// How often next hops are asked after.
 const HOPS: Duration = Duration::from_secs(1);
+/// How long an image waits at most for next hops before packets meet it.
+const SOON: Duration = Duration::from_millis(500);
 
 /// The row of ports that services answer to, as programs read it.
 pub(crate) fn ports(row: &PortRow) -> wait::Ports {
@@ -127,7 +129,7 @@ impl Waiter {
             ended: ended.clone(),
             older: older.map(|older| older.ended.clone()),
         };
-        watch.look_after_hops();
+        watch.find_hops();
         let thread = std::thread::Builder::new()
             .name("lnic-xdp-wait".to_owned())
             .spawn(move || watch.run())
@@ -239,22 +241,29 @@ impl Watch {
         }
     }
 
-    fn look_after_hops(&mut self) {
+    /// Looks after next hops until all are known, but not for long: a lambda that asks a service before fails at once.
+    fn find_hops(&mut self) {
+        let end = Instant::now() + SOON;
+        while !self.look_after_hops() && Instant::now() < end {
+            std::thread::sleep(SHORTEST);
+        }
+    }
+
+    /// Tells programs the next hops that the kernel knows, and has it look for the others; whether it knows all.
+    fn look_after_hops(&mut self) -> bool {
         self.hops = Some(Instant::now());
         let forwards = self.forwards();
+        let mut all = true;
         for resident in self.generation.workloads() {
             if resident.services.is_empty() {
                 continue;
             }
             let services = resident.services.iter().map(|service| {
                 service.address.inspect(|address| self.row.nudge(*address));
-                Service {
-                    hop: service
-                        .address
-                        .filter(|_| !forwards)
-                        .and_then(|to| route::hop(&self.interface, *to.ip())),
-                    ..*service
-                }
+                let to = service.address.filter(|_| !forwards);
+                let hop = to.and_then(|to| route::hop(&self.interface, *to.ip()));
+                all &= to.is_none() || hop.is_some();
+                Service { hop, ..*service }
             });
             let bytes: Vec<u8> = services.flat_map(|service| service.encode()).collect();
             let section = wait::services_section(resident.name());
@@ -265,6 +274,7 @@ impl Watch {
                 tracing::error!(%error, "the next hop to a service could not be told to the NIC");
             }
         }
+        all
     }
 
     /// Whether the kernel looks up routes for programs on the interface.
