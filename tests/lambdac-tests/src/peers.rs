@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 pub use finsy::finsy;
 pub use http::Response;
 pub use memcached::Memcached;
@@ -110,6 +112,23 @@ pub fn run_in(dir: &Path, args: &[impl AsRef<OsStr>]) -> Ran {
 /// If it can't be started.
 pub fn run(args: &[impl AsRef<OsStr>]) -> Ran {
     run_in(&root(), args)
+}
+
+/// The λ-NIC workloads with as much time for memcached as it needs on a machine that has other things to do.
+///
+/// # Panics
+///
+/// If they can't be copied.
+pub fn patient_lambda_nic() -> TempDir {
+    let dir = tempfile::tempdir().expect("there are temporary folders");
+    let sources = std::fs::read_dir(root().join("examples/lambda-nic")).expect("the example is there");
+    for entry in sources {
+        let from = entry.expect("its files can be listed").path();
+        let text = std::fs::read_to_string(&from).expect("they are text");
+        let to = dir.path().join(from.file_name().unwrap_or_default());
+        std::fs::write(to, text.replace("timeout = 50ms", "timeout = 30s")).expect("they can be copied");
+    }
+    dir
 }
 
 /// Writes a program for a test to run. A process of its own does it: were the file open here, a child that another test

@@ -11,13 +11,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use lambdac_tests::peers::{
-    Memcached, Mute, Options, PATIENCE, Ran, Upstream, Worker, has, path, run, until,
+    Memcached, Mute, Options, PATIENCE, Ran, Upstream, Worker, has, path, patient_lambda_nic, run, until,
 };
 use lnic_wire::{HEADER_LEN, Header, Kind, Status};
 use serde_json::{Value, json};
 use support::picture;
 use support::programs::Programs;
-use tempfile::TempDir;
 
 const LAMBDA_NIC: &str = "examples/lambda-nic";
 
@@ -30,18 +29,6 @@ fn with_memcached(sources: &str, memcached: SocketAddr) -> Worker {
     Worker::start(&[sources], &["--service", &get, "--service", &set])
 }
 
-/// The λ-NIC workloads with as much time for memcached as it needs on a machine that has other things to do.
-fn patient_workloads() -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(path(LAMBDA_NIC)).unwrap() {
-        let from = entry.unwrap().path();
-        let text = std::fs::read_to_string(&from).unwrap();
-        let text = text.replace("timeout = 50ms", "timeout = 30s");
-        std::fs::write(dir.path().join(from.file_name().unwrap()), text).unwrap();
-    }
-    dir
-}
-
 fn page() -> String {
     std::fs::read_to_string(path("examples/lambda-nic/index.html")).unwrap()
 }
@@ -51,7 +38,7 @@ fn the_web_and_cache_workloads_answer_over_the_wire() {
     let Some(memcached) = Memcached::start() else {
         return;
     };
-    let sources = patient_workloads();
+    let sources = patient_lambda_nic();
     let worker = with_memcached(&sources.path().display().to_string(), memcached.address);
     assert_eq!(worker.ask("web", "GET /"), page());
     assert_eq!(worker.ask("web", "GET /nowhere"), "not found\n");
@@ -76,7 +63,7 @@ fn the_web_and_cache_workloads_answer_to_curl() {
         println!("skipped: curl not found");
         return;
     }
-    let sources = patient_workloads();
+    let sources = patient_lambda_nic();
     let worker = with_memcached(&sources.path().display().to_string(), memcached.address);
     let curl = |name: &str, data: &str| {
         let url = format!("http://{}/function/{name}", worker.http);
@@ -134,7 +121,7 @@ fn no_key_reaches_memcached_as_a_command() {
     let Some(memcached) = Memcached::start() else {
         return;
     };
-    let sources = patient_workloads();
+    let sources = patient_lambda_nic();
     let worker = with_memcached(&sources.path().display().to_string(), memcached.address);
     assert_eq!(worker.ask("kv_set", "hey=dude"), "STORED");
     let sent = "lnic_service_answers_total{event=\"sent\"}";

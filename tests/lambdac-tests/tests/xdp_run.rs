@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use lambdac_tests::peers::netns::{CLIENT, Net, SERVICE, Side};
-use lambdac_tests::peers::{PATIENCE, Worker, has, run, until};
+use lambdac_tests::peers::{PATIENCE, Worker, has, patient_lambda_nic, run, until};
 use lnic_bundle::Placement;
 use support::inside::inside;
 use support::nic::{World, net, object, once, open_end};
@@ -67,7 +67,8 @@ fn the_four_workloads(side: Side, address: &str, kv: &str) {
     };
     let services = ["kv_get", "kv_set"].map(|name| format!("{name}.cache={address}:11211"));
     let flags = ["--service", &services[0], "--service", &services[1]];
-    let Some(world) = World::start_in(net, &["examples/lambda-nic"], &flags) else {
+    let sources = patient_lambda_nic();
+    let Some(world) = World::start_in(net, &[&sources.path().display().to_string()], &flags) else {
         return;
     };
     let row = [30u8; 1024];
