@@ -218,6 +218,12 @@ pub trait Engine: Send + Sync + 'static {
     /// Memory for the invocations of one thread.
     fn scratch(&self) -> Scratch;
 
+    /// Whether invocations, and what is asked about state and tables, may wait for another machine. Who has other things
+    /// to do then lets somebody else do them meanwhile.
+    fn may_wait(&self) -> bool {
+        false
+    }
+
     /// Runs the workload's match and lambda on a request, or on one chunk of a stream.
     fn invoke(
         &self,

@@ -78,6 +78,8 @@ impl Nic for OnSwitch {
 
     const NAME: &'static str = lambdac_driver::bmv2::NAME;
 
+    const IS_FAR: bool = true;
+
     fn run(&self, workload: usize, packet: &Packet, request: &[u8], io: &mut Io<'_>) -> Ran {
         let resident = &self.contents.workloads[workload];
         let header = Header::request(resident.id, packet.request_id, 0, 1, request.len() as u16);

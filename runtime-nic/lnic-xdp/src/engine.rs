@@ -77,6 +77,8 @@ impl Nic for InKernel {
 
     const NAME: &'static str = "xdp";
 
+    const IS_FAR: bool = false;
+
     fn run(&self, workload: usize, packet: &Packet, request: &[u8], io: &mut Io<'_>) -> Ran {
         let Some(program) = self.nic.program(workload) else {
             return Ran::Passed;

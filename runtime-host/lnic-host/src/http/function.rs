@@ -18,7 +18,7 @@ use lnic_wire::{MAX_FRAGMENT, MAX_MESSAGE, Status};
 use tokio::sync::oneshot;
 
 use super::client_address::source_ip;
-use super::text;
+use super::{apart, text};
 use crate::engine_api::{HOST, Io, Outcome, Packet, Scratch, ServiceCall, Trap};
 use crate::image::Image;
 use crate::metrics::{Ended, Writer};
@@ -143,13 +143,15 @@ async fn run(shared: &Shared, image: &Arc<Image>, workload: usize, packet: Packe
             None => end(refused(Status::Overloaded)),
         };
     }
-    let ended = LOCAL.with_borrow_mut(|local| {
-        let local = local.get_or_insert_with(|| Local {
-            scratch: image.engine.scratch(),
-            call: ServiceCall::default(),
-            reply: Vec::new(),
-        });
-        run_here(shared, image, workload, &packet, &body, local)
+    let ended = apart(&*image.engine, || {
+        LOCAL.with_borrow_mut(|local| {
+            let local = local.get_or_insert_with(|| Local {
+                scratch: image.engine.scratch(),
+                call: ServiceCall::default(),
+                reply: Vec::new(),
+            });
+            run_here(shared, image, workload, &packet, &body, local)
+        })
     });
     match ended {
         Some(answered) => end(answered),

@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 use tower::Service;
 
 use self::linger::Lingering;
+use crate::engine_api::Engine;
 use crate::server::Shared;
 
 /// Longest block of headers taken.
@@ -157,6 +158,14 @@ fn router(shared: Arc<Shared>) -> Router {
         )
         .fallback(async || text(StatusCode::NOT_FOUND, "no such path"))
         .with_state(shared)
+}
+
+/// Does something that `engine` may keep waiting; then the runtime's other work goes on in another thread.
+fn apart<T>(engine: &dyn Engine, work: impl FnOnce() -> T) -> T {
+    match engine.may_wait() {
+        true => tokio::task::block_in_place(work),
+        false => work(),
+    }
 }
 
 /// An error's response: one line of plain text.

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, Limited};
 use serde::Serialize;
 
-use super::text;
+use super::{apart, text};
 use crate::engine_api::ControlError;
 use crate::image::Image;
 use crate::server::Shared;
@@ -51,7 +51,9 @@ pub(super) async fn workloads(State(shared): State<Arc<Shared>>) -> Response {
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     shared.metrics.log_suppressed.set(shared.events.suppressed());
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (content_type, shared.metrics.render()).into_response()
+    let image = shared.image.load_full();
+    let text = apart(&*image.engine, || shared.metrics.render());
+    (content_type, text).into_response()
 }
 
 /// `GET /system/state/W[/OBJECT[/INDEX]]`.
@@ -64,7 +66,7 @@ pub(super) async fn state(
     let Some(workload) = image.by_name(part(0).unwrap_or_default()) else {
         return no_workload();
     };
-    match image.engine.state(workload, part(1), part(2)) {
+    match apart(&*image.engine, || image.engine.state(workload, part(1), part(2))) {
         Ok(value) => Json(value).into_response(),
         Err(error) => refuse(&error),
     }
@@ -154,7 +156,7 @@ fn with_table(
     let Some(workload) = image.by_name(workload) else {
         return no_workload();
     };
-    action(&image, workload, table).unwrap_or_else(|error| refuse(&error))
+    apart(&*image.engine, || action(&image, workload, table)).unwrap_or_else(|error| refuse(&error))
 }
 
 fn no_workload() -> Response {

@@ -47,6 +47,9 @@ pub trait Nic: Send + Sync + 'static {
     /// Its target, as `X-Lambda-Target` names it.
     const NAME: &'static str;
 
+    /// Whether it is asked by messages that are waited for.
+    const IS_FAR: bool;
+
     /// Runs a request of one packet.
     fn run(&self, workload: usize, packet: &Packet, request: &[u8], io: &mut Io<'_>) -> Ran;
 
@@ -145,6 +148,10 @@ impl<N: Nic> Engine for NicEngine<N> {
 
     fn services(&self) -> &[ServiceInfo] {
         self.host.services()
+    }
+
+    fn may_wait(&self) -> bool {
+        N::IS_FAR
     }
 
     fn scratch(&self) -> Scratch {
@@ -289,6 +296,8 @@ mod tests {
         type Waiting = Infallible;
 
         const NAME: &'static str = "counting";
+
+        const IS_FAR: bool = false;
 
         fn run(&self, _: usize, _: &Packet, _: &[u8], io: &mut Io<'_>) -> Ran {
             self.0.fetch_add(1, Relaxed);

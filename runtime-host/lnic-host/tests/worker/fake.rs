@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lnic_host::{
@@ -34,6 +34,8 @@ pub enum Does {
     Sets,
     /// Awaits delete(request), then get(request).
     Deletes,
+    /// Waits in its place, as for a NIC, until the test opens the gate.
+    Stalls,
 }
 
 use Does::*;
@@ -63,6 +65,13 @@ pub struct Fake {
     services: Vec<ServiceInfo>,
     /// Is told which thread freed it.
     freed: Option<Sender<String>>,
+    gate: Option<Gate>,
+}
+
+/// Where [`Stalls`] waits.
+struct Gate {
+    reached: Sender<()>,
+    opened: Mutex<Receiver<()>>,
 }
 
 impl Drop for Fake {
@@ -99,6 +108,14 @@ impl Fake {
         Arc::new(fake)
     }
 
+    /// Its engine may wait: [`Stalls`] says so when it has reached the gate, and goes on once it is opened.
+    pub fn gated(workloads: &[(&str, Does)], reached: Sender<()>, opened: Receiver<()>) -> Arc<Fake> {
+        let mut fake = Fake::of(workloads, PATIENCE);
+        let opened = Mutex::new(opened);
+        fake.gate = Some(Gate { reached, opened });
+        Arc::new(fake)
+    }
+
     fn of(workloads: &[(&str, Does)], timeout: Duration) -> Fake {
         let info = |(at, &(name, does)): (usize, &(&str, Does))| WorkloadInfo {
             name: name.to_owned(),
@@ -132,6 +149,7 @@ impl Fake {
             infos: workloads.iter().enumerate().map(info).collect(),
             services: vec![service],
             freed: None,
+            gate: None,
         }
     }
 }
@@ -164,6 +182,10 @@ impl Engine for Fake {
 
     fn scratch(&self) -> Scratch {
         Box::new(())
+    }
+
+    fn may_wait(&self) -> bool {
+        self.gate.is_some()
     }
 
     fn invoke(
@@ -214,6 +236,13 @@ impl Engine for Fake {
                 call(io, ServiceOp::Set, &request[..at], value, Sets)
             }
             Deletes => call(io, ServiceOp::Delete, request, b"", Deletes),
+            Stalls => {
+                let gate = self.gate.as_ref().unwrap();
+                gate.reached.send(()).unwrap();
+                // It opens with the test's end as well.
+                _ = gate.opened.lock().unwrap().recv();
+                reply(io, b"opened")
+            }
         }
     }
 

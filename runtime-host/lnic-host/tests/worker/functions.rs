@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::num::NonZero;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use lnic_host::Config;
 
-use crate::fake::{Caller, PATIENCE, config, http, id, metric, start};
+use crate::fake::{Caller, Does, Fake, PATIENCE, config, http, id, metric, start, start_with};
 
 #[test]
 fn a_body_goes_in_and_the_reply_comes_out() {
@@ -196,6 +198,28 @@ fn an_unfinished_request_is_cut_off() {
         stream.read_to_end(&mut all).expect("the connection ends");
         assert!(!all.starts_with(b"HTTP/1.1 200"));
     }
+}
+
+#[test]
+fn what_waits_for_a_nic_holds_up_nobody_else() {
+    let (reached, reaches) = mpsc::channel();
+    let (open, opened) = mpsc::channel();
+    let workloads = [("stall", Does::Stalls), ("web", Does::Says("hello"))];
+    let worker = start_with(
+        Config {
+            http_threads: NonZero::new(1),
+            ..config()
+        },
+        Fake::gated(&workloads, reached, opened),
+    );
+    let at = worker.http_addr();
+    let waiting = std::thread::spawn(move || http(at, "POST", "/function/stall", "", b"").body);
+    reaches.recv_timeout(PATIENCE).expect("it is run");
+    assert_eq!(http(at, "GET", "/healthz", "", b"").status, 200);
+    assert_eq!(http(at, "POST", "/function/web", "", b"").body, b"hello");
+    assert_eq!(http(at, "GET", "/system/state/web", "", b"").status, 200);
+    open.send(()).unwrap();
+    assert_eq!(waiting.join().unwrap(), b"opened");
 }
 
 /// A fallback that answers each request once, in turn, with what is given.

@@ -213,6 +213,8 @@ impl Nic for OnCard {
 
     const NAME: &'static str = lambdac_driver::nfp::NAME;
 
+    const IS_FAR: bool = true;
+
     /// What came by the wire the card had already, but for messages of several packets, which it takes without payload.
     fn run(&self, workload: usize, packet: &Packet, request: &[u8], io: &mut Io<'_>) -> Ran {
         if packet.src_ip == NOBODY.to_bits() {
