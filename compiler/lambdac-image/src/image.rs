@@ -35,7 +35,12 @@ pub struct Image {
     /// What branches and loops of code that was made of several are weighed by ([`lambdac_cost::Weights`]), where a profile
     /// knows those.
     pub merged: Arc<[LineProfile]>,
+    /// The lines that each of these was added up from.
+    pub merged_from: Arc<[Arc<[Line]>]>,
 }
+
+/// A file, by its number, and a line of it.
+pub type Line = (u16, u32);
 
 /// A workload of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +55,8 @@ pub struct Workload {
     pub entries: usize,
     /// How a message is cut, if it is a stream: the size of a chunk.
     pub chunk: Option<MessageSize>,
+    /// The files that its code is from, by number.
+    pub files: Vec<u16>,
 }
 
 /// A lambda of a workload, and the code that runs it: workloads may share code.

@@ -28,6 +28,7 @@ mod linker;
 mod on_nic;
 mod partition;
 mod pass;
+mod positions;
 mod price;
 mod reduce;
 mod rename;

@@ -135,6 +135,7 @@ impl Naive {
                 plumbing,
                 placed: None,
                 merged: Arc::from([]),
+                merged_from: Arc::from([]),
             },
             counts: (0, 0),
             files: HashMap::new(),
@@ -157,6 +158,7 @@ impl Naive {
             first_entry,
             entries: module.lambdas.len(),
             chunk: chunk(module),
+            files: rename.files.clone(),
         });
         let start = self.rules(module, &rename, first_entry);
         self.starts.push((id, start));

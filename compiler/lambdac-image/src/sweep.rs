@@ -32,10 +32,10 @@ pub(crate) const DEAD_CODE: Pass = Pass {
     run,
 };
 
-fn run(image: &mut Image, _: &Context<'_>) -> Vec<String> {
+fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     let mut notes = Vec::new();
     crate::reduce::rebuild(image);
-    crate::reduce::share_pool(image);
+    crate::reduce::share_pool(image, context);
     let uncalled = uncall(image);
     if !uncalled.is_empty() {
         notes.push(format!("nothing leads to {}", uncalled.join(", ")));

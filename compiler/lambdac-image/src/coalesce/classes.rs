@@ -8,9 +8,9 @@ use lambdac_mir::{Base, Lambda, Loc, Op, ParamId, Place, Value};
 use super::functions::{Replaced, rewrite, set_locs};
 use super::outline::Code;
 use super::pools::{self, Pooled};
-use super::positions::Positions;
 use super::units::{Soft, Units};
 use crate::hash::Map;
+use crate::positions::Positions;
 use crate::rename::{IdMut, op_ids, term_ids};
 use crate::shape::{Id, Pulled, Shaped};
 

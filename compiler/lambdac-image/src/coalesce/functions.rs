@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use lambdac_mir::{Body, Func, FuncId, FuncParam, Loc, Op, Operand, Region, Stmt, Term, Value};
 
-use super::positions::Positions;
 use super::units::{Soft, Units};
 use crate::hash::Map;
+use crate::positions::Positions;
 use crate::shape::{Id, Pulled, Shaped, for_each_loc};
 
 /// Most parameters that a merged function or lambda gets.

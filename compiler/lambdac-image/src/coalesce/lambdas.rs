@@ -9,12 +9,12 @@ use super::functions::{Columns, MAX_PARAMS, Replaced, columns};
 use super::instances::Families;
 use super::outline::Code;
 use super::pools::{self, Pooled};
-use super::positions::Positions;
 use super::units::{Soft, Units};
 use crate::cost::bound_words;
 use crate::hash::Map;
 use crate::image::{Binding, Bound, Call, Image};
 use crate::pass::Context;
+use crate::positions::Positions;
 use crate::rename::{Rename, closing};
 use crate::shape::{Id, Pulled};
 

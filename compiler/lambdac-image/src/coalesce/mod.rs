@@ -25,7 +25,7 @@
 //! parameter of a workload is constant for the instance. Lambdas that punt to others, or are punted to, stay, as a punt
 //! sets no bindings. (4) See [`outline`]. (5) A request is made of its operation, key and value, which the code gets.
 //! Positions of statements and traps on which merged pieces do not agree become unknown; what a profile counted there is
-//! added up ([`positions`]).
+//! added up ([`crate::positions`]).
 
 mod classes;
 mod form;
@@ -34,7 +34,6 @@ mod instances;
 mod lambdas;
 mod outline;
 mod pools;
-mod positions;
 mod units;
 mod windows;
 
@@ -46,12 +45,12 @@ use lambdac_opt::{FUNC_DCE, run_pass};
 
 use self::instances::Families;
 pub(crate) use self::instances::structure;
-use self::positions::Positions;
 use self::units::Units;
 use crate::cost::sharers;
 use crate::facts::{Facts, Shapes, Unit};
 use crate::image::Image;
 use crate::pass::{Context, Pass};
+use crate::positions::Positions;
 use crate::price::Code;
 use crate::rename::Rename;
 
@@ -134,8 +133,7 @@ fn with(
         families.rename(&mut unit.rename);
     }
     let mut positions = Positions::new(image, context);
-    let sources = &units;
-    let units = Units::new(sources);
+    let units = Units::new(&units);
     let functions = functions::plan(&units);
     notes.extend(functions.notes());
     image.module.funcs = functions.build(&units, &mut positions);
@@ -158,7 +156,7 @@ fn with(
     notes.extend(outline::run(&mut image.module, &mut codes, by, &mut positions));
     lambdas.build(image, &units, &mut codes);
     run_pass(&FUNC_DCE, &mut image.module);
-    positions.finish(image, sources, context);
+    positions.finish(image, context);
     let (objects, services) = families.settle(image);
     if objects > 0 {
         notes.push(format!(
@@ -170,7 +168,7 @@ fn with(
             "services that shared code asks by a number, which each way in sets to its workload's own: {services}"
         ));
     }
-    crate::reduce::share_pool(image);
+    crate::reduce::share_pool(image, context);
     notes.extend(share_requests(image, context));
     (notes, objects + services)
 }

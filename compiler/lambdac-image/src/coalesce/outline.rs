@@ -11,7 +11,7 @@
 //! leave otherwise is not taken, nor is one that waits, nor one that names what differs between the lambdas. The function
 //! gets what the window reads: scalars by value, slots by reference, the request as a view of the whole; and returns what
 //! the rest of the lambda reads. Statements keep their order. One of the function keeps its source line where all places
-//! agree on it, and else their weights ([`super::positions`]).
+//! agree on it, and else their weights ([`crate::positions`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -23,9 +23,9 @@ use lambdac_mir::{
 
 use super::form::{Form, Group, Site, Values, normal, wrap};
 use super::instances::Families;
-use super::positions::Positions;
 use super::windows::{Flat, Taken, flatten_code};
 use crate::pass::Context;
+use crate::positions::Positions;
 use crate::rename::op_ids;
 use crate::shape::{Id, for_each_loc, hash, id_of};
 

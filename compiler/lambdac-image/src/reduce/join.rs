@@ -12,6 +12,7 @@ use crate::canon;
 use crate::cost::{in_edges, stage_words};
 use crate::image::{Image, Key, Node, NodeId, Stage};
 use crate::pass::Context;
+use crate::positions::Positions;
 
 /// Fewest comparisons that are tried as a table.
 const TABLE_FROM: usize = 4;
@@ -351,8 +352,9 @@ fn ids(
     }
 }
 
-/// Equal conditions become one of the pool, and what no node names goes.
-pub(crate) fn share_pool(image: &mut Image) {
+/// Equal conditions become one of the pool, weighed by what all of them do, and what no node names goes.
+pub(crate) fn share_pool(image: &mut Image, context: &Context<'_>) {
+    let mut positions = Positions::new(image, context);
     let mut first: HashMap<u64, Vec<usize>> = HashMap::new();
     let rules = match &mut image.module.dispatch {
         Dispatch::Match(pool) => std::mem::take(&mut pool.rules),
@@ -367,14 +369,21 @@ pub(crate) fn share_pool(image: &mut Image) {
         *cond = *numbers[*cond].get_or_insert_with(|| {
             let candidates = first.entry(canon::cond_hash(&rule.cond)).or_default();
             let same = |at: &&usize| canon::same_cond(&kept[**at].cond, &rule.cond);
-            candidates.iter().find(same).copied().unwrap_or_else(|| {
-                kept.push(rule.clone());
-                candidates.push(kept.len() - 1);
-                kept.len() - 1
-            })
+            match candidates.iter().find(same).copied() {
+                Some(at) => {
+                    positions.join_conds(&mut kept[at].cond, &rule.cond);
+                    at
+                }
+                None => {
+                    kept.push(rule.clone());
+                    candidates.push(kept.len() - 1);
+                    kept.len() - 1
+                }
+            }
         });
     }
     if let Dispatch::Match(pool) = &mut image.module.dispatch {
         pool.rules = kept;
     }
+    positions.finish(image, context);
 }

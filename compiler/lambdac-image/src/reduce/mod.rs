@@ -68,7 +68,7 @@ fn run(image: &mut Image, context: &Context<'_>) -> Vec<String> {
     let tables = count_tables(image);
     let mut notes = Vec::new();
     let found = parts(image, context);
-    share_pool(image);
+    share_pool(image, context);
     let quiet = quiet(image);
     if !found.is_empty() {
         let (stage, told) = join::fields(image, context, &found, &quiet);

@@ -86,6 +86,35 @@ dispatch only l0
     )
 }
 
+/// The same, which a condition does; `0` and `1` as the first byte are for a lambda of its own.
+fn asks(name: &str, line: u32) -> String {
+    let body = body(line).replace("= random", "= zext v0");
+    format!(
+        "module \"{name}\"
+file \"{name}.lnic\"
+
+lambda l0 \"go\" request \"bytes<{line}>\" 2..{line} reply \"bytes<0>\" 0..0 {{
+  part0() {{
+    v0: i32 = const 0
+    reply req[v0 +: v0]
+  }}
+}}
+
+dispatch match min 2 {{
+  eval func \"cond\"() -> (i1) {{
+    labels 1
+    v0: i8 = load_bits req, bit 0 @{line}
+    v1: i8 = load_bits req, bit 8
+{body}    v15: i8 = const 9
+    v16: i1 = ult v0, v15
+    return v16
+  }} => l0 @{line}
+  true => drop
+}}
+",
+    )
+}
+
 fn module(text: &str) -> Arc<Module> {
     Arc::new(parse(text).unwrap_or_else(|error| panic!("{error}\n{text}")))
 }
@@ -202,6 +231,27 @@ fn a_sequence_that_was_taken_out_keeps_the_weights_of_its_places() {
             (sum - 2.0..sum + 40.0).contains(&(a as f64)),
             "{a} of {own:?}, {of_a}"
         );
+    }
+}
+
+#[test]
+fn a_condition_of_several_takes_what_theirs_take_by_their_rates() {
+    let (texts, profile) = two(asks);
+    for pass in ["match-reduction", "lambda-coalescing", "dead-code"] {
+        for (rates, of_a) in RATES {
+            let options = options(pass, &profile, &rates);
+            let own = [0, 1].map(|at: usize| {
+                let (_, report) = coalesced(&nfp(), &texts[at..=at], &options);
+                report.naive.code.dispatch.expected
+            });
+            assert!(own[0].abs_diff(own[1]) > 10, "they go other ways: {own:?}");
+            let (image, report) = coalesced(&nfp(), &texts, &options);
+            assert_eq!(report.naive.code.dispatch.expected, own[0] + own[1]);
+            assert_eq!(image.merged.len(), 2, "a branch and a loop");
+            // Each of two workloads asks it.
+            let merged = report.end().code.dispatch.expected / 2;
+            assert!(is_sum(merged, own, of_a), "{pass}: {merged} of {own:?}, {of_a}");
+        }
     }
 }
 

@@ -10,34 +10,36 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use lambdac_cost::{Blend, Profile};
-use lambdac_mir::{Loc, Module, Term};
+use lambdac_mir::{Cond, Loc, Module, Term};
 
-use crate::facts::Unit;
-use crate::image::Image;
+use crate::image::{Image, Line};
 use crate::pass::Context;
-
-/// A file and a line of it.
-type Line = (u16, u32);
+use crate::shape::for_each_loc;
 
 /// What positions become.
 #[derive(Debug, Default)]
-pub(super) struct Positions<'p> {
+pub(crate) struct Positions<'p> {
     /// Nothing is weighed without.
     profile: Option<&'p Profile>,
     files: Vec<Arc<str>>,
     /// By number, from 1: the lines.
     sets: Vec<Arc<[Line]>>,
     numbers: HashMap<Arc<[Line]>, u16>,
+    /// How many sets the image had before.
+    known: usize,
 }
 
 impl<'p> Positions<'p> {
-    /// For an image's code.
+    /// For an image's code, some of which may have been merged before.
     pub fn new(image: &Image, context: &Context<'p>) -> Self {
         let profile = context.model.profile();
+        let sets = image.merged_from.to_vec();
         Self {
             profile,
             files: profile.map_or(Vec::new(), |_| image.module.files.clone()),
-            ..Self::default()
+            numbers: sets.iter().cloned().zip(1..).collect(),
+            known: sets.len(),
+            sets,
         }
     }
 
@@ -81,6 +83,22 @@ impl<'p> Positions<'p> {
         each.collect()
     }
 
+    /// Gives a condition that stands for another one too, of the same shape, the positions of both.
+    pub fn join_conds(&mut self, kept: &mut Cond, other: &Cond) {
+        let mut locs = Vec::new();
+        other.clone().for_each_func_mut(&mut |func| {
+            for_each_loc(&mut func.region, &mut |loc| locs.push(*loc));
+        });
+        let mut locs = locs.into_iter();
+        kept.for_each_func_mut(&mut |func| {
+            for_each_loc(&mut func.region, &mut |loc| {
+                if let Some(other) = locs.next() {
+                    *loc = self.join([*loc, other].into_iter());
+                }
+            });
+        });
+    }
+
     /// The position that stands for a set of lines; with more sets than a position can name, none does.
     fn number(&mut self, lines: Arc<[Line]>) -> Loc {
         if lines.is_empty() {
@@ -103,11 +121,11 @@ impl<'p> Positions<'p> {
     }
 
     /// Gives the image what its merged code is weighed by.
-    pub fn finish(self, image: &mut Image, units: &[Unit<'_>], context: &Context<'_>) {
-        let Some(profile) = self.profile.filter(|_| !self.sets.is_empty()) else {
+    pub fn finish(self, image: &mut Image, context: &Context<'_>) {
+        let Some(profile) = self.profile.filter(|_| self.sets.len() > self.known) else {
             return;
         };
-        let rates = rates(image, units, context, profile);
+        let rates = rates(image, context, profile);
         let weights = self.sets.iter().map(|lines| {
             let mut sum = Blend::default();
             for (file, line) in lines.iter() {
@@ -118,47 +136,23 @@ impl<'p> Positions<'p> {
             sum.finish()
         });
         image.merged = weights.collect();
+        image.merged_from = self.sets.into();
         forget_others(&mut image.module);
     }
 }
 
 /// By file: requests in the unit of rates for one that was profiled, of the workloads that have code from it.
-fn rates(image: &Image, units: &[Unit<'_>], context: &Context<'_>, profile: &Profile) -> BTreeMap<u16, f64> {
-    let workloads = image.workloads.iter().enumerate();
-    let owners: HashMap<&str, usize> = workloads
-        .map(|(number, workload)| (&*workload.name, number))
-        .collect();
-    let mut users: BTreeMap<u16, BTreeSet<usize>> = BTreeMap::new();
-    for unit in units {
-        let funcs = unit.funcs.iter().zip(&unit.facts.funcs);
-        let funcs = funcs.map(|(func, shaped)| (&func.name, &shaped.locs));
-        let lambdas = unit.lambdas.iter().zip(&unit.facts.lambdas);
-        let lambdas = lambdas.map(|(lambda, shaped)| (&lambda.name, &shaped.locs));
-        for (name, locs) in funcs.chain(lambdas) {
-            let name = unit.name(name);
-            let prefix = name.split_once('.').map(|(prefix, _)| prefix);
-            let Some(owner) = prefix.and_then(|prefix| owners.get(prefix)) else {
-                continue;
-            };
-            for loc in locs.iter().filter(|loc| loc.line > 0) {
-                users
-                    .entry(unit.rename.loc(*loc).file)
-                    .or_default()
-                    .insert(*owner);
-            }
+fn rates(image: &Image, context: &Context<'_>, profile: &Profile) -> BTreeMap<u16, f64> {
+    let mut sums: BTreeMap<u16, (f64, u64)> = BTreeMap::new();
+    for (workload, rate) in image.workloads.iter().zip(&context.rates) {
+        for file in &workload.files {
+            let (rates, counted) = sums.entry(*file).or_default();
+            *rates += rate;
+            *counted = counted.saturating_add(profile.requests(&workload.name));
         }
     }
-    let rate = |owners: BTreeSet<usize>| {
-        let rate: f64 = owners.iter().map(|owner| context.rates[*owner]).sum();
-        let counted = owners
-            .iter()
-            .map(|owner| profile.requests(&image.workloads[*owner].name));
-        rate / counted.fold(0, u64::saturating_add).max(1) as f64
-    };
-    users
-        .into_iter()
-        .map(|(file, owners)| (file, rate(owners)))
-        .collect()
+    let rate = |(file, (rates, counted)): (u16, (f64, u64))| (file, rates / counted.max(1) as f64);
+    sums.into_iter().map(rate).collect()
 }
 
 /// Only branches and loops are weighed; what else has a number is of an unknown position.
