@@ -338,13 +338,13 @@ mod tests {
 
     #[test]
     fn a_bundle_reads_back_from_a_directory_and_from_a_tar() {
-        let dir = std::env::temp_dir().join(format!("lnic-bundle-{}", std::process::id()));
+        let folder = tempfile::tempdir().expect("there are temporary folders");
+        let dir = folder.path();
         let files = sample();
         write_dir(&files, &dir.join("tree")).expect("the temporary folder is writable");
         std::fs::write(dir.join("image.tar"), to_tar(&files).expect("names are short")).expect("writable");
         let tree = read(&dir.join("tree"), Limits::default()).expect("it is whole");
         let tar = read(&dir.join("image.tar"), Limits::default()).expect("it is whole");
-        std::fs::remove_dir_all(&dir).expect("it is ours");
         assert_eq!(tree.files, tar.files);
         assert_eq!(tree.manifest, tar.manifest);
         assert_eq!(tree.files.len(), 2);
@@ -352,19 +352,19 @@ mod tests {
 
     #[test]
     fn a_bundle_replaces_the_one_before_and_leaves_other_files() {
-        let dir = std::env::temp_dir().join(format!("lnic-bundle-again-{}", std::process::id()));
+        let folder = tempfile::tempdir().expect("there are temporary folders");
+        let dir = folder.path();
         let mut before = sample();
         before.insert("mir/gone.mir".into(), b"gone".to_vec());
         before.insert("mir/mine.mir".into(), b"edited later".to_vec());
         let manifest = serde_json::from_slice(&before[MANIFEST]).expect("it is a manifest");
-        write_dir(&with_hashes(manifest, before), &dir).expect("writable");
+        write_dir(&with_hashes(manifest, before), dir).expect("writable");
         std::fs::write(dir.join("mir/mine.mir"), b"edited").expect("writable");
-        write_dir(&sample(), &dir).expect("writable");
+        write_dir(&sample(), dir).expect("writable");
         let (gone, mine) = (
             dir.join("mir/gone.mir").exists(),
             dir.join("mir/mine.mir").exists(),
         );
-        std::fs::remove_dir_all(&dir).expect("it is ours");
         assert_eq!((gone, mine), (false, true));
     }
 

@@ -293,7 +293,8 @@ fn arrays_of_a_hundred_thousand_elements_compile_and_a_wrong_element_is_named() 
 
 #[test]
 fn includes_of_folders_missing_and_huge_files_are_errors_where_they_stand() {
-    let folder = std::env::temp_dir().join(format!("lambdac-hostile-{}", std::process::id()));
+    let kept = tempfile::tempdir().expect("there are temporary folders");
+    let folder = kept.path();
     std::fs::create_dir_all(folder.join("sub")).expect("the folder for temporary files is writable");
     std::fs::write(folder.join("most.bin"), vec![1; 1 << 20]).expect("writable");
     std::fs::write(folder.join("large.bin"), vec![1; (1 << 20) + 1]).expect("writable");
@@ -304,7 +305,7 @@ fn includes_of_folders_missing_and_huge_files_are_errors_where_they_stand() {
     );
     assert_eq!(said(&most), Vec::<String>::new());
     let including = |name: &str| body(&format!("let x = include(\"{name}\"); log(b\"x\", x.len());"));
-    let disk = Disk(folder.clone());
+    let disk = Disk(folder.to_path_buf());
     let results = [
         "sub",
         "missing.bin",
@@ -315,7 +316,6 @@ fn includes_of_folders_missing_and_huge_files_are_errors_where_they_stand() {
         "most.bin",
     ]
     .map(|name| report(including(name).as_bytes(), &disk));
-    std::fs::remove_dir_all(&folder).expect("it is ours");
     let (good, bad) = results.split_last().expect("seven");
     for said in bad {
         assert_eq!(*said, ["E0906 h.lnic:3"]);

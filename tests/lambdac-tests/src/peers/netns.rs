@@ -61,7 +61,10 @@ impl Net {
             prefix: format!("lambdac-{}-{number}", std::process::id()),
         };
         for side in Side::ALL {
-            ip(&["netns", "add", &net.namespace(side)])?;
+            let name = net.namespace(side);
+            // A test that was killed, of a process with our number, may have left one.
+            _ = ip(&["netns", "del", &name]);
+            ip(&["netns", "add", &name])?;
         }
         net.join((Side::Client, "eth0", CLIENT), (Side::Worker, "eth0", WORKER))?;
         net.join(
