@@ -220,7 +220,9 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
         streams,
         waits,
     };
-    items.push(Item::Control(ingress(&unit, options, parts)));
+    let ingress = ingress(&unit, options, parts);
+    let state = unit.state(&ingress);
+    items.push(Item::Control(ingress));
     items.extend(tail(unit.waits()));
     drop_unused(&mut items);
     super::loops::guard(&mut items);
@@ -229,7 +231,7 @@ pub fn program(image: &Image, options: &Options) -> Result<Output, Refusal> {
         refused,
         wide: wide(&unit),
         asked: unit.asked(),
-        state: unit.state(),
+        state,
         values: unit.param_places(),
         params: unit.params,
         entries,

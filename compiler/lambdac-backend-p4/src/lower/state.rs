@@ -1,6 +1,6 @@
 //! Where state lies in a program: for whoever reads it back from the switch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use lambdac_mir::{Data, KeyPart, ObjectId};
@@ -8,6 +8,7 @@ use lambdac_mir::{Data, KeyPart, ObjectId};
 use super::keyed::HashedTables;
 use super::memory::{Cell, Home, Tree};
 use super::stage::part_bits;
+use crate::ast::{Control, Local};
 
 /// The registers of a program's state.
 #[derive(Clone, Debug, Default)]
@@ -15,18 +16,35 @@ pub struct State {
     pub(super) values: BTreeMap<ObjectId, Rc<Tree>>,
     pub(super) counters: BTreeMap<ObjectId, String>,
     pub(super) hashed: HashedTables,
+    /// The registers that the program has: those that something in it touches.
+    pub(super) declared: BTreeSet<String>,
 }
 
 /// Keys of an lru, part by part, with their values.
 pub type Entries = Vec<(Vec<Data>, Data)>;
 
+/// The registers of a control. What else objects consist of is never written, and not with first values either, which are
+/// zeros there.
+pub(super) fn declared(control: &Control) -> BTreeSet<String> {
+    let instances = control.locals.iter().filter_map(|local| match local {
+        Local::Instance { name, .. } => Some(name.clone()),
+        _ => None,
+    });
+    instances.collect()
+}
+
 impl State {
-    /// The register of a counter, if anything in the program touches it.
-    pub fn counter(&self, id: ObjectId) -> Option<&str> {
-        self.counters.get(&id).map(String::as_str)
+    fn is_declared(&self, name: &str) -> bool {
+        self.declared.contains(name)
     }
 
-    /// The registers of an object of kind value, or of an lru; none if nothing in the program touches it.
+    /// The register of a counter, if anything in the program touches it.
+    pub fn counter(&self, id: ObjectId) -> Option<&str> {
+        let name = self.counters.get(&id).map(String::as_str);
+        name.filter(|name| self.is_declared(name))
+    }
+
+    /// The registers of an object of kind value, or of an lru, that the program touches. All elements of others are 0.
     pub fn registers(&self, id: ObjectId) -> Vec<&str> {
         let mut names = Vec::new();
         let hashed = self.hashed.get(&id);
@@ -39,10 +57,12 @@ impl State {
                 }
             });
         }
+        names.retain(|name| self.is_declared(name));
         names
     }
 
-    /// What an object of kind value holds, by what its registers hold; none if nothing in the program touches it.
+    /// What an object of kind value holds, by what its registers hold; none if nothing in the program touches it. An
+    /// element of a register that the program has not is 0.
     pub fn value(&self, id: ObjectId, element: &dyn Fn(&str, u64) -> u64) -> Option<Data> {
         self.values.get(&id).map(|tree| data(tree, 0, element))
     }

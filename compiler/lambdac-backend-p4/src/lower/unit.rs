@@ -9,9 +9,9 @@ use lambdac_mir::{ConstId, Data, ObjectId, ObjectKind, ParamId, PktField, Shape}
 use super::initial::{Initial, MAX_RUNS};
 use super::keyed::HashedTables;
 use super::memory::{Datum, Home, Homes, Reach, Tree, WORD, WORD_BYTES, constant, words};
-use super::state::State;
+use super::state::{State, declared};
 use super::wait::Waits;
-use crate::ast::{Expr, Field, Stmt, Type};
+use crate::ast::{Control, Expr, Field, Stmt, Type};
 use crate::legal::{CODE, Refusal, STATE};
 use crate::names::Namer;
 
@@ -433,12 +433,13 @@ impl<'m> Unit<'m> {
         Ok(())
     }
 
-    /// Where state lies.
-    pub fn state(&self) -> State {
+    /// Where state lies, if this control holds it.
+    pub fn state(&self, control: &Control) -> State {
         State {
             values: self.objects.clone(),
             counters: self.counters.clone(),
             hashed: self.hashed_tables.clone(),
+            declared: declared(control),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lambdac_backend_p4::ast::{Item, Local, Type};
 use lambdac_backend_p4::{Listen, Options, Output, ServicePlace, nfp, print, program};
-use lambdac_mir::Module;
+use lambdac_mir::{Module, ObjectId};
 
 use crate::corpus::corpus;
 use crate::{check, parser};
@@ -55,6 +55,51 @@ fn every_program_is_read_back_with_names_and_widths() {
         "{} files, {native} lambdas",
         corpus.len()
     );
+}
+
+/// The program of a workload of the conformance suite, with its entries beside it.
+fn conformance(name: &str) -> Output {
+    let mut corpus = corpus().into_iter();
+    let found = corpus.find(|program| *program.module.name == *name);
+    let module = found.unwrap_or_else(|| panic!("no {name}")).module;
+    compiled(&module, &Options::default())
+}
+
+/// What the controls of a program declare.
+fn locals(output: &Output) -> impl Iterator<Item = &Local> {
+    let items = output.program.items.iter();
+    items.flat_map(|item| match item {
+        Item::Control(control) => &control.locals[..],
+        _ => &[],
+    })
+}
+
+#[test]
+fn registers_of_state_are_those_that_the_program_has() {
+    for program in corpus() {
+        let output = compiled(&program.module, &Options::default());
+        for id in 0..program.module.objects.len() {
+            let id = ObjectId(id as u32);
+            for name in output
+                .state
+                .registers(id)
+                .into_iter()
+                .chain(output.state.counter(id))
+            {
+                let declared =
+                    |local: &Local| matches!(local, Local::Instance { name: own, .. } if own == name);
+                assert!(
+                    locals(&output).any(declared),
+                    "{name} in {}",
+                    program.path.display()
+                );
+            }
+        }
+    }
+    let output = conformance("c_unwritten_parts");
+    // Two fields of the first that nothing touches start as zeros; those of the second don't.
+    let count = |id| output.state.registers(ObjectId(id)).len();
+    assert_eq!([count(0), count(1)], [1, 3]);
 }
 
 #[test]
