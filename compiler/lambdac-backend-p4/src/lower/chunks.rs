@@ -12,11 +12,12 @@ use lambdac_mir::{Base, BitPos, Cond, Field, Func, KeyField, KeyPart, ObjectId, 
 
 use super::code::{Bytes, Code, MAX_STATEMENTS};
 use super::control::Goal;
+use super::keys::part_bits;
 use super::lambda::{fail, status};
 use super::op::sum;
 use super::routine::Routine;
 use super::scalar::bit_of;
-use super::stage::{is_simple, part_bits, rest, test};
+use super::stage::{is_simple, rest, test};
 use super::stream;
 use super::unit::Unit;
 use crate::ast::{Binary, Expr, Stmt};

@@ -10,10 +10,10 @@ use std::rc::Rc;
 use lambdac_mir::{KeyPart, ObjectId, ObjectKind, Operand, Place, Stmt as MirStmt, Value};
 
 use super::code::{Bytes, Code, Spot};
+use super::keys::part_bits;
 use super::memory::Tree;
 use super::op::sum;
 use super::scalar::{bit_of, bool_of};
-use super::stage::part_bits;
 use super::unit::{self, Unit};
 use crate::ast::{Binary, Expr, Stmt};
 use crate::legal::{Refusal, STATE};

@@ -6,13 +6,13 @@
 
 use std::rc::Rc;
 
-use lambdac_mir::{KeyPart, ObjectId, ObjectKind, Op, Operand, Stmt as MirStmt, TableKind};
+use lambdac_mir::{KeyPart, ObjectId, ObjectKind, Op, Operand, Stmt as MirStmt};
 
 use super::code::{Code, Ended, Ends, Spot};
+use super::keys::{self, part_bits};
 use super::memory::Tree;
-use super::stage::{part_bits, patterns};
 use super::unit::{Unit, put_datum, value_of};
-use crate::ast::{Action, Binary, Direction, Entry, Expr, Key, MatchKind, Param, Stmt, Table, Type};
+use crate::ast::{Action, Direction, Entry, Expr, Param, Stmt, Table, Type};
 use crate::legal::{Refusal, STATE};
 
 /// A lookup's table.
@@ -32,7 +32,7 @@ pub(super) struct Site {
 
 impl Site {
     /// The table of an object, with a key of these parts.
-    fn new(unit: &mut Unit<'_>, id: ObjectId, keys: &[Expr]) -> Result<Self, Refusal> {
+    fn new(unit: &mut Unit<'_>, id: ObjectId, keys: Vec<Expr>) -> Result<Self, Refusal> {
         let image = unit.image;
         let object = &image.module.objects[id.index()];
         let ObjectKind::Table {
@@ -60,9 +60,8 @@ impl Site {
             params,
             body,
         };
-        let joined = *kind == TableKind::Lpm && parts.len() > 1;
         let lines = entries.iter().map(|entry| Entry {
-            keys: patterns(&entry.key, parts, joined),
+            keys: keys::patterns(*kind, parts, &entry.key),
             action: action.name.clone(),
             args: data
                 .iter()
@@ -73,7 +72,7 @@ impl Site {
         let constant = unit.constant_entries;
         let table = Table {
             name,
-            keys: table_keys(*kind, keys, parts, joined),
+            keys: keys::of_table(*kind, parts, keys),
             actions: vec![action.name.clone(), "NoAction".to_owned()],
             default: ("NoAction".to_owned(), Vec::new()),
             const_default: true,
@@ -88,29 +87,6 @@ impl Site {
             entries: if constant { Vec::new() } else { lines },
         })
     }
-}
-
-fn table_keys(kind: TableKind, keys: &[Expr], parts: &[KeyPart], joined: bool) -> Vec<Key> {
-    let kind = match kind {
-        TableKind::Exact => MatchKind::Exact,
-        TableKind::Lpm => MatchKind::Lpm,
-        TableKind::Ternary => MatchKind::Ternary,
-    };
-    let widths = parts.iter().map(|part| part_bits(*part));
-    let all: Vec<(Expr, u32)> = match joined {
-        true => {
-            let whole = keys.iter().cloned().reduce(|a, b| a.binary(Binary::Concat, b));
-            vec![(whole.unwrap_or(Expr::bits(8, 0)), widths.sum())]
-        }
-        false => keys.iter().cloned().zip(widths).collect(),
-    };
-    let key = |(index, (expr, width)): (usize, (Expr, u32))| Key {
-        expr,
-        kind,
-        name: format!("key_{index}"),
-        width,
-    };
-    all.into_iter().enumerate().map(key).collect()
 }
 
 impl<'m> Unit<'m> {
@@ -177,7 +153,7 @@ impl<'m> Code<'_, 'm> {
             self.assign(to.clone(), value);
             keys.push(to);
         }
-        let site = Site::new(self.unit, table, &keys)?;
+        let site = Site::new(self.unit, table, keys)?;
         let (hit, tree) = (site.hit.clone(), site.value.clone());
         self.assign(hit.clone(), Expr::Bool(false));
         let apply = Expr::name(site.table.name.clone()).method("apply", Vec::new());

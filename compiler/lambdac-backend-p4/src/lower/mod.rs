@@ -8,6 +8,7 @@ mod fold;
 mod headers;
 mod initial;
 mod keyed;
+mod keys;
 mod lambda;
 mod lookup;
 mod loops;

@@ -7,10 +7,9 @@
 use std::collections::BTreeMap;
 
 use lambdac_image::{Key as StageKey, Leaf, Node, NodeId};
-use lambdac_mir::{
-    CmpOp, Cond, Data, EntryKey, Field, Func, KeyField, KeyPart, ObjectId, ObjectKind, TableKind,
-};
+use lambdac_mir::{CmpOp, Cond, Field, Func, KeyField, KeyPart, ObjectId, ObjectKind};
 
+use super::keys::{self, part_bits};
 use super::lambda::{self, fail, reason, set, status, verdict};
 use super::memory::WORD;
 use super::scalar::signed;
@@ -392,7 +391,7 @@ impl<'m> Stage<'_, 'm> {
         Ok((routine.apply, holds))
     }
 
-    /// A table with a key of fields; applied in one place, as p4c wants it.
+    /// A table with a key of fields, applied in one place, as p4c wants it.
     fn lookup(&mut self, id: ObjectId, key: &'m [KeyField]) -> Result<String, Refusal> {
         let image = self.unit.image;
         let object = &image.module.objects[id.index()];
@@ -406,20 +405,13 @@ impl<'m> Stage<'_, 'm> {
         else {
             return Err(Refusal::new(CODE, format!("`{}` is no table", object.name)));
         };
-        let mut exprs = Vec::new();
+        let mut values = Vec::new();
         for (field, part) in key.iter().zip(parts) {
-            exprs.push((self.key_field(field, *part), part_bits(*part)));
+            values.push(self.key_field(field, *part));
         }
-        let match_kind = match kind {
-            TableKind::Exact => MatchKind::Exact,
-            TableKind::Lpm => MatchKind::Lpm,
-            TableKind::Ternary => MatchKind::Ternary,
-        };
         let name = self.unit.names.fresh(&object.name);
-        let joined = *kind == TableKind::Lpm && exprs.len() > 1;
-        let keys = if joined { vec![self.joined(exprs)] } else { exprs };
         let lines = entries.iter().map(|entry| Entry {
-            keys: patterns(&entry.key, parts, joined),
+            keys: keys::patterns(*kind, parts, &entry.key),
             action: "NoAction".to_owned(),
             args: Vec::new(),
         });
@@ -430,16 +422,7 @@ impl<'m> Stage<'_, 'm> {
         }
         self.tables.push(Local::Table(Table {
             name: name.clone(),
-            keys: keys
-                .into_iter()
-                .enumerate()
-                .map(|(index, (expr, width))| Key {
-                    expr,
-                    kind: match_kind,
-                    name: format!("key_{index}"),
-                    width,
-                })
-                .collect(),
+            keys: keys::of_table(*kind, parts, values),
             actions: vec!["NoAction".to_owned()],
             default: ("NoAction".to_owned(), Vec::new()),
             const_default: true,
@@ -455,21 +438,6 @@ impl<'m> Stage<'_, 'm> {
             KeyField::Const(value) => Expr::bits(part_bits(part), *value),
             KeyField::Bytes { offset, len } => self.run(offset * 8, len * 8),
         }
-    }
-
-    /// All parts of a key as one.
-    fn joined(&mut self, exprs: Vec<(Expr, u32)>) -> (Expr, u32) {
-        let width = exprs.iter().map(|(_, width)| width).sum();
-        let all = exprs.into_iter().map(|(expr, _)| expr);
-        let all = all.reduce(|a, b| a.binary(Binary::Concat, b));
-        (all.unwrap_or(Expr::bits(8, 0)), width)
-    }
-}
-
-pub(super) fn part_bits(part: KeyPart) -> u32 {
-    match part {
-        KeyPart::Scalar(width) => width.into(),
-        KeyPart::Bytes(len) => len * 8,
     }
 }
 
@@ -546,78 +514,6 @@ fn compare(op: CmpOp, width: u32, a: Expr, b: Expr) -> Expr {
         return signed(a, width).binary(op, signed(b, width));
     }
     a.binary(op, b)
-}
-
-/// The bytes of a key's parts.
-fn part_value(data: &Data, part: KeyPart) -> Expr {
-    let width = part_bits(part);
-    match data {
-        Data::Int(value) => Expr::bits(width, *value),
-        Data::Bytes(bytes) => Expr::Bits(Bits::new(width, bytes)),
-        Data::List(_) => Expr::bits(width, 0),
-    }
-}
-
-/// What an entry matches.
-pub(super) fn patterns(key: &EntryKey, parts: &[KeyPart], joined: bool) -> Vec<Expr> {
-    let values = |data: &[Data]| -> Vec<Expr> {
-        data.iter()
-            .zip(parts)
-            .map(|(data, part)| part_value(data, *part))
-            .collect()
-    };
-    match key {
-        EntryKey::Exact(data) => values(data),
-        EntryKey::Masked(data, masks) => values(data)
-            .into_iter()
-            .zip(values(masks))
-            .map(|(value, mask)| Expr::Masked(Box::new(value), Box::new(mask)))
-            .collect(),
-        EntryKey::Any => {
-            let count = if joined { 1 } else { parts.len() };
-            vec![Expr::Any; count]
-        }
-        EntryKey::Prefix(data, len) => {
-            let width: u32 = parts.iter().map(|part| part_bits(*part)).sum();
-            let value = concatenated(&values(data), width);
-            let mask = prefix_mask(width, *len);
-            vec![Expr::Masked(Box::new(value), Box::new(mask))]
-        }
-    }
-}
-
-/// Numbers one after the other as one number.
-fn concatenated(values: &[Expr], width: u32) -> Expr {
-    let mut bits = Vec::new();
-    for value in values {
-        if let Expr::Bits(value) = value {
-            bits.extend((0..value.width).rev().map(|at| bit_at(value, at)));
-        }
-    }
-    Expr::Bits(from_bits(width, &bits))
-}
-
-/// A bit of a number, counted from the lowest.
-fn bit_at(bits: &Bits, at: u32) -> bool {
-    let byte = bits.bytes.len().checked_sub(1 + at as usize / 8);
-    byte.is_some_and(|byte| bits.bytes[byte] >> (at % 8) & 1 == 1)
-}
-
-/// A number of bits, the highest first.
-fn from_bits(width: u32, bits: &[bool]) -> Bits {
-    let mut bytes = vec![0_u8; bits.len().div_ceil(8)];
-    let last = bytes.len() * 8;
-    for (index, _) in bits.iter().enumerate().filter(|(_, bit)| **bit) {
-        let at = last - bits.len() + index;
-        bytes[at / 8] |= 0x80 >> (at % 8);
-    }
-    Bits::new(width, &bytes)
-}
-
-/// So many ones, then zeros.
-fn prefix_mask(width: u32, len: u32) -> Expr {
-    let bits: Vec<bool> = (0..width).map(|at| at < len).collect();
-    Expr::Bits(from_bits(width, &bits))
 }
 
 /// Bits of the request's words, of any number.

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use lambdac_mir::{Data, KeyPart, ObjectId};
 
 use super::keyed::HashedTables;
+use super::keys::part_bits;
 use super::memory::{Cell, Home, Tree};
-use super::stage::part_bits;
 use crate::ast::{Control, Local};
 
 /// The registers of a program's state.

@@ -556,11 +556,10 @@ impl<'m> Packet<'m> {
         let longest = table.keys.iter().any(|(_, kind)| kind == "lpm");
         let mut best: Option<(u32, &Entry)> = None;
         for entry in &table.entries {
-            let hit = entry
-                .0
-                .iter()
-                .zip(&keys)
-                .all(|(pattern, key)| self.matches(pattern, key));
+            let hit = entry.0.iter().zip(&keys).all(|(pattern, key)| match longest {
+                true => self.begins(pattern, key),
+                false => self.matches(pattern, key),
+            });
             let len = entry.0.iter().map(|pattern| self.prefix(pattern)).sum();
             if hit && best.is_none_or(|(before, _)| longest && len > before) {
                 best = Some((len, entry));
@@ -573,10 +572,22 @@ impl<'m> Packet<'m> {
         best.is_some()
     }
 
+    /// Whether a key begins as an entry of an `lpm` table says: simple_switch counts from the first bit of the key's whole
+    /// bytes, whatever the key's width (behavioral-model, `bm_sim/match_units.cpp`, `match_params_to_entry`).
+    fn begins(&mut self, pattern: &Expr, key: &Value) -> bool {
+        let (Kind::Binary("&&&", value, _), Value::Bits(key)) = (&pattern.kind, key) else {
+            return self.matches(pattern, key);
+        };
+        let other = key.width.next_multiple_of(8).saturating_sub(self.prefix(pattern));
+        self.bits(value).shr(other.into()) == key.shr(other.into())
+    }
+
     fn prefix(&mut self, pattern: &Expr) -> u32 {
         match &pattern.kind {
             Kind::Binary("&&&", _, mask) => {
-                self.bits(mask).bytes().iter().map(|byte| byte.count_ones()).sum()
+                let mask = self.bits(mask);
+                let whole = mask.resized(mask.width.next_multiple_of(8));
+                whole.bytes().iter().map(|byte| byte.count_ones()).sum()
             }
             _ => 0,
         }

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use lambdac_backend_p4::ast::{Item, Local, Type};
-use lambdac_backend_p4::{Listen, Options, Output, ServicePlace, nfp, print, program};
+use lambdac_backend_p4::ast::{Item, Local, MatchKind, Table, Type};
+use lambdac_backend_p4::{Listen, Options, Output, ServicePlace, nfp, p4info, print, program};
 use lambdac_mir::{Module, ObjectId};
 
 use crate::corpus::corpus;
@@ -72,6 +72,42 @@ fn locals(output: &Output) -> impl Iterator<Item = &Local> {
         Item::Control(control) => &control.locals[..],
         _ => &[],
     })
+}
+
+fn tables(output: &Output) -> impl Iterator<Item = &Table> {
+    locals(output).filter_map(|local| match local {
+        Local::Table(table) => Some(table),
+        _ => None,
+    })
+}
+
+#[test]
+fn prefixes_count_from_the_first_bit_of_whole_bytes() {
+    let output = conformance("c_lpm_odd_widths");
+    let keys = tables(&output).flat_map(|table| &table.keys);
+    let widths: Vec<u32> = keys
+        .filter(|key| key.kind == MatchKind::Lpm && key.name.starts_with("key_"))
+        .map(|key| key.width)
+        .collect();
+    // In code and in the match: keys of 1, 13 and 57 bits.
+    for width in [8, 16, 64] {
+        assert_eq!(
+            widths.iter().filter(|other| **other == width).count(),
+            2,
+            "{widths:?}"
+        );
+    }
+    assert_eq!(widths.len(), 6, "{widths:?}");
+    let entries = p4info::entries(&output.program, &output.entries);
+    let own = entries
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("prefix_len: "));
+    let mut found = std::collections::BTreeMap::<&str, usize>::new();
+    own.for_each(|len| *found.entry(len).or_default() += 1);
+    // Keys of 13 bits: 1, 2 and 13 behind three zeros; of 57: 1, 9 and 57 behind seven; of one: 0 and 1; and who is trusted.
+    for (len, count) in [("4", 2), ("5", 2), ("7", 2), ("8", 5), ("16", 5), ("64", 2)] {
+        assert_eq!(found.get(len), Some(&count), "{len} of {found:?}");
+    }
 }
 
 #[test]
