@@ -340,8 +340,9 @@ impl<'m> Stage<'_, 'm> {
                 simple(test(cond, &mut |field| Ok(self.field(field)))?)
             }
             Cond::Has { table, key } => {
-                let name = self.lookup(*table, key)?;
-                simple(Expr::name(name).method("apply", Vec::new()).member("hit"))
+                let (before, name) = self.lookup(*table, key)?;
+                let hit = Expr::name(name).method("apply", Vec::new()).member("hit");
+                Ok((before, hit))
             }
             Cond::Eval(func) => self.evaluate(func),
         }
@@ -391,8 +392,8 @@ impl<'m> Stage<'_, 'm> {
         Ok((routine.apply, holds))
     }
 
-    /// A table with a key of fields, applied in one place, as p4c wants it.
-    fn lookup(&mut self, id: ObjectId, key: &'m [KeyField]) -> Result<String, Refusal> {
+    /// A table with a key of fields, applied in one place, as p4c wants it: what comes before, and its name.
+    fn lookup(&mut self, id: ObjectId, key: &'m [KeyField]) -> Result<(Vec<Stmt>, String), Refusal> {
         let image = self.unit.image;
         let object = &image.module.objects[id.index()];
         let ObjectKind::Table {
@@ -405,9 +406,9 @@ impl<'m> Stage<'_, 'm> {
         else {
             return Err(Refusal::new(CODE, format!("`{}` is no table", object.name)));
         };
-        let mut values = Vec::new();
+        let (mut before, mut values) = (Vec::new(), Vec::new());
         for (field, part) in key.iter().zip(parts) {
-            values.push(self.key_field(field, *part));
+            values.push(self.key_field(field, *part, &mut before));
         }
         let name = self.unit.names.fresh(&object.name);
         let lines = entries.iter().map(|entry| Entry {
@@ -429,13 +430,18 @@ impl<'m> Stage<'_, 'm> {
             entries: if self.entries { lines } else { Vec::new() },
             size: (!self.entries || entries.is_empty()).then_some(*capacity),
         }));
-        Ok(name)
+        Ok((before, name))
     }
 
-    fn key_field(&mut self, field: &KeyField, part: KeyPart) -> Expr {
+    /// A part of a key. p4c warns of a key that it knows: a constant goes through the metadata.
+    fn key_field(&mut self, field: &KeyField, part: KeyPart, before: &mut Vec<Stmt>) -> Expr {
         match field {
             KeyField::Field(field) => self.field(*field),
-            KeyField::Const(value) => Expr::bits(part_bits(part), *value),
+            KeyField::Const(value) => {
+                let to = self.unit.meta("key", Type::Bit(part_bits(part)));
+                before.push(Stmt::Assign(to.clone(), Expr::bits(part_bits(part), *value)));
+                to
+            }
             KeyField::Bytes { offset, len } => self.run(offset * 8, len * 8),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use lambdac_backend_p4::ast::{Item, Local, MatchKind, Table, Type};
+use lambdac_backend_p4::ast::{Expr, Item, Local, MatchKind, Table, Type};
 use lambdac_backend_p4::{Listen, Options, Output, ServicePlace, nfp, p4info, print, program};
 use lambdac_mir::{Module, ObjectId};
 
@@ -108,6 +108,14 @@ fn prefixes_count_from_the_first_bit_of_whole_bytes() {
     for (len, count) in [("4", 2), ("5", 2), ("7", 2), ("8", 5), ("16", 5), ("64", 2)] {
         assert_eq!(found.get(len), Some(&count), "{len} of {found:?}");
     }
+}
+
+#[test]
+fn no_key_of_a_table_is_a_constant() {
+    let output = conformance("c_constant_keys");
+    let keys: Vec<_> = tables(&output).flat_map(|table| &table.keys).collect();
+    let known = |expr: &Expr| matches!(expr, Expr::Bits(_) | Expr::Number(_) | Expr::Bool(_));
+    assert!(keys.len() > 6 && keys.iter().all(|key| !known(&key.expr)));
 }
 
 #[test]
