@@ -182,6 +182,27 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_longer_than_a_packet_may_grow_is_the_hosts() {
+        let message = |request: &str, reply: u32| {
+            kept(&format!(
+                "workload w; lambda f(req: {request}) -> bytes<{reply}> {{ reply b\"\"; }}"
+            ))
+        };
+        assert!(message("[u8; 2]", 508).is_empty());
+        assert_eq!(message("[u8; 2]", 509), ["E0701"]);
+        assert!(message("bytes<600>", 506).is_empty());
+        assert_eq!(message("bytes<600>", 507), ["E0701"]);
+        // The most chunks of a packet: 1,344 bytes of replies.
+        let stream = |reply: u32| {
+            kept(&format!(
+                "workload w; stream lambda f(chunk: [u8; 5]) -> [u8; {reply}] {{ reply [0; {reply}]; }}"
+            ))
+        };
+        assert!(stream(8).is_empty());
+        assert_eq!(stream(11), ["E0701"]);
+    }
+
+    #[test]
     fn streams_of_one_match_are_on_one_side() {
         let pair = |host: &str| {
             format!(

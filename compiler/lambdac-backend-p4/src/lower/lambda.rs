@@ -120,6 +120,7 @@ pub(crate) fn routine<'m>(
     if lambda.stream {
         return super::stream::routine(unit, (lambda, workload), name);
     }
+    super::room::check(lambda)?;
     let part = &lambda.parts[0];
     let mut code = Code::new(unit, name, request(), Rc::new(Message));
     if lambda.parts.len() > 1 {

@@ -18,6 +18,7 @@ pub mod outcome;
 mod parser;
 mod pick;
 mod program;
+mod room;
 mod routine;
 mod scalar;
 mod stage;

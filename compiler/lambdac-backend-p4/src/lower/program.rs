@@ -503,6 +503,7 @@ fn ingress(unit: &Unit<'_>, options: &Options, parts: Parts) -> Control {
     }
     let mut resumed = request.clone();
     if let Some(waits) = &waits {
+        for_all.push(super::room::measure());
         locals.extend(waits.locals.iter().cloned());
         for_all.push(waits.places.clone());
         resumed.extend(waits.find.iter().cloned());

@@ -101,6 +101,7 @@ pub(super) fn routine<'m>(
     let Some(cut) = Cut::of(unit.image, workload) else {
         return Err(Refusal::new(CODE, "a stream without chunks"));
     };
+    super::room::check_chunks(lambda.reply.max, cut.chunk, cut.chunks())?;
     over_chunks(unit, name, cut, |code| {
         code.enter(&lambda.body, region, Vec::new());
         code.whole(Goal::End, region, Vec::new())

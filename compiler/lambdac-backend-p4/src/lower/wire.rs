@@ -9,14 +9,14 @@ use std::iter;
 use super::lambda::{self, MAX_PAYLOAD, REPLY, fail, reason, set, status, verdict};
 use super::memory::{WORD, WORD_BYTES};
 use super::outcome::{self, Wire};
-use super::unit;
+use super::{room, unit};
 use crate::ast::{Action, Binary, Bits, Direction, Entry, Expr, Key, MatchKind, Param, Stmt, Table, Type};
 
 /// Bytes of Ethernet, IPv4, UDP and λ headers.
 pub(super) const ETHERNET: u64 = 14;
-const IPV4: u64 = 20;
-const UDP: u64 = 8;
-const LAMBDA: u64 = 24;
+pub(super) const IPV4: u64 = 20;
+pub(super) const UDP: u64 = 8;
+pub(super) const LAMBDA: u64 = 24;
 /// Bytes of the header in front of what goes to the host.
 pub(super) const PACKET_IN: u64 = 8;
 /// A reply to a caller that is not trusted is at most so many times the request.
@@ -273,11 +273,19 @@ pub(super) fn ends(waits: bool) -> Vec<Stmt> {
         ),
     ];
     match waits {
-        true => stmts.push(Stmt::If(
-            on(verdict::ASK),
-            vec![call("ask")],
-            vec![Stmt::If(on(verdict::STALE), gone(), ended)],
-        )),
+        true => stmts.extend([
+            Stmt::Comment("The packet that ends a wait may be too short for the reply.".to_owned()),
+            Stmt::If(
+                on(verdict::REPLY).binary(Binary::AndAnd, room::is_short_of_reply()),
+                fail(status::TOO_LARGE),
+                Vec::new(),
+            ),
+            Stmt::If(
+                on(verdict::ASK),
+                vec![call("ask")],
+                vec![Stmt::If(on(verdict::STALE), gone(), ended)],
+            ),
+        ]),
         false => stmts.extend(ended),
     }
     stmts

@@ -17,7 +17,7 @@ use crate::lower::lambda::{REPLY, set};
 use crate::lower::memory::{WORD, WORD_BYTES};
 use crate::lower::op::sum;
 use crate::lower::scalar::resized;
-use crate::lower::{unit, wire};
+use crate::lower::{room, unit, wire};
 
 /// Bytes put one behind the other into words.
 struct Packer {
@@ -29,7 +29,8 @@ struct Packer {
 
 impl Code<'_, '_> {
     /// Whether memcached takes the call: a key is 1 to 250 bytes, none of them a blank or a control byte, and a value has
-    /// at most 1024 bytes (language, section 7). Anything else could start another command, or is refused anyway.
+    /// at most 1024 bytes (language, section 7). Anything else could start another command, or is refused anyway. And the
+    /// command needs room.
     pub(super) fn sendable(&mut self, key: &Bytes, value: Option<&Bytes>) -> Expr {
         let clean = self.local("clean", 1);
         self.assign(clean.clone(), Expr::Bool(true));
@@ -48,7 +49,8 @@ impl Code<'_, '_> {
         match value {
             Some(value) => {
                 let most = value.len.clone().binary(Binary::Le, long(MAX_VALUE.into()));
-                all.binary(Binary::AndAnd, most)
+                let room = room::takes_set(key.len.clone(), value.len.clone());
+                all.binary(Binary::AndAnd, most).binary(Binary::AndAnd, room)
             }
             None => all,
         }

@@ -145,7 +145,7 @@ fn services(unit: &Unit<'_>) -> (Local, Table) {
 }
 
 /// Whether the packet is an answer; else it is the control plane's word that a time is up.
-pub(super) fn is_answer() -> Expr {
+pub(in crate::lower) fn is_answer() -> Expr {
     path("hdr.service.isValid").call(Vec::new())
 }
 

@@ -35,7 +35,7 @@ use crate::ast::{Binary, Expr, Stmt};
 use crate::legal::{AWAIT, Refusal};
 
 pub use ingress::services_entry;
-pub(super) use ingress::{Parts, is_expiry, is_for_a_wait, parts};
+pub(super) use ingress::{Parts, is_answer, is_expiry, is_for_a_wait, parts};
 
 /// Requests that wait at a time: the slot is the low byte of memcached's request id.
 pub const SLOTS: u32 = 256;
@@ -178,6 +178,7 @@ pub(super) fn declare(unit: &mut Unit<'_>) {
         ("answer_kind", 8),
         ("answer_at", 32),
         ("answer_length", 32),
+        ("room", 32),
     ] {
         unit.meta(name, bit(width));
     }
