@@ -79,10 +79,14 @@ impl Builder<'_> {
         let mut left = self.cast(chain);
         let mut compared: Option<Span> = None;
         while let Some(next) = chain.peek() {
-            let is_in = next.as_rule() == Rule::in_op;
-            let op = if is_in { None } else { binary_op(next.as_str()) };
+            // By the rule, not the text: behind the range of an `in` a minus may stand that is no operator of this chain.
+            let op = match next.as_rule() {
+                Rule::in_op => None,
+                rule if is_operator(rule) => binary_op(next.as_str()),
+                _ => break,
+            };
             let strength = op.map_or(COMPARE, strength);
-            if strength < least || (op.is_none() && !is_in) {
+            if strength < least {
                 break;
             }
             let op_span = self.span(next);
@@ -346,7 +350,11 @@ impl Builder<'_> {
 }
 
 fn is_operator(rule: Rule) -> bool {
-    matches!(rule, Rule::binary_op | Rule::in_op | Rule::bits_op)
+    use Rule as R;
+    matches!(
+        rule,
+        R::binary_op | R::in_op | R::bits_op | R::pat_op | R::size_op
+    )
 }
 
 fn is_none(path: &Path) -> bool {
