@@ -6,7 +6,7 @@
 //! | [`TRAP`] | ctx, position, lambda, cause, place | an XDP action, to be returned |
 //! | [`PUNT`] | ctx, position, lambda, to, place | an XDP action, to be returned |
 //! | [`COUNT`] | counter key, slot | 0 |
-//! | [`MAKE_ROOM`] | ctx, bytes | 0, or another number if there is no room |
+//! | [`LENGTHEN`] | ctx, bytes | 0, or another number if there is no room |
 //! | [`POST`] | ctx, bytes of headers, data, its length, position | an XDP action, to be returned |
 //!
 //! `finish` turns the request in the packet into the reply, all but its payload, and counts it. The caller first has the
@@ -41,9 +41,9 @@ pub const PUNT: &str = "punt";
 /// `u64 count(u64 key, u64 slot)`.
 pub const COUNT: &str = "count";
 
-/// `u64 make_room(ctx, u64 bytes)`: makes a packet longer whose driver leaves no room behind it. The headers move to the
+/// `u64 lengthen(ctx, u64 bytes)`: makes a packet longer whose driver leaves no room behind it. The headers move to the
 /// front, into the room that every driver leaves there; what follows them is not defined.
-pub const MAKE_ROOM: &str = "make_room";
+pub const LENGTHEN: &str = "lengthen";
 
 /// Result of [`FINISH`]: the caller stores the payload and returns `XDP_TX`.
 pub const STORE: i32 = action::TX;
@@ -74,7 +74,7 @@ const IP_CONSTANT_SUM: i32 = IP_VERSION + (IP_NO_FRAGMENT >> 16) + IP_TTL_UDP;
 
 /// The subprograms of this module.
 pub fn functions() -> Result<Vec<Function>, AsmError> {
-    Ok(vec![finish()?, trap()?, punt()?, count()?, make_room()?, post()?])
+    Ok(vec![finish()?, trap()?, punt()?, count()?, lengthen()?, post()?])
 }
 
 fn params(names: [&str; 4]) -> Vec<Param> {
@@ -247,7 +247,7 @@ fn resize(asm: &mut Assembler, impossible: Label) {
     asm.note("no room behind: before, then?");
     asm.mov(Reg::R1, Reg::R6);
     asm.load(Size::D, Reg::R2, Reg::R10, LACKING);
-    asm.call_func(MAKE_ROOM);
+    asm.call_func(LENGTHEN);
     asm.branch(Cond::Eq, Reg::R0, 0, resized);
     asm.store(Size::W, Reg::R10, ROOM, NO_ROOM);
     asm.bind(resized);
@@ -263,8 +263,8 @@ fn resize(asm: &mut Assembler, impossible: Label) {
 const HEADROOM: i32 = 256;
 
 /// `r6` context, `r7` bytes, `r8` where the headers are, `r9` where they go.
-fn make_room() -> Result<Function, AsmError> {
-    let mut asm = Assembler::new(MAKE_ROOM, params(["bytes", "", "", ""]));
+fn lengthen() -> Result<Function, AsmError> {
+    let mut asm = Assembler::new(LENGTHEN, params(["bytes", "", "", ""]));
     let none = asm.label();
     asm.mov(Reg::R6, Reg::R1);
     asm.mov(Reg::R7, Reg::R2);

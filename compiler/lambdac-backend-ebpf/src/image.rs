@@ -6,6 +6,7 @@ use crate::abi;
 use crate::asm::AsmError;
 use crate::emit::{self, Entry, Shared, Site};
 use crate::layout::{self, Made};
+use crate::names;
 use crate::object::{DataSection, Map, MapKind, Object, SourceFile, Type, Variable};
 use crate::wait::{self, Slots};
 use crate::{dispatch, expand, finish, shared};
@@ -219,7 +220,7 @@ fn consts(module: &Module) -> Option<DataSection> {
     }
     Some(section(
         layout::consts_section(&module.name),
-        format!("{}__consts", module.name),
+        names::made("consts", &module.name),
         bytes,
     ))
 }
@@ -239,7 +240,7 @@ fn params(workload: &str, params: &[Param]) -> Option<DataSection> {
     }
     Some(section(
         layout::params_section(workload),
-        format!("{workload}__params"),
+        names::made("params", workload),
         bytes,
     ))
 }

@@ -31,6 +31,7 @@
 
 use lambdac_mir::{Data, KeyPart, Object, ObjectKind, Param, Shape, TableKind, mask};
 
+use crate::names;
 use crate::object::{DataSection, Field, Map, MapKind, NO_PREALLOC, Struct, Type, Variable};
 
 /// Bytes before the data of a `bytes<n>`.
@@ -494,16 +495,16 @@ pub fn storage(workload: &str, object: &Object) -> Storage {
         | ObjectKind::Table {
             kind: TableKind::Ternary,
             ..
-        } => Storage::Section(format!(".data.{workload}_{}", object.name)),
+        } => Storage::Section(format!(".data.{}", names::declared(workload, &object.name))),
         ObjectKind::Lru { .. } | ObjectKind::Map { .. } | ObjectKind::Table { .. } => {
-            Storage::Map(format!("{workload}_{}", object.name))
+            Storage::Map(names::declared(workload, &object.name))
         }
     }
 }
 
 /// Name of the section of a workload's parameters.
 pub fn params_section(workload: &str) -> String {
-    format!(".data.{workload}__params")
+    format!(".data.{}", names::made("params", workload))
 }
 
 /// Name of the section of a workload's constants.
@@ -549,7 +550,7 @@ pub(crate) enum Made {
 
 /// Makes the section or map of an object.
 pub(crate) fn make(workload: &str, object: &Object) -> Made {
-    let variable = format!("{workload}_{}", object.name);
+    let variable = names::declared(workload, &object.name);
     let section = |name: String, bytes: Vec<u8>, ty: Type| {
         Made::Section(DataSection {
             name,

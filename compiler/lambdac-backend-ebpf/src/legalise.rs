@@ -12,7 +12,7 @@ use std::fmt;
 use lambdac_cost::{Model, ModuleCost, Placement};
 use lambdac_mir::{
     Cond, Dispatch, Func, Lambda, LambdaId, Loc, LoopKind, Module, ObjectId, ObjectKind, Op, Region, Side,
-    TableKind, Target, Term,
+    TableKind, Term,
 };
 use lambdac_target::Device;
 
@@ -91,7 +91,7 @@ impl<'m> Legaliser<'m> {
             cost,
             sizes: sizes(module),
             punted: punted(module),
-            reachable: reachable(module),
+            reachable: module.dispatch.lambdas(),
             unreached: &[],
         }
     }
@@ -293,22 +293,6 @@ fn punted(module: &Module) -> Vec<Option<LambdaId>> {
         }
     }
     punted
-}
-
-fn reachable(module: &Module) -> BTreeSet<LambdaId> {
-    match &module.dispatch {
-        Dispatch::Only(id) => [*id].into(),
-        Dispatch::Unreachable => BTreeSet::new(),
-        Dispatch::Match(stage) => {
-            let targets = stage.rules.iter().map(|rule| rule.target);
-            targets
-                .filter_map(|target| match target {
-                    Target::Lambda(id) => Some(id),
-                    Target::Drop | Target::Punt => None,
-                })
-                .collect()
-        }
-    }
 }
 
 /// Operations of each function. A callee's number is below its caller's.

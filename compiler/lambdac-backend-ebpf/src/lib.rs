@@ -21,6 +21,7 @@ pub mod insn;
 pub mod kernel;
 pub mod layout;
 pub mod legalise;
+mod names;
 pub mod object;
 pub mod packet;
 mod regalloc;

@@ -13,6 +13,7 @@ use crate::abi::{self, Config, Ended, wait};
 use crate::asm::{AsmError, Assembler, Function, Param, ParamType};
 use crate::finish::{self, look_up, to_wire16};
 use crate::insn::{AluOp, Bits, Cond, Helper, Insn, Label, Reg, Size};
+use crate::names;
 use crate::object::{DataSection, Field, MMAPABLE, Map, MapKind, Struct, Type, Variable};
 use crate::packet::{self, wire32, xdp_md};
 
@@ -150,7 +151,7 @@ pub(crate) fn services(module: &Module) -> Option<DataSection> {
         name: wait::services_section(&module.name),
         bytes,
         variables: vec![Variable {
-            name: format!("{}__services", module.name),
+            name: names::made("services", &module.name),
             offset: 0,
             ty,
         }],

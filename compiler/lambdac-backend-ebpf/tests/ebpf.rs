@@ -92,7 +92,7 @@ fn a_reply_over_three_times_the_request_is_for_trusted_callers() {
         return;
     }
     let mut object = sample();
-    object.programs[2] = support::answer_of("w_web", 1, 1000);
+    object.programs[2] = support::answer_of("_w_web", 1, 1000);
     let big = Kernel::load(&object.to_elf().unwrap(), &WORKLOADS);
     big.configure();
     for (len, fits) in [(317, false), (318, true)] {
@@ -314,7 +314,7 @@ fn bpftool_prints_types_and_source_lines() {
     ] {
         assert!(dump.contains(expected), "{expected}\n{dump}");
     }
-    let program = kernel.path("fs/programs/w_web");
+    let program = kernel.path("fs/programs/_w_web");
     let args = [
         "prog",
         "dump",

@@ -441,7 +441,7 @@ fn other_loaders_take_the_built_object() {
     let _ = std::io::stderr().write_all(stderr.as_bytes());
     assert!(output.status.success(), "{stderr}");
     assert!(
-        listed.contains("dispatch") && listed.contains("w_web"),
+        listed.contains("dispatch") && listed.contains("_w_web"),
         "{listed}"
     );
 }
@@ -495,7 +495,7 @@ fn a_bundle_says_who_runs_and_holds_what() {
     assert!(text.contains("native.lnic:3: lambda native"), "{text}");
     assert!(text.contains("section .data.native_seen: 8 bytes"), "{text}");
     assert!(
-        text.contains("\ndispatch:\n") && text.contains("\nw_native:\n"),
+        text.contains("\ndispatch:\n") && text.contains("\n_w_native:\n"),
         "{text}"
     );
 }

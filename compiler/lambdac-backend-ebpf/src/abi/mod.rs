@@ -23,6 +23,8 @@ pub use counter::{COUNTER_SLOTS, Ended, Wire, WireEnd};
 
 use std::net::Ipv4Addr;
 
+use crate::names;
+
 /// Section of the [`Config`].
 pub const CONFIG: &str = ".data.config";
 /// Map of prefixes whose callers may get replies of any length.
@@ -47,12 +49,12 @@ pub const DISPATCH: &str = "dispatch";
 
 /// Name of a workload's program.
 pub fn workload_program(workload: &str) -> String {
-    format!("w_{workload}")
+    names::made("w", workload)
 }
 
 /// Name of a lambda's own program, in objects for tests.
 pub fn lambda_program(workload: &str, lambda: &str) -> String {
-    format!("l_{workload}_{lambda}")
+    names::made("l", &names::declared(workload, lambda))
 }
 
 /// Key of a workload in [`COUNTERS`].

@@ -35,6 +35,8 @@ pub use lambdac_mir::memcached::{MAX_KEY, MAX_VALUE};
 
 use std::net::SocketAddrV4;
 
+use crate::names;
+
 /// Map of the slots, an array that user space may map into its memory. Only in objects with lambdas that await.
 pub const WAITS: &str = "waits";
 /// Map of programs: [`ANSWER`] at 0, the one of the image before at [`PREVIOUS`], then the workloads' continuation
@@ -114,12 +116,12 @@ pub const FRAME_LEN: i32 = 8;
 
 /// Name of a workload's continuation program.
 pub fn resume_program(workload: &str) -> String {
-    format!("c_{workload}")
+    names::made("c", workload)
 }
 
 /// Name of the section of a workload's [`Service`]s, in the order of its declarations.
 pub fn services_section(workload: &str) -> String {
-    format!(".data.{workload}__services")
+    format!(".data.{}", names::made("services", workload))
 }
 
 /// A row of UDP ports on the listen address that the agent holds, so that nobody else gets them.

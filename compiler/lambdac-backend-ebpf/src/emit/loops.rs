@@ -12,6 +12,7 @@ use super::{Emitter, HOME, STACK_ENV, Target, Unit, Val};
 use crate::asm::ParamType;
 use crate::insn::{AluOp, Cond, Helper, Imm64};
 use crate::legalise::MAX_LOOPS;
+use crate::names;
 use crate::regalloc::MEMORY_SLOT;
 use crate::vcode::{Arg, Inst, Operand, V};
 
@@ -316,7 +317,7 @@ impl<'m> Emitter<'m> {
             self.trap_home = self.home();
         }
         self.started += 1;
-        let name = format!("{}_{}", self.name, self.started);
+        let name = names::made(&format!("t{}", self.started), &self.name);
         let mut unit = Unit::new(name);
         unit.code_home = code_home;
         let (index, env) = (unit.code.reg(), unit.code.reg());

@@ -51,25 +51,10 @@ pub(crate) fn program(shared: &Shared<'_>, name: &str, entry: Entry) -> Result<E
 
 /// The lambdas that requests can reach.
 fn reachable(module: &Module, entry: Entry) -> Vec<LambdaId> {
-    match (entry, &module.dispatch) {
-        (Entry::Lambda(id), _) => vec![id],
-        (Entry::Dispatch, Dispatch::Only(id)) => vec![*id],
-        (Entry::Dispatch, Dispatch::Unreachable) | (Entry::Resume | Entry::Answer | Entry::Expire, _) => {
-            Vec::new()
-        }
-        (Entry::Dispatch, Dispatch::Match(stage)) => {
-            let mut ids: Vec<LambdaId> = stage
-                .rules
-                .iter()
-                .filter_map(|rule| match rule.target {
-                    RuleTarget::Lambda(id) => Some(id),
-                    RuleTarget::Drop | RuleTarget::Punt => None,
-                })
-                .collect();
-            ids.sort_unstable();
-            ids.dedup();
-            ids
-        }
+    match entry {
+        Entry::Lambda(id) => vec![id],
+        Entry::Dispatch => module.dispatch.lambdas().into_iter().collect(),
+        Entry::Resume | Entry::Answer | Entry::Expire => Vec::new(),
     }
 }
 

@@ -36,7 +36,7 @@ pub fn run(program: &str, args: &[&str]) -> Output {
 }
 
 impl Kernel {
-    /// Loads all programs of an object, sets the configuration and fills the program array with `w_…` in order.
+    /// Loads all programs of an object, sets the configuration and fills the program array with `_w_…` in order.
     pub fn load(elf: &[u8], workloads: &[&str]) -> Kernel {
         let kernel = Kernel {
             // libbpf changes the dots of the whole path.

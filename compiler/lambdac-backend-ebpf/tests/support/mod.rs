@@ -45,15 +45,15 @@ pub fn sample() -> Object {
             dispatch::dispatch(&IDS, false).unwrap(),
             echo(),
             web(),
-            handed_up("w_punt", finish::PUNT, 2, abi::event::NOBODY.cast_signed()),
-            handed_up("w_trap", finish::TRAP, 3, 2),
+            handed_up("_w_punt", finish::PUNT, 2, abi::event::NOBODY.cast_signed()),
+            handed_up("_w_trap", finish::TRAP, 3, 2),
         ],
         functions: finish::functions().unwrap(),
     }
 }
 
 fn echo() -> Function {
-    let mut asm = Assembler::program("w_echo");
+    let mut asm = Assembler::program("_w_echo");
     let out = asm.label();
     asm.load(Size::W, Reg::R6, Reg::R1, xdp_md::DATA);
     asm.load(Size::W, Reg::R2, Reg::R1, xdp_md::DATA_END);
@@ -75,7 +75,7 @@ fn echo() -> Function {
 }
 
 fn web() -> Function {
-    let mut asm = Assembler::program("w_web");
+    let mut asm = Assembler::program("_w_web");
     let out = asm.label();
     asm.at(SourceLine { file: 0, line: 2 });
     asm.mov(Reg::R6, Reg::R1);
