@@ -113,10 +113,13 @@ static __lmem struct lnic_packet lnic_packet;
 static __imem LNIC_ALIGNED(8) uint32_t lnic_reply_words[1u + LNIC_MAX_REPLY / 4u];
 #define lnic_reply_area ((__mem40 uint8_t *)lnic_reply_words)
 
+#if defined(LNIC_SERVICES) || defined(LNIC_STREAMS)
 /* What a service is asked: the key, and behind 256 bytes the value, which is also where an answer's goes. A stream, which
  * asks nobody, gathers its reply here. */
+#define LNIC_ASKED
 static __imem LNIC_ALIGNED(8) uint32_t lnic_asked_words[LNIC_MAX_REPLY / 4u];
 #define lnic_asked ((__mem40 uint8_t *)lnic_asked_words)
+#endif
 
 #include "lnic_ends.h"
 

@@ -463,7 +463,9 @@ static const struct shim_memory memory[] = {
   {"what was swept", lnic_swept, sizeof lnic_swept, SHIM_EMEM, SHIM_SHARED},
 #endif
   HARNESS_MEMORY{"the reply", lnic_reply_words, sizeof lnic_reply_words, SHIM_IMEM, SHIM_THREAD},
+#ifdef LNIC_ASKED
   {"what is asked", lnic_asked_words, sizeof lnic_asked_words, SHIM_IMEM, SHIM_THREAD},
+#endif
   {"who is trusted", lnic_trusted, sizeof lnic_trusted, SHIM_EMEM, SHIM_SHARED}};
 
 static void command(uint8_t what, uint32_t **first)
