@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use lambdac_mir::validate::MAX_ITEMS;
 use lambdac_mir::{
-    Cond, Dispatch, Lambda, LambdaId, MessageSize, Module, Protocol, Region, Rule, ServiceId, Target, Term,
+    Cond, Dispatch, Lambda, LambdaId, Module, Protocol, Region, Rule, ServiceId, Target, Term,
 };
 
 use crate::facts::Facts;
@@ -157,7 +157,7 @@ impl Naive {
             name: module.name.clone(),
             first_entry,
             entries: module.lambdas.len(),
-            chunk: chunk(module),
+            chunk: module.chunk(),
             files: rename.files.clone(),
         });
         let start = self.rules(module, &rename, first_entry);
@@ -388,25 +388,4 @@ pub(crate) fn services_of(lambda: &Lambda) -> BTreeSet<ServiceId> {
         Way::Reply => None,
     })
     .collect()
-}
-
-/// How a workload's messages are cut: by what its match can reach; where one of them takes no short chunk, neither
-/// does the match.
-fn chunk(module: &Module) -> Option<MessageSize> {
-    let lambda = |id: LambdaId| &module.lambdas[id.index()];
-    let first = match &module.dispatch {
-        Dispatch::Unreachable => return None,
-        Dispatch::Only(id) => lambda(*id),
-        Dispatch::Match(stage) => {
-            let mut targets = stage.rules.iter().filter_map(|rule| match rule.target {
-                Target::Lambda(id) => Some(lambda(id)),
-                Target::Drop | Target::Punt => None,
-            });
-            targets
-                .clone()
-                .find(|lambda| lambda.request.min > 0)
-                .or_else(|| targets.next())?
-        }
-    };
-    first.stream.then_some(first.request)
 }

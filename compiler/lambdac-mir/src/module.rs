@@ -68,6 +68,21 @@ pub struct Module {
     pub dispatch: Dispatch,
 }
 
+impl Module {
+    /// Bytes of a chunk, where requests reach streams: as many as messages are cut into, and the fewest that all the
+    /// lambdas take. None may be left out of a message unless that is 0.
+    pub fn chunk(&self) -> Option<MessageSize> {
+        let reached = self.dispatch.lambdas();
+        let mut reached = reached.iter().map(|id| &self.lambdas[id.index()]);
+        let first = reached.next().filter(|lambda| lambda.stream)?.request;
+        let least = reached.fold(first.min, |least, lambda| least.max(lambda.request.min));
+        Some(MessageSize {
+            min: least,
+            max: first.max,
+        })
+    }
+}
+
 /// The structure of something in memory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Shape {
@@ -373,6 +388,23 @@ pub enum Dispatch {
     Unreachable,
     /// Rules.
     Match(Match),
+}
+
+impl Dispatch {
+    /// The lambdas that requests can reach, in source order.
+    pub fn lambdas(&self) -> BTreeSet<LambdaId> {
+        match self {
+            Self::Only(id) => [*id].into(),
+            Self::Unreachable => BTreeSet::new(),
+            Self::Match(stage) => {
+                let target = |rule: &Rule| match rule.target {
+                    Target::Lambda(id) => Some(id),
+                    Target::Drop | Target::Punt => None,
+                };
+                stage.rules.iter().filter_map(target).collect()
+            }
+        }
+    }
 }
 
 /// `match`: the first rule whose condition holds; none: BAD_REQUEST.

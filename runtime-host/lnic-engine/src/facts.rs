@@ -1,6 +1,8 @@
 //! What callers of a workload must know about its messages.
 
-use lambdac_mir::{Dispatch, LambdaId, MessageSize, Module, Target, Term};
+use std::collections::BTreeSet;
+
+use lambdac_mir::{LambdaId, MessageSize, Module, Term};
 
 /// The most payload bytes of a packet (design, section 6).
 const PACKET: u32 = 1344;
@@ -8,7 +10,8 @@ const PACKET: u32 = 1344;
 /// Sizes of a workload's messages, as a caller sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageFacts {
-    /// Fewest and most bytes that some lambda which the match can reach accepts; for a stream, of a chunk.
+    /// Fewest and most bytes that some lambda which the match can reach accepts; for a stream, of a chunk, and the fewest
+    /// that all of them accept.
     pub request: MessageSize,
     /// Fewest and most bytes of a reply, those of `punt name` targets included; for a stream, to one chunk.
     pub reply: MessageSize,
@@ -24,15 +27,13 @@ pub struct MessageFacts {
 impl MessageFacts {
     /// The facts of a workload. One whose lambdas no request can reach takes and gives nothing.
     pub fn of(module: &Module) -> Self {
-        let reached = reachable(module);
+        let reached = module.dispatch.lambdas();
         let answering = with_punts(module, &reached);
-        let request = span(reached.iter().map(|id| module.lambdas[id.index()].request));
+        let stream = module.chunk();
+        let request =
+            stream.unwrap_or_else(|| span(reached.iter().map(|id| module.lambdas[id.index()].request)));
         let reply = span(answering.iter().map(|id| module.lambdas[id.index()].reply));
-        let stream = reached
-            .first()
-            .map(|id| &module.lambdas[id.index()])
-            .filter(|lambda| lambda.stream);
-        let chunk = stream.map(|lambda| lambda.request.max.max(1));
+        let chunk = stream.map(|size| size.max.max(1));
         let fragment = match chunk {
             None => PACKET,
             Some(chunk) => chunk * (PACKET / chunk).min(PACKET / reply.max.max(1)).max(1),
@@ -56,28 +57,9 @@ fn span(sizes: impl Iterator<Item = MessageSize>) -> MessageSize {
     sizes.reduce(both).unwrap_or(MessageSize { min: 0, max: 0 })
 }
 
-/// Lambdas that the match can reach, in source order.
-pub(crate) fn reachable(module: &Module) -> Vec<LambdaId> {
-    let mut out: Vec<LambdaId> = match &module.dispatch {
-        Dispatch::Only(lambda) => vec![*lambda],
-        Dispatch::Unreachable => Vec::new(),
-        Dispatch::Match(stage) => stage
-            .rules
-            .iter()
-            .filter_map(|rule| match rule.target {
-                Target::Lambda(lambda) => Some(lambda),
-                Target::Drop | Target::Punt => None,
-            })
-            .collect(),
-    };
-    out.sort_unstable();
-    out.dedup();
-    out
-}
-
 /// Adds those that `punt name` leads to.
-fn with_punts(module: &Module, reached: &[LambdaId]) -> Vec<LambdaId> {
-    let mut out = reached.to_vec();
+fn with_punts(module: &Module, reached: &BTreeSet<LambdaId>) -> Vec<LambdaId> {
+    let mut out: Vec<LambdaId> = reached.iter().copied().collect();
     let mut next = 0;
     while let Some(id) = out.get(next).copied() {
         next += 1;

@@ -6,7 +6,7 @@ use lambdac_backend_host::{JitCode, compile_jit};
 use lambdac_mir::{Data, LambdaId, Module};
 
 use crate::error::{Error, Result};
-use crate::facts::{MessageFacts, reachable};
+use crate::facts::MessageFacts;
 use crate::objects::Objects;
 use crate::params::Params;
 
@@ -62,7 +62,7 @@ impl Workload {
             code,
             objects,
             params,
-            reachable: reachable(module),
+            reachable: module.dispatch.lambdas().into_iter().collect(),
             facts: MessageFacts::of(module),
             max_reply: module
                 .lambdas

@@ -11,7 +11,6 @@ use lambdac_image::{Image, Key, Leaf, Node, NodeId};
 use lambdac_mir::{Base, BitPos, Cond, Field, Func, KeyField, KeyPart, ObjectId, Place};
 
 use super::code::{Bytes, Code, MAX_STATEMENTS};
-use super::control::Goal;
 use super::keys::part_bits;
 use super::lambda::{fail, status};
 use super::op::sum;
@@ -195,11 +194,7 @@ fn run(code: &mut Code<'_, '_>, entry: usize) -> Result<(), Refusal> {
         code.push(stmt);
     }
     let lambda = &image.module.lambdas[image.entries[entry].lambda.index()];
-    let region = &lambda.parts[0].region;
-    code.enter(&lambda.body, region, Vec::new());
-    let done = code.whole(Goal::End, region, Vec::new());
-    code.frames.pop();
-    done
+    stream::one(code, lambda)
 }
 
 /// Writes what decides for whom a chunk is.

@@ -29,6 +29,8 @@ pub(super) const STREAMS: &str = "streams";
 pub(super) struct Cut {
     /// The size of a chunk.
     chunk: MessageSize,
+    /// The fewest bytes of the last chunk that some lambda takes.
+    least: u32,
     /// Bytes of all packets of a message but the last.
     fragment: u32,
 }
@@ -40,11 +42,16 @@ impl Cut {
         let lambdas = image.entries[image.entries_of(workload)].iter();
         let lambdas = lambdas.map(|entry| &image.module.lambdas[entry.lambda.index()]);
         let streams = lambdas.filter(|lambda| lambda.stream);
-        let reply = streams.map(|lambda| lambda.reply.max).max().unwrap_or(0);
+        let reply = streams.clone().map(|lambda| lambda.reply.max).max().unwrap_or(0);
+        let least = streams.map(|lambda| lambda.request.min).min().unwrap_or(0);
         let most = |size: u32| MAX_PAYLOAD.checked_div(size).unwrap_or(u32::MAX);
         let count = most(chunk.max).min(most(reply));
         let fragment = count.saturating_mul(chunk.max).min(MAX_PAYLOAD);
-        Some(Self { chunk, fragment })
+        Some(Self {
+            chunk,
+            least,
+            fragment,
+        })
     }
 
     /// The most chunks of a packet.
@@ -97,15 +104,38 @@ pub(super) fn routine<'m>(
     (lambda, workload): (&'m Lambda, usize),
     name: &str,
 ) -> Result<Routine, Refusal> {
-    let region = &lambda.parts[0].region;
     let Some(cut) = Cut::of(unit.image, workload) else {
         return Err(Refusal::new(CODE, "a stream without chunks"));
     };
-    super::room::check_chunks(lambda.reply.max, cut.chunk, cut.chunks())?;
-    over_chunks(unit, name, cut, |code| {
+    let taken = MessageSize {
+        min: cut.least,
+        ..cut.chunk
+    };
+    super::room::check_chunks(lambda.reply.max, taken, cut.chunks())?;
+    let cut = Cut {
+        chunk: lambda.request,
+        ..cut
+    };
+    over_chunks(unit, name, cut, |code| one(code, lambda))
+}
+
+/// The code of a lambda for one chunk, which may be too short for it.
+pub(super) fn one<'m>(code: &mut Code<'_, 'm>, lambda: &'m Lambda) -> Result<(), Refusal> {
+    let body = code.apart(|code| {
+        let region = &lambda.parts[0].region;
         code.enter(&lambda.body, region, Vec::new());
-        code.whole(Goal::End, region, Vec::new())
-    })
+        let done = code.whole(Goal::End, region, Vec::new());
+        code.frames.pop();
+        done
+    })?;
+    let least = lambda.request.min;
+    if least == 0 {
+        code.out.extend(body);
+    } else {
+        let short = Expr::name("chunk").binary(Binary::Lt, Expr::bits(32, least.into()));
+        code.push(Stmt::If(short, fail(status::BAD_REQUEST), body));
+    }
+    Ok(())
 }
 
 /// Whether no chunk so far has ended with an error.
@@ -144,14 +174,7 @@ pub(super) fn over_chunks<'m>(
         let left = length().binary(Binary::Sub, at.clone());
         let whole = left.clone().binary(Binary::Gt, most.clone());
         code.assign(chunk.clone(), whole.select(most.clone(), left));
-        let body = code.apart(one)?;
-        if size.min == 0 {
-            code.out.extend(body);
-            return Ok(());
-        }
-        let short = chunk.clone().binary(Binary::Lt, Expr::bits(32, size.min.into()));
-        code.push(Stmt::If(short, fail(status::BAD_REQUEST), body));
-        Ok(())
+        one(code)
     })?;
     let more = at.clone().binary(Binary::Lt, length());
     code.push(Stmt::For(Box::new(For {

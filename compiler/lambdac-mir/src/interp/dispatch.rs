@@ -4,24 +4,24 @@ use super::eval::compare;
 use super::memory::Memory;
 use super::run::{Run, Stop};
 use super::{Callee, Outcome};
-use crate::{Cond, Data, Dispatch, Field, KeyField, Lambda, LambdaId, Match, Target};
+use crate::{Cond, Data, Dispatch, Field, KeyField, LambdaId, Match, MessageSize, Target};
 
 impl<'m> Run<'m, '_> {
     /// A whole message: at once, or for a stream chunk by chunk, where the first error is the message's outcome.
     pub(super) fn message(&mut self, callee: Callee, request: &[u8]) -> Outcome {
-        let Some(stream) = self.stream(callee) else {
+        let Some(size) = self.chunk(callee) else {
             return self.request(callee, request);
         };
         if request.is_empty() {
             // Only a `bytes<N>` chunk may be empty.
-            return if stream.request.min == 0 {
+            return if size.min == 0 {
                 Outcome::Reply(Vec::new())
             } else {
                 Outcome::BadRequest
             };
         }
         let mut reply = Vec::new();
-        for chunk in request.chunks(stream.request.max as usize) {
+        for chunk in request.chunks(size.max as usize) {
             match self.request(callee, chunk) {
                 Outcome::Reply(bytes) => reply.extend(bytes),
                 error => return error,
@@ -30,26 +30,15 @@ impl<'m> Run<'m, '_> {
         Outcome::Reply(reply)
     }
 
-    /// The stream lambda that says how messages are cut; all that one match can reach agree.
-    fn stream(&self, callee: Callee) -> Option<&'m Lambda> {
-        let lambda = |id: LambdaId| &self.module.lambdas[id.index()];
-        let first = match (callee, &self.module.dispatch) {
-            (Callee::Lambda(id), _) => lambda(id),
-            (Callee::Dispatch, Dispatch::Only(id)) => lambda(*id),
-            (Callee::Dispatch, Dispatch::Unreachable) => return None,
-            (Callee::Dispatch, Dispatch::Match(stage)) => {
-                let mut targets = stage.rules.iter().filter_map(|rule| match rule.target {
-                    Target::Lambda(id) => Some(lambda(id)),
-                    Target::Drop | Target::Punt => None,
-                });
-                // Where one of them takes no short chunk, neither does the match.
-                targets
-                    .clone()
-                    .find(|lambda| lambda.request.min > 0)
-                    .or_else(|| targets.next())?
+    /// Bytes of a chunk of a stream.
+    fn chunk(&self, callee: Callee) -> Option<MessageSize> {
+        match callee {
+            Callee::Lambda(id) => {
+                let lambda = &self.module.lambdas[id.index()];
+                lambda.stream.then_some(lambda.request)
             }
-        };
-        first.stream.then_some(first)
+            Callee::Dispatch => self.module.chunk(),
+        }
     }
 
     fn request(&mut self, callee: Callee, request: &[u8]) -> Outcome {
